@@ -1,0 +1,1 @@
+//! Lodger's kernel core.
