@@ -1,8 +1,28 @@
 //! Lodger's kernel core: everything a kernel decides, and nothing about the machine it runs on.
+//!
+//! # Lock order
+//!
+//! Locks are taken from left to right, and none is held across a suspension:
+//!
+//! `process tree -> thread group -> file objects that are never mapped (pipe, socket, terminal, epoll) ->
+//! address space (mm) -> inode and page cache -> ram -> wait queue -> run queue, timers`
+//!
+//! A copy to or from a guest takes the lock of its address space and what is right of it. So an inode or page cache lock
+//! must not be held across such a copy (pin the frames, unlock, copy), while a pipe's may. Wake after unlock.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod errno;
+pub mod fs;
 pub mod host;
+pub mod io;
+pub mod ipc;
+pub mod mm;
+pub mod sched;
+pub mod services;
 pub mod sync;
+pub mod task;
+pub mod tty;
+pub mod vfs;

@@ -1,0 +1,3 @@
+//! Memory.
+pub mod cache;
+pub mod ram;

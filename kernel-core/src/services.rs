@@ -1,0 +1,29 @@
+//! What leaf objects (files, terminals, timers) may ask of the kernel without knowing its host.
+
+use alloc::sync::Arc;
+
+use crate::mm::ram::Ram;
+use crate::sched::timers::Timers;
+use crate::vfs::caller::Processes;
+
+/// Time and chance, as the host gives them.
+pub trait Clock: Send + Sync {
+    /// Nanoseconds since boot of the instance.
+    fn monotonic_ns(&self) -> u64;
+    /// Nanoseconds since 1970-01-01 UTC.
+    fn realtime_ns(&self) -> u64;
+    /// Fills `buf` with bytes nobody can predict.
+    fn entropy(&self, buf: &mut [u8]);
+}
+
+/// The kernel's services.
+pub struct Services {
+    /// Guest RAM and its accounting.
+    pub ram: Arc<Ram>,
+    /// Wake-ups at a time.
+    pub timers: Arc<Timers>,
+    /// Time and chance.
+    pub clock: Arc<dyn Clock>,
+    /// Signals to processes.
+    pub processes: Arc<dyn Processes>,
+}

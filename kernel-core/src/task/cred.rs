@@ -1,0 +1,117 @@
+//! Credentials: who a task is, and what it may do for that. Source: `credentials(7)`, `capabilities(7)`.
+
+use alloc::sync::Arc;
+
+bitflags::bitflags! {
+    /// Capabilities, by bit number, see `capabilities(7)`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Caps: u64 {
+        /// Change owners.
+        const CHOWN = 1 << 0;
+        /// Bypass permission bits.
+        const DAC_OVERRIDE = 1 << 1;
+        /// Bypass read permission bits.
+        const DAC_READ_SEARCH = 1 << 2;
+        /// Act as the owner of any file.
+        const FOWNER = 1 << 3;
+        /// Keep set-id bits.
+        const FSETID = 1 << 4;
+        /// Signal anyone.
+        const KILL = 1 << 5;
+        /// Change group ids.
+        const SETGID = 1 << 6;
+        /// Change user ids.
+        const SETUID = 1 << 7;
+        /// Change capability sets.
+        const SETPCAP = 1 << 8;
+        /// chroot(2).
+        const SYS_CHROOT = 1 << 18;
+        /// ptrace(2) of anyone.
+        const SYS_PTRACE = 1 << 19;
+        /// mount(2), sethostname(2) and much else.
+        const SYS_ADMIN = 1 << 21;
+        /// reboot(2).
+        const SYS_BOOT = 1 << 22;
+        /// Raise priorities.
+        const SYS_NICE = 1 << 23;
+        /// Override resource limits.
+        const SYS_RESOURCE = 1 << 24;
+        /// Set the clock.
+        const SYS_TIME = 1 << 25;
+        /// vhangup(2), terminals.
+        const SYS_TTY_CONFIG = 1 << 26;
+        /// mknod(2).
+        const MKNOD = 1 << 27;
+        /// Read the kernel log.
+        const SYSLOG = 1 << 34;
+        const _ = !0;
+    }
+}
+
+/// Every capability that Linux 6.1 has (`CAP_LAST_CAP` is 40).
+pub const ALL_CAPS: Caps = Caps::from_bits_retain((1 << 41) - 1);
+
+/// A task's credentials; immutable, replaced whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cred {
+    /// Real, effective, saved and file system user id.
+    pub uid: u32,
+    /// Effective user id.
+    pub euid: u32,
+    /// Saved user id.
+    pub suid: u32,
+    /// File system user id.
+    pub fsuid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Effective group id.
+    pub egid: u32,
+    /// Saved group id.
+    pub sgid: u32,
+    /// File system group id.
+    pub fsgid: u32,
+    /// Supplementary groups.
+    pub groups: Arc<[u32]>,
+    /// Effective capabilities.
+    pub effective: Caps,
+    /// Permitted capabilities.
+    pub permitted: Caps,
+    /// Inheritable capabilities.
+    pub inheritable: Caps,
+    /// Bounding set.
+    pub bounding: Caps,
+    /// Ambient set.
+    pub ambient: Caps,
+}
+
+impl Cred {
+    /// The superuser's, as PID 1 has them.
+    pub fn root() -> Cred {
+        Cred {
+            uid: 0,
+            euid: 0,
+            suid: 0,
+            fsuid: 0,
+            gid: 0,
+            egid: 0,
+            sgid: 0,
+            fsgid: 0,
+            groups: Arc::from([]),
+            effective: ALL_CAPS,
+            permitted: ALL_CAPS,
+            inheritable: Caps::empty(),
+            bounding: ALL_CAPS,
+            ambient: Caps::empty(),
+        }
+    }
+
+    /// Whether the effective set has `cap`.
+    pub fn capable(&self, cap: Caps) -> bool {
+        self.effective.contains(cap)
+    }
+
+    /// Whether `gid` is the file system group or a supplementary one.
+    pub fn in_group(&self, gid: u32) -> bool {
+        self.fsgid == gid || self.groups.contains(&gid)
+    }
+}

@@ -1,0 +1,4 @@
+//! Tasks.
+pub mod cred;
+pub mod session;
+pub mod siginfo;

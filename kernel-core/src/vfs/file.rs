@@ -1,0 +1,213 @@
+//! Open files: what a descriptor refers to, and what every kind of file can do.
+//!
+//! Files never block. An operation that cannot go on gives EAGAIN, and the file's [`FileOps::wait_queue`] tells when to
+//! try again; the one loop that waits is `Cx::block_on` in the syscall layer. So read, poll and epoll share one mechanism.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::errno::{EINVAL, ENODEV, ENOTTY, ESPIPE, Result};
+use crate::io::{Sink, Source};
+use crate::mm::cache::PageCache;
+use crate::sched::wait::{Events, WaitQueue};
+use crate::sync::Mutex;
+use crate::vfs::caller::Caller;
+use crate::vfs::inode::Inode;
+use crate::vfs::path::Path;
+
+bitflags::bitflags! {
+    /// Status flags and access mode of an open file (`O_*` of x86-64).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct OpenFlags: u32 {
+        /// Write only.
+        const WRONLY = 0o1;
+        /// Read and write.
+        const RDWR = 0o2;
+        /// Create if absent.
+        const CREAT = 0o100;
+        /// Fail if present.
+        const EXCL = 0o200;
+        /// Do not make it the controlling terminal.
+        const NOCTTY = 0o400;
+        /// Cut to nothing.
+        const TRUNC = 0o1000;
+        /// Write at the end.
+        const APPEND = 0o2000;
+        /// Do not block.
+        const NONBLOCK = 0o4000;
+        /// Write data through.
+        const DSYNC = 0o10000;
+        /// Signal-driven.
+        const ASYNC = 0o20000;
+        /// No caching.
+        const DIRECT = 0o40000;
+        /// Ignored on 64 bits.
+        const LARGEFILE = 0o100000;
+        /// Must be a directory.
+        const DIRECTORY = 0o200000;
+        /// Do not follow a last symbolic link.
+        const NOFOLLOW = 0o400000;
+        /// Do not touch the access time.
+        const NOATIME = 0o1000000;
+        /// Close on exec (of the descriptor).
+        const CLOEXEC = 0o2000000;
+        /// Write all through.
+        const SYNC = 0o4000000;
+        /// A reference to a path only.
+        const PATH = 0o10000000;
+        /// An unnamed file in a directory.
+        const TMPFILE = 0o20000000;
+        const _ = !0;
+    }
+}
+
+impl OpenFlags {
+    /// Whether reads are allowed.
+    pub fn readable(self) -> bool {
+        self.bits() & 3 != 1 && !self.contains(OpenFlags::PATH)
+    }
+
+    /// Whether writes are allowed.
+    pub fn writable(self) -> bool {
+        matches!(self.bits() & 3, 1 | 2) && !self.contains(OpenFlags::PATH)
+    }
+}
+
+/// What an operation is done on, and for whom.
+#[derive(Clone, Copy)]
+pub struct Op<'a> {
+    /// The open file.
+    pub file: &'a OpenFile,
+    /// The task that asks.
+    pub caller: &'a dyn Caller,
+}
+
+/// Where a seek starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whence {
+    /// From the start of the file.
+    Set,
+    /// From the current position.
+    Current,
+    /// From the end.
+    End,
+    /// To the next data.
+    Data,
+    /// To the next hole.
+    Hole,
+}
+
+/// What a kind of file does. Defaults are what Linux answers for a file without that operation.
+///
+/// The syscall layer has checked access mode and arguments before; the position is `op.file.position`.
+pub trait FileOps: Send + Sync {
+    /// Reads at the position and moves it.
+    fn read(&self, op: Op<'_>, dst: &mut dyn Sink) -> Result<usize> {
+        let _ = (op, dst);
+        Err(EINVAL)
+    }
+
+    /// Writes at the position (or the end, with APPEND) and moves it.
+    fn write(&self, op: Op<'_>, src: &mut dyn Source) -> Result<usize> {
+        let _ = (op, src);
+        Err(EINVAL)
+    }
+
+    /// Reads at an offset.
+    fn read_at(&self, op: Op<'_>, offset: u64, dst: &mut dyn Sink) -> Result<usize> {
+        let _ = (op, offset, dst);
+        Err(ESPIPE)
+    }
+
+    /// Writes at an offset.
+    fn write_at(&self, op: Op<'_>, offset: u64, src: &mut dyn Source) -> Result<usize> {
+        let _ = (op, offset, src);
+        Err(ESPIPE)
+    }
+
+    /// Moves the position and gives the new one.
+    fn seek(&self, op: Op<'_>, offset: i64, whence: Whence) -> Result<u64> {
+        let _ = (op, offset, whence);
+        Err(ESPIPE)
+    }
+
+    /// What would not block now. Level, without side effects.
+    fn poll(&self, op: Op<'_>) -> Events {
+        let _ = op;
+        Events::IN | Events::OUT | Events::RDNORM | Events::WRNORM
+    }
+
+    /// Woken when what [`FileOps::poll`] says may have changed; `None`: it never changes.
+    fn wait_queue(&self) -> Option<&WaitQueue> {
+        None
+    }
+
+    /// Device control; `arg` is what the guest passed, often an address for `op.caller.memory()`.
+    fn ioctl(&self, op: Op<'_>, command: u32, arg: u64) -> Result<u64> {
+        let _ = (op, command, arg);
+        Err(ENOTTY)
+    }
+
+    /// The pages to map for `mmap`.
+    fn mappable(&self, op: Op<'_>) -> Result<Arc<PageCache>> {
+        let _ = op;
+        Err(ENODEV)
+    }
+
+    /// Directory entries from the position on, packed by `emit`; see `vfs/dir`.
+    fn read_dir(&self, op: Op<'_>, emit: &mut dyn crate::vfs::dir::DirSink) -> Result<()> {
+        let _ = (op, emit);
+        Err(crate::errno::ENOTDIR)
+    }
+
+    /// A descriptor that refers to the open file was closed (each `close`, not only the last).
+    fn flush(&self, op: Op<'_>) {
+        let _ = op;
+    }
+
+    /// For `downcast_ref`: sockets, epoll instances and the like are asked what they are.
+    fn as_any(&self) -> &dyn core::any::Any;
+}
+
+/// An open file description: what descriptors made by `dup` and `fork` share.
+pub struct OpenFile {
+    /// What it does.
+    pub ops: Arc<dyn FileOps>,
+    /// What `fstat` sees.
+    pub inode: Arc<dyn Inode>,
+    /// Where it was found, if it has a name.
+    pub path: Option<Path>,
+    /// The position, in bytes.
+    pub position: Mutex<u64>,
+    flags: AtomicU32,
+}
+
+impl OpenFile {
+    /// Opens; creation flags are dropped from `flags` as `F_GETFL` does not show them.
+    pub fn new(ops: Arc<dyn FileOps>, inode: Arc<dyn Inode>, path: Option<Path>, flags: OpenFlags) -> Arc<OpenFile> {
+        let creation = OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC | OpenFlags::CLOEXEC;
+        Arc::new(OpenFile {
+            ops,
+            inode,
+            path,
+            position: Mutex::new(0),
+            flags: AtomicU32::new((flags - creation).bits()),
+        })
+    }
+
+    /// Access mode and status flags.
+    pub fn flags(&self) -> OpenFlags {
+        OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// `F_SETFL`: replaces the flags that can change.
+    pub fn set_status(&self, flags: OpenFlags) {
+        let can_change = OpenFlags::APPEND
+            | OpenFlags::NONBLOCK
+            | OpenFlags::ASYNC
+            | OpenFlags::DIRECT
+            | OpenFlags::NOATIME;
+        let kept = self.flags() - can_change;
+        self.flags.store((kept | (flags & can_change)).bits(), Ordering::Relaxed);
+    }
+}
