@@ -116,7 +116,10 @@ pub trait UserMemory {
 
 impl dyn UserMemory + '_ {
     /// Reads a plain value.
-    pub fn get<T: zerocopy::FromZeros + zerocopy::FromBytes + zerocopy::IntoBytes>(&self, addr: u64) -> Result<T> {
+    pub fn get<T: zerocopy::FromZeros + zerocopy::FromBytes + zerocopy::IntoBytes>(
+        &self,
+        addr: u64,
+    ) -> Result<T> {
         let mut value = T::new_zeroed();
         self.read_bytes(addr, value.as_mut_bytes())?;
         Ok(value)

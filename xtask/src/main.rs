@@ -1,2 +1,53 @@
-//! Placeholder.
-fn main() {}
+//! Lodger's developer commands: `cargo xtask VERB`. One file a verb; what several share is in [`cargo`].
+
+mod cargo;
+mod guest;
+mod later;
+mod run;
+mod test;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Lodger's developer commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Build what is needed, then `lodger run` with all that follows
+    Run(run::Args),
+    /// Run every test: units, ABI cases natively and on Lodger, whole systems
+    Test(test::Args),
+    /// Build the default userland
+    Guest(guest::Options),
+    #[command(flatten)]
+    Later(later::Verb),
+}
+
+fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    // `run` is parsed by hand: its words belong to `lodger run`, a `--` among them too.
+    if words.get(1).is_some_and(|verb| verb == "run") && !run::asks_for_help(&words[2..]) {
+        return run::run(&words[2..]);
+    }
+    let done = match Cli::parse_from(words).verb {
+        Verb::Run(_) => return ExitCode::SUCCESS,
+        Verb::Test(args) => test::run(&args),
+        Verb::Guest(options) => guest::build(&options).map(|built| println!("{}", built.dir.display())),
+        Verb::Later(verb) => verb.refuse(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

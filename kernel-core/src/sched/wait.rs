@@ -108,7 +108,11 @@ impl WaitQueue {
         }
         let due: SmallVec<[Arc<dyn Wake>; 4]> = {
             let waiters = self.waiters.lock();
-            waiters.iter().filter(|waiter| waiter.mask.intersects(events)).map(|waiter| waiter.wake.clone()).collect()
+            waiters
+                .iter()
+                .filter(|waiter| waiter.mask.intersects(events))
+                .map(|waiter| waiter.wake.clone())
+                .collect()
         };
         for wake in due {
             wake.wake(events);

@@ -72,6 +72,11 @@ pub enum Payload {
 impl SigInfo {
     /// A signal of the kernel itself, without a sender.
     pub fn kernel(signal: u8) -> SigInfo {
-        SigInfo { signal, errno: 0, code: sys::SI_KERNEL as i32, payload: Payload::Sender { pid: 0, uid: 0, value: 0 } }
+        SigInfo {
+            signal,
+            errno: 0,
+            code: sys::SI_KERNEL as i32,
+            payload: Payload::Sender { pid: 0, uid: 0, value: 0 },
+        }
     }
 }

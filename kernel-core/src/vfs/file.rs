@@ -184,8 +184,14 @@ pub struct OpenFile {
 
 impl OpenFile {
     /// Opens; creation flags are dropped from `flags` as `F_GETFL` does not show them.
-    pub fn new(ops: Arc<dyn FileOps>, inode: Arc<dyn Inode>, path: Option<Path>, flags: OpenFlags) -> Arc<OpenFile> {
-        let creation = OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC | OpenFlags::CLOEXEC;
+    pub fn new(
+        ops: Arc<dyn FileOps>,
+        inode: Arc<dyn Inode>,
+        path: Option<Path>,
+        flags: OpenFlags,
+    ) -> Arc<OpenFile> {
+        let creation =
+            OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC | OpenFlags::CLOEXEC;
         Arc::new(OpenFile {
             ops,
             inode,

@@ -1,0 +1,44 @@
+//! Verbs that are planned and not there yet: refused by name, so that nobody takes silence for success.
+
+use std::ffi::OsString;
+
+use anyhow::{Result, bail};
+
+/// The words after a verb that is not there yet; they do not matter.
+#[derive(clap::Args)]
+pub struct Words {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    words: Vec<OsString>,
+}
+
+/// The verbs.
+#[derive(clap::Subcommand)]
+pub enum Verb {
+    /// (not there yet) Measure both backends side by side
+    Compare(Words),
+    /// (not there yet) Show what each backend protects
+    Demo(Words),
+    /// (not there yet) Fetch or make root file systems
+    Rootfs(Words),
+    /// (not there yet) Run the kernel on a simulated host
+    Sim(Words),
+    /// (not there yet) Fuzz the kernel
+    Fuzz(Words),
+    /// (not there yet) Run workloads for hours
+    Soak(Words),
+}
+
+impl Verb {
+    /// Says that the verb is not there yet.
+    pub fn refuse(&self) -> Result<()> {
+        let name = match self {
+            Verb::Compare(_) => "compare",
+            Verb::Demo(_) => "demo",
+            Verb::Rootfs(_) => "rootfs",
+            Verb::Sim(_) => "sim",
+            Verb::Fuzz(_) => "fuzz",
+            Verb::Soak(_) => "soak",
+        };
+        bail!("the verb `{name}` is not there yet");
+    }
+}
