@@ -1,0 +1,3 @@
+//! The default userland: not written yet.
+
+fn main() {}
