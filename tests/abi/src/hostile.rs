@@ -1,0 +1,72 @@
+//! Programs that misbehave on purpose; the system tests run them in Lodger only.
+
+use libc::c_int;
+
+use crate::support::{PAGE, sleep_ms};
+
+/// Maps and touches memory until something gives way: 0 when `mmap(2)` refused, else it never returns.
+pub fn eat_memory() -> c_int {
+    const CHUNK: usize = 1 << 20;
+    loop {
+        // SAFETY: fresh memory, never unmapped.
+        unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let prot = libc::PROT_READ | libc::PROT_WRITE;
+            let at = libc::mmap(std::ptr::null_mut(), CHUNK, prot, flags, -1, 0);
+            if at == libc::MAP_FAILED {
+                println!("mmap refused");
+                return 0;
+            }
+            for offset in (0..CHUNK).step_by(PAGE) {
+                at.cast::<u8>().add(offset).write_volatile(1);
+            }
+        }
+    }
+}
+
+/// Forks up to `n` children that fork in turn, two deep, and that all sleep; prints how many there were.
+pub fn fork_bomb(n: u64) -> c_int {
+    let mut made = 0;
+    for _ in 0..n {
+        // SAFETY: one thread; the child leaves by _exit.
+        match unsafe { libc::fork() } {
+            -1 => break,
+            0 => {
+                // SAFETY: as above.
+                unsafe { libc::fork() };
+                sleep_ms(60_000);
+                unsafe { libc::_exit(0) };
+            }
+            _ => made += 1,
+        }
+    }
+    println!("made {made}");
+    0
+}
+
+/// Blocks every signal and computes for ever.
+pub fn spin_blocked() -> c_int {
+    // SAFETY: the set lives.
+    unsafe {
+        let mut all = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::sigprocmask(libc::SIG_SETMASK, &all, std::ptr::null_mut());
+    }
+    println!("spinning");
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+/// Reads where nothing is.
+pub fn segv() -> c_int {
+    // SAFETY: none; that is the point. The address is never mapped.
+    unsafe { std::ptr::without_provenance::<u8>(8).read_volatile().into() }
+}
+
+/// Sends itself a signal; returns if it is not deadly.
+pub fn kill_self(signal: c_int) -> c_int {
+    // SAFETY: no memory is involved.
+    unsafe { libc::kill(libc::getpid(), signal) };
+    0
+}

@@ -1,0 +1,62 @@
+//! Linux's system call interface as small cases. Natively they are the oracle: what passes on Linux must pass in
+//! Lodger.
+//!
+//! * `abi --list` prints the cases, one a line, as `family::name`.
+//! * `abi CASE` runs one in this process: 0 is right, 77 is skipped, 1 is wrong; the reason is on stderr.
+//! * `abi --all [PREFIX]` runs each in a process of its own, ten seconds at most.
+//! * `abi garbage [SEED]`, `abi eat-memory`, `abi fork-bomb [N]`, `abi spin-blocked`, `abi segv`, `abi exit N`,
+//!   `abi kill-self N` misbehave, for the system tests; `abi show WHAT` serves the cases about `execve(2)`.
+
+mod epoll;
+mod exec;
+mod garbage;
+mod hostile;
+mod process;
+mod runner;
+mod support;
+mod wait;
+
+use std::process::exit;
+
+use support::{Case, conclude};
+
+/// All families in the order in which they run: what others rest on comes first.
+const FAMILIES: &[(&str, &[Case])] =
+    &[("process", process::CASES), ("wait", wait::CASES), ("exec", exec::CASES), ("epoll", epoll::CASES)];
+
+fn main() {
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let number = |word: &str| word.parse().unwrap_or(0);
+    exit(match words[..] {
+        ["--list"] => runner::list(""),
+        ["--list", prefix] => runner::list(prefix),
+        ["--all"] => runner::all(""),
+        ["--all", prefix] => runner::all(prefix),
+        ["show", what, ..] => exec::show(what),
+        ["args", ..] => exec::show("args"),
+        ["garbage"] => garbage::run(1),
+        ["garbage", seed] => garbage::run(number(seed)),
+        ["eat-memory"] => hostile::eat_memory(),
+        ["fork-bomb"] => hostile::fork_bomb(1000),
+        ["fork-bomb", n] => hostile::fork_bomb(number(n)),
+        ["spin-blocked"] => hostile::spin_blocked(),
+        ["segv"] => hostile::segv(),
+        ["exit", n] => number(n) as i32,
+        ["kill-self", n] => hostile::kill_self(number(n) as i32),
+        [name] => match runner::find(name) {
+            // SAFETY: nothing else runs in this process, so a case may do what it likes with it.
+            Some(case) => conclude(unsafe { (case.run)() }),
+            None => usage(),
+        },
+        _ => usage(),
+    });
+}
+
+fn usage() -> i32 {
+    eprintln!(
+        "usage: abi --list [PREFIX] | --all [PREFIX] | CASE | garbage [SEED] | eat-memory | fork-bomb [N] | ..."
+    );
+    2
+}
