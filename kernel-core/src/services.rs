@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 
 use crate::mm::ram::Ram;
 use crate::sched::timers::Timers;
+use crate::vfs::anon::AnonInodes;
 use crate::vfs::caller::Processes;
 
 /// Time and chance, as the host gives them.
@@ -26,4 +27,6 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Signals to processes.
     pub processes: Arc<dyn Processes>,
+    /// Inodes of files without names.
+    pub anon: AnonInodes,
 }

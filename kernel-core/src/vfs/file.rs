@@ -13,6 +13,7 @@ use crate::sched::wait::{Events, WaitQueue};
 use crate::sync::Mutex;
 use crate::vfs::caller::Caller;
 use crate::vfs::inode::Inode;
+use crate::vfs::locks::LockOwner;
 use crate::vfs::path::Path;
 
 bitflags::bitflags! {
@@ -160,6 +161,30 @@ pub trait FileOps: Send + Sync {
         Err(crate::errno::ENOTDIR)
     }
 
+    /// Waits for the other side of an open, as FIFOs do without O_NONBLOCK: EAGAIN and the wait queue until it is there.
+    /// The syscall layer calls it once after opening, and drops the file if it fails.
+    fn finish_open(&self, op: Op<'_>) -> Result<()> {
+        let _ = op;
+        Ok(())
+    }
+
+    /// Commands of `fcntl` that only one kind of file knows: `F_SETPIPE_SZ`, `F_GETPIPE_SZ`, `F_ADD_SEALS`, `F_GET_SEALS`.
+    fn control(&self, op: Op<'_>, command: u32, arg: u64) -> Result<u64> {
+        let _ = (op, command, arg);
+        Err(EINVAL)
+    }
+
+    /// Allocates or punches a range (`fallocate`); `mode` is `FALLOC_FL_*`.
+    fn allocate(&self, op: Op<'_>, mode: u32, offset: u64, len: u64) -> Result<()> {
+        let _ = (op, mode, offset, len);
+        Err(crate::errno::EOPNOTSUPP)
+    }
+
+    /// `fsync(2)`.
+    fn sync(&self, op: Op<'_>) -> Result<()> {
+        op.file.inode.sync()
+    }
+
     /// A descriptor that refers to the open file was closed (each `close`, not only the last).
     fn flush(&self, op: Op<'_>) {
         let _ = op;
@@ -180,6 +205,29 @@ pub struct OpenFile {
     /// The position, in bytes.
     pub position: Mutex<u64>,
     flags: AtomicU32,
+    /// Who gets SIGIO (`F_SETOWN`), and with which signal.
+    pub async_owner: Mutex<AsyncOwner>,
+}
+
+/// Who is told when a file with O_ASYNC becomes ready: `F_SETOWN`, `F_SETOWN_EX`, `F_SETSIG`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AsyncOwner {
+    /// `F_OWNER_TID`, `F_OWNER_PID` or `F_OWNER_PGRP`.
+    pub kind: u32,
+    /// Its id; 0 is nobody.
+    pub id: u32,
+    /// The signal; 0 is SIGIO.
+    pub signal: u8,
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if let Some(locks) = self.inode.locks() {
+            let key = self.lock_key();
+            locks.unflock(key);
+            locks.release_all(LockOwner::File(key));
+        }
+    }
 }
 
 impl OpenFile {
@@ -198,7 +246,13 @@ impl OpenFile {
             path,
             position: Mutex::new(0),
             flags: AtomicU32::new((flags - creation).bits()),
+            async_owner: Mutex::default(),
         })
+    }
+
+    /// Names the open file among the holders of locks.
+    pub fn lock_key(&self) -> usize {
+        core::ptr::from_ref(self).addr()
     }
 
     /// Access mode and status flags.

@@ -1,5 +1,106 @@
-//! Paths: a place in the tree of mounts.
+//! Paths: a place in the tree of mounts, and its name.
 
-/// A place in the tree: a mount and a directory entry in it.
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::vfs::dentry::Dentry;
+use crate::vfs::inode::Inode;
+use crate::vfs::mount::Mount;
+
+/// A place in the tree: a mount and a directory entry in it. Holding one keeps the mount busy.
 #[derive(Clone)]
-pub struct Path {}
+pub struct Path {
+    /// The mount.
+    pub mount: Arc<Mount>,
+    /// The entry.
+    pub dentry: Arc<Dentry>,
+}
+
+impl Path {
+    /// What is there.
+    pub fn inode(&self) -> &Arc<dyn Inode> {
+        self.dentry.inode()
+    }
+
+    /// Whether both are the same place.
+    pub fn is(&self, other: &Path) -> bool {
+        Arc::ptr_eq(&self.mount, &other.mount) && Arc::ptr_eq(&self.dentry, &other.dentry)
+    }
+}
+
+/// The name of a place, as [`path_of`] found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathName {
+    /// Absolute, from the root that was asked for, or else from the root of the tree that the place is in.
+    pub bytes: Vec<u8>,
+    /// Whether the place is below that root.
+    pub below_root: bool,
+    /// Whether the name was removed.
+    pub deleted: bool,
+}
+
+impl PathName {
+    /// The name if it can be reached from the root.
+    pub fn reachable(self) -> Option<Vec<u8>> {
+        self.below_root.then_some(self.bytes)
+    }
+
+    /// As `/proc/PID/fd` and `/proc/PID/maps` show it: with ` (deleted)` where that is so.
+    pub fn shown(mut self) -> Vec<u8> {
+        if self.deleted {
+            self.bytes.extend_from_slice(b" (deleted)");
+        }
+        self.bytes
+    }
+}
+
+/// The name of `path` as seen by a process with the root directory `root`.
+pub fn path_of(path: &Path, root: &Path) -> PathName {
+    if let Some(bytes) = path.inode().anonymous_name()
+        && path.dentry.parent().is_none()
+    {
+        return PathName { bytes, below_root: false, deleted: false };
+    }
+    let deleted = path.dentry.is_deleted();
+    let mut parts: Vec<alloc::boxed::Box<[u8]>> = Vec::new();
+    let mut at = path.clone();
+    let below_root = loop {
+        if at.is(root) {
+            break true;
+        }
+        if Arc::ptr_eq(&at.dentry, &at.mount.root) {
+            match at.mount.covered() {
+                Some(place) => at = place,
+                None => break false,
+            }
+            continue;
+        }
+        let Some(parent) = at.dentry.parent() else { break false };
+        parts.push(at.dentry.name());
+        at.dentry = parent;
+    };
+    let mut bytes = Vec::new();
+    for part in parts.iter().rev() {
+        bytes.push(b'/');
+        bytes.extend_from_slice(part);
+    }
+    if bytes.is_empty() {
+        bytes.push(b'/');
+    }
+    PathName { bytes, below_root, deleted }
+}
+
+/// The name of `dentry` inside its file system, below `top` or the file system's root; empty for that itself.
+pub fn prepend_names(dentry: &Arc<Dentry>, top: Option<&Arc<Dentry>>, out: &mut Vec<u8>) {
+    let mut parts: Vec<alloc::boxed::Box<[u8]>> = Vec::new();
+    let mut at = dentry.clone();
+    while !top.is_some_and(|top| Arc::ptr_eq(top, &at)) {
+        let Some(parent) = at.parent() else { break };
+        parts.push(at.name());
+        at = parent;
+    }
+    for part in parts.iter().rev() {
+        out.push(b'/');
+        out.extend_from_slice(part);
+    }
+}

@@ -1,0 +1,412 @@
+//! Dentries: names that were looked up, cached as a tree.
+//!
+//! A [`Dentry`] is a name that exists; that a name does not exist is remembered in its directory. A directory knows its
+//! children weakly and children hold their parent, so a dentry lives as long as somebody uses it or the
+//! [`DentryCache`], which keeps a bounded number of recent ones, remembers it.
+//!
+//! Lock order: `rename lock -> children of a directory (of two: lower address first) -> place -> inode`. Operations on a
+//! name hold the lock of its directory's children, so the cache and the file system change together. A dentry is never
+//! dropped under the lock of its parent's children.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::{Arc, Weak};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use hashbrown::HashMap;
+
+use crate::errno::{EBUSY, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, Result};
+use crate::sync::{Mutex, MutexGuard};
+use crate::vfs::inode::{FileKind, Inode, NewAttr, NewNode, RenameMode, same_inode};
+
+/// How many dentries are kept that nobody uses.
+const KEPT: usize = 8192;
+/// How many absent names are remembered in one directory.
+const ABSENT_KEPT: usize = 512;
+
+/// A name in a directory, and what it names.
+pub struct Dentry {
+    inode: Arc<dyn Inode>,
+    kind: FileKind,
+    place: Mutex<Place>,
+    children: Mutex<Children>,
+    /// How many mounts are on it, in any namespace.
+    mounts: AtomicU32,
+    deleted: AtomicBool,
+    /// Used since the cache last looked.
+    referenced: AtomicBool,
+}
+
+#[derive(Clone)]
+struct Place {
+    parent: Option<Arc<Dentry>>,
+    name: Box<[u8]>,
+}
+
+#[derive(Default)]
+struct Children {
+    names: HashMap<Box<[u8]>, Child>,
+    absent: usize,
+}
+
+enum Child {
+    Present(Weak<Dentry>),
+    Absent,
+}
+
+impl Children {
+    fn set_present(&mut self, name: &[u8], dentry: &Arc<Dentry>) {
+        if let Some(Child::Absent) = self.names.insert(name.into(), Child::Present(Arc::downgrade(dentry))) {
+            self.absent -= 1;
+        }
+    }
+
+    /// Gives the dentry that had the name; drop it after unlocking.
+    fn set_absent(&mut self, name: &[u8]) -> Option<Arc<Dentry>> {
+        if self.absent >= ABSENT_KEPT {
+            self.names.retain(|_, child| matches!(child, Child::Present(_)));
+            self.absent = 0;
+        }
+        match self.names.insert(name.into(), Child::Absent) {
+            Some(Child::Absent) => None,
+            Some(Child::Present(old)) => {
+                self.absent += 1;
+                old.upgrade()
+            }
+            None => {
+                self.absent += 1;
+                None
+            }
+        }
+    }
+
+    fn forget(&mut self, name: &[u8]) -> Option<Arc<Dentry>> {
+        match self.names.remove(name)? {
+            Child::Present(old) => old.upgrade(),
+            Child::Absent => {
+                self.absent -= 1;
+                None
+            }
+        }
+    }
+
+    fn present(&self, name: &[u8]) -> Option<Arc<Dentry>> {
+        match self.names.get(name)? {
+            Child::Present(dentry) => dentry.upgrade(),
+            Child::Absent => None,
+        }
+    }
+}
+
+impl Dentry {
+    /// The root of a file system, or of a file without a name.
+    pub fn root(inode: Arc<dyn Inode>) -> Arc<Dentry> {
+        Dentry::new(inode, None, b"")
+    }
+
+    fn new(inode: Arc<dyn Inode>, parent: Option<Arc<Dentry>>, name: &[u8]) -> Arc<Dentry> {
+        let kind = inode.kind();
+        Arc::new(Dentry {
+            inode,
+            kind,
+            place: Mutex::new(Place { parent, name: name.into() }),
+            children: Mutex::default(),
+            mounts: AtomicU32::new(0),
+            deleted: AtomicBool::new(false),
+            referenced: AtomicBool::new(false),
+        })
+    }
+
+    /// What it names.
+    pub fn inode(&self) -> &Arc<dyn Inode> {
+        &self.inode
+    }
+
+    /// What kind of file it names.
+    pub fn kind(&self) -> FileKind {
+        self.kind
+    }
+
+    /// Its directory; `None` for the root of a file system.
+    pub fn parent(&self) -> Option<Arc<Dentry>> {
+        self.place.lock().parent.clone()
+    }
+
+    /// Its name; empty for the root of a file system.
+    pub fn name(&self) -> Box<[u8]> {
+        self.place.lock().name.clone()
+    }
+
+    /// Whether the name was removed.
+    pub fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    /// Whether something is mounted on it, in some namespace.
+    pub fn has_mounts(&self) -> bool {
+        self.mounts.load(Ordering::Acquire) != 0
+    }
+
+    pub(super) fn add_mount(&self) {
+        self.mounts.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn remove_mount(&self) {
+        self.mounts.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// The entry `name` (not `.` or `..`) of this directory. ENOENT if there is none.
+    pub fn child(self: &Arc<Dentry>, name: &[u8], cache: &DentryCache) -> Result<Arc<Dentry>> {
+        if !self.inode.names_are_stable() {
+            let inode = self.inode.lookup(name)?;
+            return Ok(Dentry::new(inode, Some(self.clone()), name));
+        }
+        let mut children = self.children.lock();
+        match children.names.get(name) {
+            Some(Child::Present(dentry)) => {
+                if let Some(dentry) = dentry.upgrade() {
+                    dentry.referenced.store(true, Ordering::Relaxed);
+                    return Ok(dentry);
+                }
+            }
+            Some(Child::Absent) => return Err(ENOENT),
+            None => {}
+        }
+        match self.inode.lookup(name) {
+            Ok(inode) => {
+                let dentry = Dentry::new(inode, Some(self.clone()), name);
+                children.set_present(name, &dentry);
+                drop(children);
+                cache.keep(dentry.clone());
+                Ok(dentry)
+            }
+            Err(ENOENT) => {
+                let old = children.set_absent(name);
+                drop(children);
+                drop(old);
+                Err(ENOENT)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes an entry; EEXIST if the name is taken.
+    pub fn make(
+        self: &Arc<Dentry>,
+        name: &[u8],
+        what: NewNode<'_>,
+        attr: &NewAttr,
+        cache: &DentryCache,
+    ) -> Result<Arc<Dentry>> {
+        let mut children = self.children.lock();
+        let inode = self.inode.make(name, what, attr)?;
+        let dentry = Dentry::new(inode, Some(self.clone()), name);
+        children.set_present(name, &dentry);
+        drop(children);
+        cache.keep(dentry.clone());
+        Ok(dentry)
+    }
+
+    /// Gives `target` another name in this directory.
+    pub fn link(&self, name: &[u8], target: &Arc<dyn Inode>) -> Result<()> {
+        let mut children = self.children.lock();
+        self.inode.link(name, target)?;
+        let old = children.forget(name);
+        drop(children);
+        drop(old);
+        Ok(())
+    }
+
+    /// Removes the entry `name`, which must still be `victim`: with `rmdir` if that is a directory, else `unlink`.
+    pub fn remove(&self, name: &[u8], victim: &Arc<Dentry>) -> Result<()> {
+        let mut children = self.children.lock();
+        if victim.is_deleted() {
+            return Err(ENOENT);
+        }
+        if victim.has_mounts() {
+            return Err(EBUSY);
+        }
+        match victim.kind {
+            FileKind::Directory => self.inode.rmdir(name)?,
+            _ => self.inode.unlink(name)?,
+        }
+        victim.deleted.store(true, Ordering::Release);
+        let old = children.set_absent(name);
+        drop(children);
+        drop(old);
+        Ok(())
+    }
+
+    /// Renames `old` in this directory to `new_name` in `new_dir`, where `new` is now, if anything. Both directories are
+    /// of one file system. EINVAL if a directory would move below itself.
+    #[allow(clippy::too_many_arguments, reason = "two names with what they name, and how")]
+    pub fn rename(
+        self: &Arc<Dentry>,
+        name: &[u8],
+        old: &Arc<Dentry>,
+        new_dir: &Arc<Dentry>,
+        new_name: &[u8],
+        new: Option<&Arc<Dentry>>,
+        mode: RenameMode,
+        cache: &DentryCache,
+    ) -> Result<()> {
+        let _serial = cache.rename.lock();
+        if old.is_deleted() || new.is_some_and(|new| new.is_deleted()) {
+            return Err(ENOENT);
+        }
+        check_loop(old, new_dir, EINVAL)?;
+        if let Some(new) = new {
+            check_loop(new, self, if mode == RenameMode::Exchange { EINVAL } else { ENOTEMPTY })?;
+            if mode == RenameMode::NoReplace {
+                return Err(EEXIST);
+            }
+            if same_inode(&old.inode, &new.inode) {
+                return Ok(());
+            }
+            if mode == RenameMode::Replace {
+                match (old.kind, new.kind) {
+                    (FileKind::Directory, FileKind::Directory) => {}
+                    (FileKind::Directory, _) => return Err(ENOTDIR),
+                    (_, FileKind::Directory) => return Err(EISDIR),
+                    _ => {}
+                }
+            }
+        } else if mode == RenameMode::Exchange {
+            return Err(ENOENT);
+        }
+        if old.has_mounts() || new.is_some_and(|new| new.has_mounts()) {
+            return Err(EBUSY);
+        }
+        let (mut from, mut to) = lock_two(self, new_dir);
+        self.inode.rename(name, &*new_dir.inode, new_name, mode)?;
+        let replaced = match mode {
+            RenameMode::Exchange => new.cloned(),
+            _ => {
+                if let Some(new) = new {
+                    new.deleted.store(true, Ordering::Release);
+                }
+                from.set_absent(name)
+            }
+        };
+        let target = to.as_deref_mut().unwrap_or(&mut *from);
+        let dropped = target.present(new_name);
+        target.set_present(new_name, old);
+        if mode == RenameMode::Exchange
+            && let Some(new) = new
+        {
+            from.set_present(name, new);
+        }
+        drop(to);
+        drop(from);
+        let old_parent = core::mem::replace(
+            &mut *old.place.lock(),
+            Place { parent: Some(new_dir.clone()), name: new_name.into() },
+        );
+        let new_parent = match (mode, new) {
+            (RenameMode::Exchange, Some(new)) => Some(core::mem::replace(
+                &mut *new.place.lock(),
+                Place { parent: Some(self.clone()), name: name.into() },
+            )),
+            _ => None,
+        };
+        drop((old_parent, new_parent, replaced, dropped));
+        Ok(())
+    }
+
+    /// Whether `self` is `other` or above it in the file system's tree.
+    pub fn is_above(self: &Arc<Dentry>, other: &Arc<Dentry>) -> bool {
+        let mut at = Some(other.clone());
+        while let Some(dentry) = at {
+            if Arc::ptr_eq(self, &dentry) {
+                return true;
+            }
+            at = dentry.parent();
+        }
+        false
+    }
+}
+
+/// Fails if `moved` is `dir` or above it.
+fn check_loop(moved: &Arc<Dentry>, dir: &Arc<Dentry>, error: crate::errno::Errno) -> Result<()> {
+    if moved.kind == FileKind::Directory && moved.is_above(dir) { Err(error) } else { Ok(()) }
+}
+
+type ChildrenGuard<'a> = MutexGuard<'a, Children>;
+
+/// Locks the children of `first`, and those of `second` if it is another directory.
+fn lock_two<'a>(
+    first: &'a Arc<Dentry>,
+    second: &'a Arc<Dentry>,
+) -> (ChildrenGuard<'a>, Option<ChildrenGuard<'a>>) {
+    if Arc::ptr_eq(first, second) {
+        (first.children.lock(), None)
+    } else if Arc::as_ptr(first) < Arc::as_ptr(second) {
+        let guard = first.children.lock();
+        (guard, Some(second.children.lock()))
+    } else {
+        let guard = second.children.lock();
+        (first.children.lock(), Some(guard))
+    }
+}
+
+impl Drop for Dentry {
+    /// Unhooks the dentry from its parent, and so on upwards: in a loop, because a guest can make trees deeper than a
+    /// kernel stack.
+    fn drop(&mut self) {
+        let place = core::mem::replace(&mut *self.place.lock(), Place { parent: None, name: Box::default() });
+        let mut next = Some(place);
+        while let Some(Place { parent: Some(parent), name }) = next.take() {
+            {
+                let mut children = parent.children.lock();
+                if let Some(Child::Present(dentry)) = children.names.get(&name)
+                    && dentry.strong_count() == 0
+                {
+                    children.names.remove(&name);
+                }
+            }
+            next = Arc::into_inner(parent).map(|parent| {
+                core::mem::replace(&mut *parent.place.lock(), Place { parent: None, name: Box::default() })
+            });
+        }
+    }
+}
+
+/// Keeps recently used dentries alive, so that the next walk finds them; and orders renames.
+#[derive(Default)]
+pub struct DentryCache {
+    recent: Mutex<VecDeque<Arc<Dentry>>>,
+    rename: Mutex<()>,
+}
+
+impl DentryCache {
+    /// Remembers a new dentry, and forgets an old one if there are too many (second chance for those used since).
+    fn keep(&self, dentry: Arc<Dentry>) {
+        let mut recent = self.recent.lock();
+        recent.push_back(dentry);
+        let mut gone = None;
+        if recent.len() > KEPT {
+            for _ in 0..16 {
+                gone = recent.pop_front();
+                match &gone {
+                    Some(old) if old.referenced.swap(false, Ordering::Relaxed) => recent.extend(gone.take()),
+                    _ => break,
+                }
+            }
+            gone = gone.or_else(|| recent.pop_front());
+        }
+        drop(recent);
+        drop(gone);
+    }
+
+    /// Forgets dentries that `which` chooses, as an unmount does.
+    pub fn forget(&self, which: impl Fn(&Arc<Dentry>) -> bool) {
+        let mut gone = VecDeque::new();
+        let mut recent = self.recent.lock();
+        for _ in 0..recent.len() {
+            let Some(dentry) = recent.pop_front() else { break };
+            if which(&dentry) { gone.push_back(dentry) } else { recent.push_back(dentry) }
+        }
+        drop(recent);
+        drop(gone);
+    }
+}

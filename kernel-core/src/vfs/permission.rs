@@ -1,0 +1,110 @@
+//! Who may do what with a file. Sources: `path_resolution(7)`, `capabilities(7)`, `access(2)`.
+
+use crate::errno::{EACCES, EPERM, Result};
+use crate::task::cred::{Caps, Cred};
+use crate::vfs::inode::{FileKind, Owner, S_ISVTX};
+
+bitflags::bitflags! {
+    /// What is asked for; the bits are those of `access(2)`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Access: u32 {
+        /// Execute, or search a directory.
+        const EXEC = 1;
+        /// Write, or change a directory's entries.
+        const WRITE = 2;
+        /// Read, or list a directory.
+        const READ = 4;
+    }
+}
+
+/// Checks `wanted` by the file system ids and effective capabilities of `cred`.
+pub fn check(owner: Owner, cred: &Cred, wanted: Access) -> Result<()> {
+    let class = if cred.fsuid == owner.uid {
+        owner.mode >> 6
+    } else if cred.in_group(owner.gid) {
+        owner.mode >> 3
+    } else {
+        owner.mode
+    };
+    if wanted.bits() & !class & 7 == 0 {
+        return Ok(());
+    }
+    let directory = FileKind::of_mode(owner.mode) == FileKind::Directory;
+    // Even the superuser executes only what somebody may execute.
+    let executable = directory || owner.mode & 0o111 != 0;
+    if cred.capable(Caps::DAC_OVERRIDE) && (executable || !wanted.contains(Access::EXEC)) {
+        return Ok(());
+    }
+    let harmless = if directory { !wanted.contains(Access::WRITE) } else { wanted == Access::READ };
+    if harmless && cred.capable(Caps::DAC_READ_SEARCH) {
+        return Ok(());
+    }
+    Err(EACCES)
+}
+
+/// The credentials that `access(2)` checks with: real ids, and the capabilities that they would have.
+pub fn real(cred: &Cred) -> Cred {
+    let mut real = cred.clone();
+    real.fsuid = cred.uid;
+    real.fsgid = cred.gid;
+    real.effective = if cred.uid == 0 { cred.permitted } else { Caps::empty() };
+    real
+}
+
+/// Whether `cred` may act as the owner: EPERM if not.
+pub fn check_owner(owner: Owner, cred: &Cred) -> Result<()> {
+    if cred.fsuid == owner.uid || cred.capable(Caps::FOWNER) { Ok(()) } else { Err(EPERM) }
+}
+
+/// Whether an entry that belongs to `victim` may be removed from `dir`: write and search, and in a sticky directory only
+/// one's own (EPERM).
+pub fn check_remove(dir: Owner, victim: Owner, cred: &Cred) -> Result<()> {
+    check(dir, cred, Access::WRITE | Access::EXEC)?;
+    if dir.mode & S_ISVTX != 0
+        && cred.fsuid != victim.uid
+        && cred.fsuid != dir.uid
+        && !cred.capable(Caps::FOWNER)
+    {
+        return Err(EPERM);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(uid: u32) -> Cred {
+        let mut cred = Cred::root();
+        (cred.uid, cred.euid, cred.fsuid, cred.fsgid) = (uid, uid, uid, uid);
+        cred.effective = Caps::empty();
+        cred
+    }
+
+    #[test]
+    fn the_first_class_that_fits_decides() {
+        let owner = Owner { mode: 0o100_047, uid: 5, gid: 6 };
+        assert_eq!(check(owner, &user(5), Access::READ), Err(EACCES));
+        assert_eq!(check(owner, &user(6), Access::READ), Ok(()));
+        assert_eq!(check(owner, &user(6), Access::WRITE), Err(EACCES));
+        assert_eq!(check(owner, &user(7), Access::all()), Ok(()));
+    }
+
+    #[test]
+    fn root_executes_only_what_is_executable() {
+        let file = |mode| Owner { mode, uid: 5, gid: 5 };
+        assert_eq!(check(file(0o100_600), &Cred::root(), Access::READ | Access::WRITE), Ok(()));
+        assert_eq!(check(file(0o100_600), &Cred::root(), Access::EXEC), Err(EACCES));
+        assert_eq!(check(file(0o100_601), &Cred::root(), Access::EXEC), Ok(()));
+        assert_eq!(check(file(0o040_600), &Cred::root(), Access::EXEC), Ok(()));
+    }
+
+    #[test]
+    fn sticky_directories_protect_entries() {
+        let dir = Owner { mode: 0o041_777, uid: 0, gid: 0 };
+        let victim = Owner { mode: 0o100_666, uid: 5, gid: 5 };
+        assert_eq!(check_remove(dir, victim, &user(5)), Ok(()));
+        assert_eq!(check_remove(dir, victim, &user(6)), Err(EPERM));
+        assert_eq!(check_remove(dir, victim, &Cred::root()), Ok(()));
+    }
+}
