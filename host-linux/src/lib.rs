@@ -1,1 +1,19 @@
-//! Placeholder.
+//! What both Linux hosts of Lodger share: guest RAM, fibers, vCPU sleep and kicks, clocks, byte streams, the terminal.
+//!
+//! Nothing here knows how guest address spaces are kept; `host-linux-skas` and `host-linux-tt` do. The files:
+//!
+//! * [`ram`]: guest RAM, one sparse memfd.
+//! * [`fiber`]: stackful contexts for kernel code.
+//! * [`kick`]: the sticky token that ends a vCPU's run or sleep.
+//! * [`watcher`]: the one helper thread; it waits for streams and deadlines and kicks.
+//! * [`stream`], [`terminal`]: the host's descriptors as byte streams, its terminal in raw mode.
+//! * [`clock`], [`affinity`]: time, chance, processors.
+
+pub mod affinity;
+pub mod clock;
+pub mod fiber;
+pub mod kick;
+pub mod ram;
+pub mod stream;
+pub mod terminal;
+pub mod watcher;

@@ -1,0 +1,37 @@
+//! Which processor a vCPU and its guests share: `sched_setaffinity(2)`.
+//!
+//! Waking a thread that sleeps on another core is the dearest thing there is, so a vCPU thread and the guests that it
+//! runs keep to one core. It is the core that the thread is on when asked: the host's scheduler put it there because
+//! that core was free, so two instances started one after the other do not pile up.
+
+use std::io;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+/// One processor, and the set of all that this process may use.
+#[derive(Clone, Copy)]
+pub struct Core {
+    one: CpuSet,
+    all: CpuSet,
+}
+
+impl Core {
+    /// The processor that the calling thread is on.
+    pub fn current() -> io::Result<Core> {
+        let all = sched_getaffinity(Pid::from_raw(0))?;
+        let mut one = CpuSet::new();
+        one.set(nix::sched::sched_getcpu()?)?;
+        Ok(Core { one, all })
+    }
+
+    /// Keeps a thread (0: the calling one) to this processor.
+    pub fn pin(&self, thread: i32) -> io::Result<()> {
+        Ok(sched_setaffinity(Pid::from_raw(thread), &self.one)?)
+    }
+
+    /// Lets a thread (0: the calling one) use every processor again.
+    pub fn release(&self, thread: i32) -> io::Result<()> {
+        Ok(sched_setaffinity(Pid::from_raw(thread), &self.all)?)
+    }
+}

@@ -1,0 +1,54 @@
+//! Time and chance: `clock_gettime(2)` and `getrandom(2)`.
+
+use nix::time::{ClockId, clock_gettime};
+
+/// Nanoseconds of `CLOCK_MONOTONIC`.
+pub fn monotonic_ns() -> u64 {
+    nanoseconds(ClockId::CLOCK_MONOTONIC)
+}
+
+/// Nanoseconds of `CLOCK_REALTIME`; 0 for a host that lives before 1970.
+pub fn realtime_ns() -> u64 {
+    nanoseconds(ClockId::CLOCK_REALTIME)
+}
+
+fn nanoseconds(clock: ClockId) -> u64 {
+    // These two clocks exist on every Linux; the vDSO reads them without a system call.
+    let Ok(time) = clock_gettime(clock) else { return 0 };
+    let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+    let rest = u64::try_from(time.tv_nsec()).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
+/// Fills `buf` with random bytes, waiting for the host's pool if that has only just booted.
+///
+/// # Panics
+/// When the host refuses random numbers altogether (no `getrandom`): nothing safe could be done without.
+pub fn entropy(buf: &mut [u8]) {
+    let mut rest = buf;
+    while !rest.is_empty() {
+        // SAFETY: the pointer and the length are those of a live mutable slice.
+        let got = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
+        match usize::try_from(got) {
+            Ok(got) => rest = &mut rest[got..],
+            Err(_) if std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => panic!("the host gives no random numbers: {}", std::io::Error::last_os_error()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_goes_forward_and_chance_differs() {
+        let start = monotonic_ns();
+        assert!(monotonic_ns() >= start);
+        assert!(realtime_ns() > 1_600_000_000_000_000_000);
+        let (mut a, mut b) = ([0u8; 300], [0u8; 300]);
+        entropy(&mut a);
+        entropy(&mut b);
+        assert_ne!(a, b);
+    }
+}

@@ -1,0 +1,130 @@
+//! The host's terminal: raw while a guest has it, given back as it was, whatever ends this process but SIGKILL.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use nix::sys::eventfd::EventFd;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+
+use crate::watcher::Watcher;
+
+/// Signals that end this process if nobody handles them: the terminal is restored before.
+const FATAL: [Signal; 6] =
+    [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT, Signal::SIGQUIT];
+
+/// What the fatal-signal handler needs: readable without a lock.
+struct Saved {
+    fd: OwnedFd,
+    settings: libc::termios,
+}
+
+/// Settings of the first terminal made raw: a process has one controlling terminal.
+static SAVED: OnceLock<Saved> = OnceLock::new();
+/// Whether the terminal is raw now.
+static RAW: AtomicBool = AtomicBool::new(false);
+/// The eventfd that SIGWINCH writes to; -1 before there is one.
+static RESIZE_EVENT: AtomicI32 = AtomicI32::new(-1);
+/// Set by SIGWINCH until the watcher takes it.
+static RESIZED: AtomicBool = AtomicBool::new(false);
+/// Keeps that eventfd open for as long as a handler may write to it.
+static RESIZE_OWNER: Mutex<Option<Arc<EventFd>>> = Mutex::new(None);
+
+/// A terminal in raw mode; dropping this restores it.
+pub struct RawMode {
+    fd: OwnedFd,
+    before: Termios,
+}
+
+impl RawMode {
+    /// Makes the terminal at `fd` raw, and from now on restores it also when a fatal signal ends the process.
+    /// Fails when `fd` is not a terminal.
+    pub fn enter(fd: BorrowedFd<'_>) -> io::Result<RawMode> {
+        let fd = fd.try_clone_to_owned()?;
+        let before = tcgetattr(&fd)?;
+        let saved = Saved { fd: fd.try_clone()?, settings: before.clone().into() };
+        if SAVED.set(saved).is_ok() {
+            catch_fatal_signals()?;
+        }
+        let mut raw = before.clone();
+        cfmakeraw(&mut raw);
+        tcsetattr(&fd, SetArg::TCSADRAIN, &raw)?;
+        RAW.store(true, Ordering::SeqCst);
+        Ok(RawMode { fd, before })
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        RAW.store(false, Ordering::SeqCst);
+        // The terminal may be gone by now, and then there is nothing to restore.
+        let _ = tcsetattr(&self.fd, SetArg::TCSADRAIN, &self.before);
+    }
+}
+
+/// Restores the terminal if it is raw. For ends that run no destructors, such as `std::process::exit`; it makes one
+/// system call and takes no lock, so signal handlers may call it.
+pub fn restore() {
+    if !RAW.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    if let Some(saved) = SAVED.get() {
+        // SAFETY: both arguments live forever; `tcsetattr` may be called in a signal handler.
+        unsafe { libc::tcsetattr(saved.fd.as_raw_fd(), libc::TCSANOW, &saved.settings) };
+    }
+}
+
+/// Rows and columns, if `fd` is a terminal that knows.
+pub fn window_size(fd: BorrowedFd<'_>) -> Option<(u16, u16)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ fills in the structure that it is given.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ, &mut size) };
+    (result == 0 && size.ws_row != 0 && size.ws_col != 0).then_some((size.ws_row, size.ws_col))
+}
+
+/// From now on a changed window size (SIGWINCH) makes `watcher` kick its vCPU.
+pub fn watch_window_size(watcher: &Watcher) -> io::Result<()> {
+    let wake = watcher.wake();
+    let mut owner = RESIZE_OWNER.lock().unwrap_or_else(PoisonError::into_inner);
+    RESIZE_EVENT.store(wake.as_fd().as_raw_fd(), Ordering::SeqCst);
+    *owner = Some(wake);
+    let action = SigAction::new(SigHandler::Handler(on_resize), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler only uses atomics and write(2).
+    unsafe { sigaction(Signal::SIGWINCH, &action)? };
+    Ok(())
+}
+
+/// Whether the window changed its size since the last call.
+pub(crate) fn take_resized() -> bool {
+    RESIZED.swap(false, Ordering::SeqCst)
+}
+
+extern "C" fn on_resize(_: libc::c_int) {
+    RESIZED.store(true, Ordering::SeqCst);
+    let one = 1u64;
+    // SAFETY: write(2) may be called in a signal handler and `one` has eight bytes. It can only fail when the counter
+    // is full, and then the watcher is awake anyway.
+    unsafe {
+        let errno = *libc::__errno_location();
+        libc::write(RESIZE_EVENT.load(Ordering::SeqCst), (&raw const one).cast(), 8);
+        *libc::__errno_location() = errno;
+    }
+}
+
+fn catch_fatal_signals() -> io::Result<()> {
+    let flags = SaFlags::SA_RESETHAND | SaFlags::SA_NODEFER | SaFlags::SA_ONSTACK;
+    let action = SigAction::new(SigHandler::Handler(on_fatal), flags, SigSet::empty());
+    for signal in FATAL {
+        // SAFETY: the handler only restores the terminal and raises the signal again.
+        unsafe { sigaction(signal, &action)? };
+    }
+    Ok(())
+}
+
+extern "C" fn on_fatal(signal: libc::c_int) {
+    restore();
+    // SAFETY: the disposition is the default again (SA_RESETHAND), so this ends the process as it would have.
+    unsafe { libc::raise(signal) };
+}
