@@ -1,10 +1,31 @@
 //! Page caches: the bytes of a file, kept in guest RAM so that they can be mapped.
+//!
+//! A cache is the file's contents for a file system in memory, not a copy of something that could be read again. What
+//! comes from a [`Blob`] (a boot archive) is loaded into RAM in pieces when it is first mapped or written; reading it
+//! copies straight from the blob.
+//!
+//! Each page in the cache is held once by it ([`Ram::hold`]) and once by everybody who maps it or copies it just now.
+//! So copies go on with the cache unlocked, as the lock order wants it, and a page that is cut off meanwhile lives
+//! until they are done.
 
-use alloc::sync::Arc;
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::ops::Range;
 
-use crate::errno::{ENOSYS, Result};
+use crate::errno::{EFBIG, ENOMEM, ENOSPC, ENXIO, Result};
+use crate::host::{PAGE_SIZE, Phys};
 use crate::io::{Sink, Source};
 use crate::mm::ram::Ram;
+use crate::mm::range::{Pieces, RangeMap, Value, intersect};
+use crate::mm::window::{Cut, Windows};
+use crate::sync::Mutex;
+
+/// The largest file (`MAX_LFS_FILESIZE`).
+pub const MAX_FILE_LEN: u64 = i64::MAX as u64;
+
+/// The most that is committed, or copied, in one go.
+const STEP: u64 = 256 << 10;
 
 /// Bytes in kernel memory that files are made of without being copied (a boot archive, an image).
 pub trait Blob: Send + Sync {
@@ -12,7 +33,7 @@ pub trait Blob: Send + Sync {
     fn bytes(&self) -> &[u8];
 }
 
-impl Blob for alloc::vec::Vec<u8> {
+impl Blob for Vec<u8> {
     fn bytes(&self) -> &[u8] {
         self
     }
@@ -39,21 +60,116 @@ pub enum Backing {
     },
 }
 
+impl Backing {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Backing::Empty => &[],
+            Backing::Blob { owner, offset, len } => {
+                let bytes = owner.bytes().get(*offset..).unwrap_or_default();
+                &bytes[..bytes.len().min(*len)]
+            }
+        }
+    }
+}
+
+/// Which mappings of a file's range are to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// All, private copies too: the file ends before it.
+    Everything,
+    /// Those of the file's own pages.
+    FilePages,
+}
+
+/// Somebody who maps pages of caches: an address space.
+pub trait Mapper: Send + Sync {
+    /// Unmaps a range of a cache: these pages are no longer the file's. Called with no lock held.
+    fn invalidate(&self, cache: &PageCache, range: Range<u64>, lost: Lost);
+}
+
+/// Where a file's pages are in RAM.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct At(Phys);
+
+impl Value for At {
+    fn skip(self, bytes: u64) -> Self {
+        At(Phys(self.0.0 + bytes))
+    }
+    fn joins(&self, len: u64, next: &Self) -> bool {
+        self.0.0 + len == next.0.0
+    }
+}
+
+struct State {
+    len: u64,
+    /// Bytes before this offset are as in the backing where no page and no hole is.
+    backed_len: u64,
+    pages: RangeMap<At>,
+    /// What was punched out of the backing.
+    holes: RangeMap<()>,
+    windows: Windows,
+    mappers: BTreeMap<u64, Weak<dyn Mapper>>,
+    /// With so many mappers, look for dead ones.
+    mappers_check: usize,
+}
+
 /// The contents of one file, or of one piece of shared anonymous memory.
 pub struct PageCache {
     ram: Arc<Ram>,
+    id: u64,
+    backing: Backing,
+    state: Mutex<State>,
+}
+
+/// What is at an offset.
+enum Piece {
+    /// Pages in RAM, held for the caller: so many bytes from the offset on.
+    Ram(Phys, u64),
+    /// Bytes of the backing.
+    Backing(u64),
+    /// Zeroes.
+    Hole(u64),
+    /// The file ends here.
+    End,
+}
+
+fn page_down(at: u64) -> u64 {
+    at - at % PAGE_SIZE
+}
+
+fn page_up(at: u64) -> u64 {
+    at.next_multiple_of(PAGE_SIZE)
 }
 
 impl PageCache {
     /// A cache over `backing`.
     pub fn new(ram: &Arc<Ram>, backing: Backing) -> Arc<PageCache> {
-        let _ = backing;
-        Arc::new(PageCache { ram: ram.clone() })
+        let len = backing.bytes().len() as u64;
+        let cut = if len == 0 { Cut::Doubling } else { Cut::Sized(len) };
+        Arc::new(PageCache {
+            ram: ram.clone(),
+            id: ram.next_id(),
+            backing,
+            state: Mutex::new(State {
+                len,
+                backed_len: len,
+                pages: RangeMap::default(),
+                holes: RangeMap::default(),
+                windows: Windows::new(ram, cut),
+                mappers: BTreeMap::new(),
+                mappers_check: 16,
+            }),
+        })
+    }
+
+    /// Differs from that of every other page cache and address space that ever was.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Length in bytes.
     pub fn len(&self) -> u64 {
-        0
+        self.state.lock().len
     }
 
     /// Whether the length is 0.
@@ -64,55 +180,406 @@ impl PageCache {
     /// Copies from `offset` on to `dst` until it is full or the file ends; 0 at and behind the end.
     /// EFAULT only if nothing was copied. Takes no RAM.
     pub fn read_at(&self, offset: u64, dst: &mut dyn Sink) -> Result<usize> {
-        let _ = (offset, dst);
-        Err(ENOSYS)
+        let mut done = 0;
+        while dst.remaining() > 0 {
+            let at = offset.saturating_add(done as u64);
+            let wish = STEP.min(dst.remaining() as u64);
+            let (result, len) = match self.piece(at, wish) {
+                Piece::Ram(phys, len) => {
+                    let result = dst.put_frames(&*self.ram.frames, phys, len as usize);
+                    let first = page_down(phys.0);
+                    self.ram.release(Phys(first), page_up(phys.0 + len) - first);
+                    (result, len)
+                }
+                Piece::Backing(len) => {
+                    let bytes = self.backing.bytes().get(at as usize..(at + len) as usize);
+                    (dst.put(bytes.unwrap_or_default()), len)
+                }
+                Piece::Hole(len) => (dst.put_zeros(len as usize), len),
+                Piece::End => break,
+            };
+            match result {
+                Ok(copied) => {
+                    done += copied;
+                    if (copied as u64) < len {
+                        break;
+                    }
+                }
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// What is at `offset`, for at most `wish` bytes; pages are held.
+    fn piece(&self, offset: u64, wish: u64) -> Piece {
+        let state = self.state.lock();
+        if offset >= state.len {
+            return Piece::End;
+        }
+        let end = state.len.min(offset + wish);
+        let next_page = match state.pages.at_or_after(offset) {
+            Some((pages, At(phys))) if pages.start <= offset => {
+                let (len, phys) = (pages.end.min(end) - offset, phys.0 + (offset - pages.start));
+                let first = page_down(phys);
+                self.ram.hold(Phys(first), page_up(phys + len) - first);
+                return Piece::Ram(Phys(phys), len);
+            }
+            Some((pages, _)) => pages.start,
+            None => u64::MAX,
+        };
+        let end = end.min(next_page);
+        match state.holes.at_or_after(offset) {
+            Some((hole, ())) if hole.start <= offset => Piece::Hole(end.min(hole.end) - offset),
+            _ if offset >= state.backed_len => Piece::Hole(end - offset),
+            Some((hole, ())) => Piece::Backing(end.min(state.backed_len).min(hole.start) - offset),
+            None => Piece::Backing(end.min(state.backed_len) - offset),
+        }
     }
 
     /// Copies all of `src` to `offset` and on, and makes the file longer if needed. Fewer bytes when RAM runs out or
     /// `src` faults; ENOSPC, EFBIG or EFAULT only if nothing was copied.
     pub fn write_at(&self, offset: u64, src: &mut dyn Source) -> Result<usize> {
-        let _ = (offset, src);
-        Err(ENOSYS)
+        let mut done = 0;
+        while src.remaining() > 0 {
+            match self.write_step(offset.saturating_add(done as u64), src) {
+                Ok((copied, wish)) => {
+                    done += copied;
+                    if copied < wish {
+                        break;
+                    }
+                }
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Copies a part of `src`; says how much, and how much it should have been.
+    fn write_step(&self, offset: u64, src: &mut dyn Source) -> Result<(usize, usize)> {
+        let wish = (src.remaining() as u64).min(STEP).min(MAX_FILE_LEN.saturating_sub(offset));
+        if wish == 0 {
+            return Err(EFBIG);
+        }
+        let first = page_down(offset);
+        let (pages, phys) = {
+            let mut state = self.state.lock();
+            if offset > state.len {
+                self.zero_tail(&mut state);
+            }
+            let around = first..page_up(offset + wish);
+            let found = self.ensure(&mut state, first, &around).map_err(|_| ENOSPC)?;
+            self.ram.hold(found.1, found.0.end - found.0.start);
+            found
+        };
+        let len = wish.min(pages.end - offset) as usize;
+        let result = src.take_frames(&*self.ram.frames, Phys(phys.0 + (offset - first)), len);
+        {
+            let mut state = self.state.lock();
+            // Pages that were cut off meanwhile: the write came before that.
+            let ours =
+                state.pages.get(first).is_some_and(|(piece, at)| at.skip(first - piece.start) == At(phys));
+            if let (true, Ok(copied @ 1..)) = (ours, result) {
+                state.len = state.len.max(offset + copied as u64);
+            }
+            if result != Ok(len) {
+                let end = page_up(state.len);
+                self.drop_pages(state.pages.remove(end.max(first)..pages.end.max(end)));
+            }
+        }
+        self.ram.release(phys, pages.end - pages.start);
+        result.map(|copied| (copied, len))
     }
 
     /// Like [`PageCache::write_at`] at the end of the file, which no other append gets as well. Gives the offset and
     /// how many bytes were written.
     pub fn append(&self, src: &mut dyn Source) -> Result<(u64, usize)> {
-        let _ = src;
-        Err(ENOSYS)
+        let (start, end) = {
+            let mut state = self.state.lock();
+            self.zero_tail(&mut state);
+            let start = state.len;
+            let end = start.saturating_add(src.remaining() as u64).min(MAX_FILE_LEN);
+            state.len = end;
+            (start, end)
+        };
+        let result = self.write_at(start, src);
+        let done = start + *result.as_ref().unwrap_or(&0) as u64;
+        let mut state = self.state.lock();
+        if done < end && state.len == end {
+            state.len = done;
+            let excess = page_up(done)..page_up(end).max(page_up(done));
+            self.drop_pages(state.pages.remove(excess));
+        }
+        result.map(|written| (start, written))
     }
 
     /// Sets the length. What is cut off is zero if the file grows again, and gone from all mappings.
     pub fn truncate(&self, len: u64) -> Result<()> {
-        let _ = len;
-        Err(ENOSYS)
+        if len > MAX_FILE_LEN {
+            return Err(EFBIG);
+        }
+        let (removed, mappers) = {
+            let mut state = self.state.lock();
+            if len >= state.len {
+                self.zero_tail(&mut state);
+                state.len = len;
+                return Ok(());
+            }
+            state.len = len;
+            state.backed_len = state.backed_len.min(len);
+            self.zero_tail(&mut state);
+            state.holes.remove(page_up(len)..u64::MAX);
+            let removed = state.pages.remove(page_up(len)..u64::MAX);
+            let last = removed.last().map_or(0, |(piece, _)| piece.end);
+            let unused: Vec<u64> =
+                state.windows.in_use(&(page_up(len)..last)).map(|window| window.start).collect();
+            unused.into_iter().filter(|&start| start >= len).for_each(|start| state.windows.forget(start));
+            (removed, state.live_mappers())
+        };
+        for mapper in mappers {
+            mapper.invalidate(self, page_up(len)..u64::MAX, Lost::Everything);
+        }
+        self.drop_pages(removed);
+        Ok(())
     }
 
-    /// Makes `offset .. offset + len` read as zero and gives whole pages of it back; the length stays.
-    pub fn punch_hole(&self, offset: u64, len: u64) {
-        let _ = (offset, len);
+    /// Makes `offset .. offset + len` read as zero and gives whole pages of it back; the length stays. ENOSPC if there
+    /// is no RAM for a page that becomes zero in part.
+    pub fn punch_hole(&self, offset: u64, len: u64) -> Result<()> {
+        let (whole, removed, mappers) = {
+            let mut state = self.state.lock();
+            let range = offset..offset.saturating_add(len).min(page_up(state.len));
+            if range.is_empty() {
+                return Ok(());
+            }
+            let whole = page_up(range.start)..page_down(range.end);
+            if whole.start >= whole.end {
+                // No whole page: one or two parts.
+                let cut = whole.start.min(range.end);
+                self.zero_part(&mut state, range.start..cut)?;
+                return self.zero_part(&mut state, cut..range.end);
+            }
+            self.zero_part(&mut state, range.start..whole.start)?;
+            self.zero_part(&mut state, whole.end..range.end)?;
+            let removed = state.pages.remove(whole.clone());
+            let backed = intersect(&whole, &(0..page_up(state.backed_len)));
+            state.holes.insert(backed, ());
+            (whole, removed, state.live_mappers())
+        };
+        for mapper in mappers {
+            mapper.invalidate(self, whole.clone(), Lost::FilePages);
+        }
+        self.drop_pages(removed);
+        Ok(())
     }
 
     /// Commits RAM for a range, without changing the length (see [`PageCache::truncate`]); ENOSPC.
     pub fn allocate(&self, offset: u64, len: u64) -> Result<()> {
-        let _ = (offset, len);
-        Err(ENOSYS)
+        let end = offset.checked_add(len).filter(|&end| end <= MAX_FILE_LEN).ok_or(EFBIG)?;
+        let range = page_down(offset)..page_up(end);
+        if range.end - range.start > self.ram.total() {
+            return Err(ENOSPC);
+        }
+        let mut at = range.start;
+        while at < range.end {
+            let step = at..range.end.min(at + STEP);
+            let found = self.ensure(&mut self.state.lock(), at, &step);
+            at = found.map_err(|_| ENOSPC)?.0.end;
+        }
+        Ok(())
     }
 
     /// `SEEK_DATA`: the first offset from `offset` on that holds data; ENXIO.
     pub fn next_data(&self, offset: u64) -> Result<u64> {
-        let _ = offset;
-        Err(ENOSYS)
+        let mut at = offset;
+        let len = self.len();
+        while at < len {
+            match self.piece(at, u64::MAX - at) {
+                Piece::Hole(bytes) => at += bytes,
+                Piece::Ram(phys, bytes) => {
+                    let first = page_down(phys.0);
+                    self.ram.release(Phys(first), page_up(phys.0 + bytes) - first);
+                    return Ok(at);
+                }
+                Piece::Backing(_) => return Ok(at),
+                Piece::End => break,
+            }
+        }
+        Err(ENXIO)
     }
 
     /// `SEEK_HOLE`: the first offset from `offset` on in a hole, the end being one; ENXIO.
     pub fn next_hole(&self, offset: u64) -> Result<u64> {
-        let _ = offset;
-        Err(ENOSYS)
+        let mut at = offset;
+        let len = self.len();
+        if at >= len {
+            return Err(ENXIO);
+        }
+        while at < len {
+            match self.piece(at, u64::MAX - at) {
+                Piece::Hole(_) | Piece::End => break,
+                Piece::Backing(bytes) => at += bytes,
+                Piece::Ram(phys, bytes) => {
+                    let first = page_down(phys.0);
+                    self.ram.release(Phys(first), page_up(phys.0 + bytes) - first);
+                    at += bytes;
+                }
+            }
+        }
+        Ok(at.min(len))
     }
 
     /// Bytes of data the file holds, in RAM or in its backing, in whole pages (for `st_blocks`).
     pub fn allocated_bytes(&self) -> u64 {
-        0
+        let state = self.state.lock();
+        if state.backed_len == 0 {
+            return state.pages.covered();
+        }
+        let backed = 0..page_up(state.backed_len);
+        let lengths = |range: Range<u64>| range.end - range.start;
+        let loaded: u64 = state.pages.overlapping(backed.clone()).map(|(piece, _)| lengths(piece)).sum();
+        let holes: u64 = state
+            .holes
+            .overlapping(backed.clone())
+            .map(|(hole, ())| {
+                lengths(hole.clone())
+                    - state.pages.overlapping(hole).map(|(piece, _)| lengths(piece)).sum::<u64>()
+            })
+            .sum();
+        state.pages.covered() + (lengths(backed) - loaded - holes)
+    }
+
+    /// Bytes in RAM.
+    pub fn resident_bytes(&self) -> u64 {
+        self.state.lock().pages.covered()
+    }
+
+    /// The pages in RAM in a range.
+    pub fn resident(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        self.state.lock().pages.overlapping(range).map(|(piece, _)| piece).collect()
+    }
+
+    /// The page at `offset`, loaded if needed, and what lies contiguously around it inside `within`; if it has to be
+    /// loaded or made, about `wish` of its surroundings. Held once more, for a mapping. `Ok(None)`: the file ends before.
+    pub(super) fn map_around(
+        &self,
+        offset: u64,
+        wish: &Range<u64>,
+        within: &Range<u64>,
+    ) -> Result<Option<(Range<u64>, Phys)>> {
+        let mut state = self.state.lock();
+        let file = 0..page_up(state.len);
+        if offset >= file.end {
+            return Ok(None);
+        }
+        self.ensure(&mut state, page_down(offset), &intersect(wish, &file))?;
+        let Some((piece, At(phys))) = state.pages.get(offset) else { return Err(ENOMEM) };
+        let part = intersect(&piece, &intersect(within, &file));
+        let at = Phys(phys.0 + (part.start - piece.start));
+        self.ram.hold(at, part.end - part.start);
+        Ok(Some((part, at)))
+    }
+
+    /// The pages in RAM in a range, each held once more, for a mapping; at most `max` pieces.
+    pub(super) fn map_resident(&self, range: Range<u64>, max: usize) -> Pieces<Phys> {
+        let state = self.state.lock();
+        let range = intersect(&range, &(0..page_up(state.len)));
+        let found: Pieces<Phys> =
+            state.pages.overlapping(range).take(max).map(|(part, At(phys))| (part, phys)).collect();
+        for (part, phys) in &found {
+            self.ram.hold(*phys, part.end - part.start);
+        }
+        found
+    }
+
+    /// `mapper` is told from now on when pages are cut off.
+    pub(super) fn add_mapper(&self, id: u64, mapper: Weak<dyn Mapper>) {
+        let mut state = self.state.lock();
+        state.mappers.insert(id, mapper);
+        if state.mappers.len() > state.mappers_check {
+            state.mappers.retain(|_, mapper| mapper.strong_count() > 0);
+            state.mappers_check = 2 * state.mappers.len().max(8);
+        }
+    }
+
+    /// Makes the page at `at` present; if it is not, about `wish` (whole pages around it) with it. Gives the pages from
+    /// `at` on, inside `wish`, that are present and contiguous.
+    fn ensure(&self, state: &mut State, at: u64, wish: &Range<u64>) -> Result<(Range<u64>, Phys)> {
+        let gap = state.pages.gap(at, &intersect(wish, &state.windows.window(at)));
+        if !gap.is_empty() {
+            let (made, phys) = state.windows.commit_around(at, &gap)?;
+            self.load(state, &made, phys);
+            state.pages.insert(made, At(phys));
+        }
+        let (piece, value) = state.pages.get(at).ok_or(ENOMEM)?;
+        let At(phys) = value.skip(at - piece.start);
+        Ok((at..piece.end.min(wish.end.max(at + PAGE_SIZE)), phys))
+    }
+
+    /// Copies the backing's bytes to pages that were just made.
+    fn load(&self, state: &State, pages: &Range<u64>, phys: Phys) {
+        let mut at = pages.start;
+        let end = pages.end.min(state.backed_len);
+        while at < end {
+            let mut upto = end;
+            match state.holes.at_or_after(at) {
+                Some((hole, ())) if hole.start <= at => {
+                    at = hole.end;
+                    continue;
+                }
+                Some((hole, ())) => upto = upto.min(hole.start),
+                None => {}
+            }
+            if let Some(bytes) = self.backing.bytes().get(at as usize..upto as usize) {
+                self.ram.frames.write(Phys(phys.0 + (at - pages.start)), bytes);
+            }
+            at = upto;
+        }
+    }
+
+    /// Zeroes what a mapping may have left in the last page behind the end of the file.
+    fn zero_tail(&self, state: &mut State) {
+        let end = page_up(state.len);
+        if let (false, Some((piece, At(phys)))) = (end == state.len, state.pages.get(state.len)) {
+            self.ram.frames.zero(Phys(phys.0 + (state.len - piece.start)), end - state.len);
+        }
+    }
+
+    /// Zeroes a part of one page.
+    fn zero_part(&self, state: &mut State, part: Range<u64>) -> Result<()> {
+        if part.is_empty() {
+            return Ok(());
+        }
+        let page = page_down(part.start);
+        let in_hole = state.holes.get(page).is_some() || page >= state.backed_len;
+        if state.pages.get(page).is_none() && in_hole {
+            return Ok(());
+        }
+        let (_, phys) = self.ensure(state, page, &(page..page + PAGE_SIZE)).map_err(|_| ENOSPC)?;
+        self.ram.frames.zero(Phys(phys.0 + (part.start - page)), part.end - part.start);
+        Ok(())
+    }
+
+    fn drop_pages(&self, removed: Pieces<At>) {
+        self.ram.release_all(removed.into_iter().map(|(piece, At(phys))| (phys, piece.end - piece.start)));
     }
 }
+
+impl State {
+    fn live_mappers(&self) -> Vec<Arc<dyn Mapper>> {
+        self.mappers.values().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Drop for PageCache {
+    fn drop(&mut self) {
+        let pages = self.state.lock().pages.remove(0..u64::MAX);
+        self.drop_pages(pages);
+    }
+}
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

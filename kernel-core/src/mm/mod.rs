@@ -9,9 +9,11 @@ pub mod fault;
 pub mod info;
 pub mod map;
 pub mod ram;
+pub mod range;
 pub mod script;
 pub mod stack;
 pub mod user;
+mod window;
 
 use alloc::sync::Arc;
 
