@@ -90,6 +90,11 @@ impl Children {
         }
     }
 
+    /// Whether `name` still names `dentry`.
+    fn is(&self, name: &[u8], dentry: &Arc<Dentry>) -> bool {
+        matches!(self.names.get(name), Some(Child::Present(found)) if core::ptr::eq(found.as_ptr(), Arc::as_ptr(dentry)))
+    }
+
     fn present(&self, name: &[u8]) -> Option<Arc<Dentry>> {
         match self.names.get(name)? {
             Child::Present(dentry) => dentry.upgrade(),
@@ -115,6 +120,13 @@ impl Dentry {
             deleted: AtomicBool::new(false),
             referenced: AtomicBool::new(false),
         })
+    }
+
+    /// A file in `dir` that has no name (`O_TMPFILE`).
+    pub fn unnamed(inode: Arc<dyn Inode>, dir: &Arc<Dentry>, name: &[u8]) -> Arc<Dentry> {
+        let dentry = Dentry::new(inode, Some(dir.clone()), name);
+        dentry.deleted.store(true, Ordering::Release);
+        dentry
     }
 
     /// What it names.
@@ -220,7 +232,7 @@ impl Dentry {
     /// Removes the entry `name`, which must still be `victim`: with `rmdir` if that is a directory, else `unlink`.
     pub fn remove(&self, name: &[u8], victim: &Arc<Dentry>) -> Result<()> {
         let mut children = self.children.lock();
-        if victim.is_deleted() {
+        if self.inode.names_are_stable() && !children.is(name, victim) {
             return Err(ENOENT);
         }
         if victim.has_mounts() {
@@ -278,6 +290,10 @@ impl Dentry {
             return Err(EBUSY);
         }
         let (mut from, mut to) = lock_two(self, new_dir);
+        let target = to.as_deref().unwrap_or(&*from);
+        if !from.is(name, old) || new.is_some_and(|new| !target.is(new_name, new)) {
+            return Err(ENOENT);
+        }
         self.inode.rename(name, &*new_dir.inode, new_name, mode)?;
         let replaced = match mode {
             RenameMode::Exchange => new.cloned(),

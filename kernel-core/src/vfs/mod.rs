@@ -14,6 +14,8 @@ pub mod file;
 pub mod inode;
 pub mod locks;
 pub mod mount;
+pub mod names;
+pub mod open;
 pub mod path;
 pub mod permission;
 pub mod walk;

@@ -1,10 +1,10 @@
 //! Mounts: file systems put on places of the tree, and the namespace that holds them. Source: `mount(2)`,
 //! `umount(2)`, `proc_pid_mountinfo(5)`.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt::Write;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use hashbrown::HashMap;
@@ -14,7 +14,7 @@ use crate::sync::Mutex;
 use crate::vfs::dentry::{Dentry, DentryCache};
 use crate::vfs::inode::{Device, FileKind, Inode};
 use crate::vfs::locks::LockWaits;
-use crate::vfs::path::{Path, path_of};
+use crate::vfs::path::{Path, name_inside, path_of};
 
 bitflags::bitflags! {
     /// What a mount forbids; the bits are those of `MS_*` in `mount(2)`.
@@ -354,7 +354,7 @@ impl Namespace {
         below
     }
 
-    /// A namespace of its own with the same mounts, for `CLONE_NEWNS`.
+    /// `sync(2)`: all file systems write what they have to where it lasts.
     pub fn sync(&self) -> Result<()> {
         for mount in self.mounts() {
             mount.fs.sync()?;
@@ -363,51 +363,36 @@ impl Namespace {
     }
 
     /// The text of `/proc/PID/mounts` as seen from `root`.
-    pub fn mounts_text(&self, root: &Path) -> String {
-        let mut text = String::new();
+    pub fn mounts_text(&self, root: &Path) -> Vec<u8> {
+        let mut text = Vec::new();
         for mount in self.mounts() {
             let Some(at) = self.visible_place(&mount, root) else { continue };
-            let _ = writeln!(
-                text,
-                "{} {} {} {}{} 0 0",
-                escape(&mount.source),
-                escape(&at),
-                mount.fs.name(),
-                flags_text(mount.flags()),
-                mount.fs.options(),
-            );
+            push_escaped(&mut text, &mount.source);
+            text.push(b' ');
+            push_escaped(&mut text, &at);
+            let (name, flags, options) = (mount.fs.name(), flags_text(mount.flags()), mount.fs.options());
+            text.extend_from_slice(format!(" {name} {flags}{options} 0 0\n").as_bytes());
         }
         text
     }
 
     /// The text of `/proc/PID/mountinfo` as seen from `root`.
-    pub fn mountinfo_text(&self, root: &Path) -> String {
-        let mut text = String::new();
+    pub fn mountinfo_text(&self, root: &Path) -> Vec<u8> {
+        let mut text = Vec::new();
         for mount in self.mounts() {
             let Some(at) = self.visible_place(&mount, root) else { continue };
             let device = mount.fs.device();
-            let mut inside = Vec::new();
-            crate::vfs::path::prepend_names(&mount.root, None, &mut inside);
-            if inside.is_empty() {
-                inside.push(b'/');
-            }
             let parent = mount.covered().map_or(mount.id, |place| place.mount.id);
-            let super_flags = if mount.flags().contains(MountFlags::READ_ONLY) { "ro" } else { "rw" };
-            let _ = writeln!(
-                text,
-                "{} {} {}:{} {} {} {} - {} {} {}{}",
-                mount.id,
-                parent,
-                device.major,
-                device.minor,
-                escape(&inside),
-                escape(&at),
-                flags_text(mount.flags()),
-                mount.fs.name(),
-                escape(&mount.source),
-                super_flags,
-                mount.fs.options(),
-            );
+            let ids = format!("{} {parent} {}:{} ", mount.id, device.major, device.minor);
+            text.extend_from_slice(ids.as_bytes());
+            push_escaped(&mut text, &name_inside(&mount.root));
+            text.push(b' ');
+            push_escaped(&mut text, &at);
+            let (name, flags) = (mount.fs.name(), flags_text(mount.flags()));
+            text.extend_from_slice(format!(" {flags} - {name} ").as_bytes());
+            push_escaped(&mut text, &mount.source);
+            let access = if mount.flags().contains(MountFlags::READ_ONLY) { "ro" } else { "rw" };
+            text.extend_from_slice(format!(" {access}{}\n", mount.fs.options()).as_bytes());
         }
         text
     }
@@ -453,16 +438,12 @@ fn flags_text(flags: MountFlags) -> String {
     text
 }
 
-/// Space, tab, newline and backslash as octal, so that a line splits at spaces.
-fn escape(bytes: &[u8]) -> String {
-    let mut text = String::new();
+/// Adds `bytes` with space, tab, newline and backslash in octal, so that a line splits at spaces.
+fn push_escaped(text: &mut Vec<u8>, bytes: &[u8]) {
     for &byte in bytes {
         match byte {
-            b' ' | b'\t' | b'\n' | b'\\' | b'#' => {
-                let _ = write!(text, "\\{byte:03o}");
-            }
-            _ => text.push(char::from(byte)),
+            b' ' | b'\t' | b'\n' | b'\\' | b'#' => text.extend_from_slice(format!("\\{byte:03o}").as_bytes()),
+            _ => text.push(byte),
         }
     }
-    text
 }

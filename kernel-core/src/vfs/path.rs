@@ -1,5 +1,6 @@
 //! Paths: a place in the tree of mounts, and its name.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -62,7 +63,7 @@ pub fn path_of(path: &Path, root: &Path) -> PathName {
         return PathName { bytes, below_root: false, deleted: false };
     }
     let deleted = path.dentry.is_deleted();
-    let mut parts: Vec<alloc::boxed::Box<[u8]>> = Vec::new();
+    let mut parts: Vec<Box<[u8]>> = Vec::new();
     let mut at = path.clone();
     let below_root = loop {
         if at.is(root) {
@@ -79,6 +80,22 @@ pub fn path_of(path: &Path, root: &Path) -> PathName {
         parts.push(at.dentry.name());
         at.dentry = parent;
     };
+    PathName { bytes: join(&parts), below_root, deleted }
+}
+
+/// The name of `dentry` from the root of its file system on.
+pub fn name_inside(dentry: &Arc<Dentry>) -> Vec<u8> {
+    let mut parts: Vec<Box<[u8]>> = Vec::new();
+    let mut at = dentry.clone();
+    while let Some(parent) = at.parent() {
+        parts.push(at.name());
+        at = parent;
+    }
+    join(&parts)
+}
+
+/// The absolute path with these components, the last one first.
+fn join(parts: &[Box<[u8]>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for part in parts.iter().rev() {
         bytes.push(b'/');
@@ -87,20 +104,5 @@ pub fn path_of(path: &Path, root: &Path) -> PathName {
     if bytes.is_empty() {
         bytes.push(b'/');
     }
-    PathName { bytes, below_root, deleted }
-}
-
-/// The name of `dentry` inside its file system, below `top` or the file system's root; empty for that itself.
-pub fn prepend_names(dentry: &Arc<Dentry>, top: Option<&Arc<Dentry>>, out: &mut Vec<u8>) {
-    let mut parts: Vec<alloc::boxed::Box<[u8]>> = Vec::new();
-    let mut at = dentry.clone();
-    while !top.is_some_and(|top| Arc::ptr_eq(top, &at)) {
-        let Some(parent) = at.parent() else { break };
-        parts.push(at.name());
-        at = parent;
-    }
-    for part in parts.iter().rev() {
-        out.push(b'/');
-        out.extend_from_slice(part);
-    }
+    bytes
 }

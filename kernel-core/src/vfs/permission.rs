@@ -2,7 +2,7 @@
 
 use crate::errno::{EACCES, EPERM, Result};
 use crate::task::cred::{Caps, Cred};
-use crate::vfs::inode::{FileKind, Owner, S_ISVTX};
+use crate::vfs::inode::{FileKind, MODE_BITS, Owner, S_ISGID, S_ISUID, S_ISVTX};
 
 bitflags::bitflags! {
     /// What is asked for; the bits are those of `access(2)`.
@@ -68,6 +68,22 @@ pub fn check_remove(dir: Owner, victim: Owner, cred: &Cred) -> Result<()> {
         return Err(EPERM);
     }
     Ok(())
+}
+
+/// The permission bits that a file keeps after a write or truncation by `cred`, if they change: without CAP_FSETID the
+/// set-id bits go (a set-group-id bit without group execution means nothing and stays).
+pub fn mode_after_write(owner: Owner, cred: &Cred) -> Option<u32> {
+    if FileKind::of_mode(owner.mode) != FileKind::Regular || cred.capable(Caps::FSETID) {
+        return None;
+    }
+    let kept = without_set_id(owner.mode);
+    (kept != owner.mode).then_some(kept & MODE_BITS)
+}
+
+/// `mode` without the set-id bits that have an effect on a regular file.
+pub fn without_set_id(mode: u32) -> u32 {
+    let group = if mode & 0o010 != 0 { S_ISGID } else { 0 };
+    mode & !(S_ISUID | group)
 }
 
 #[cfg(test)]
