@@ -1,0 +1,107 @@
+//! The `lodger` command: everything but the host. A binary names the concrete host in its last lines and calls
+//! [`main`]; `lodger` is the one with SKAS.
+//!
+//! From the words to a running guest: [`words`] (with [`cli`] and [`uml_words`]) reads what was asked, [`plan`] works out
+//! what PID 1 gets, [`userland`] and [`root`] find the files, and `instance` boots the kernel and serves it until its end.
+
+pub mod cli;
+pub mod console;
+pub mod escape;
+pub mod instance;
+pub mod logger;
+pub mod memory;
+pub mod pack;
+pub mod plan;
+pub mod root;
+pub mod signals;
+pub mod uml_words;
+pub mod userland;
+pub mod words;
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use clap::CommandFactory;
+
+use crate::cli::{Backend, Cli, Generate};
+use crate::words::{Asked, Refusal, Request};
+
+/// The exit status of lodger's own failures, usage errors among them.
+pub const FAILURE: u8 = 125;
+
+/// The life of the command. `boot` starts a guest on the binary's host and returns its exit status.
+pub fn main(boot: impl FnOnce(&Request) -> Result<u8>) -> ExitCode {
+    let status = match words::read(std::env::args_os().skip(1).collect()) {
+        Ok(Asked::Generate(kind)) => generate(kind),
+        Ok(Asked::Run(request)) if request.run.backend == Backend::Tt => {
+            become_tt(&request.words).map(|never| match never {})
+        }
+        Ok(Asked::Run(request)) => boot(&request),
+        Err(refusal) => Ok(explain(refusal)),
+    };
+    let status = status.unwrap_or_else(|error| {
+        logger::say(&format!("{error:#}"));
+        FAILURE
+    });
+    ExitCode::from(status)
+}
+
+/// Prints why there is nothing to run: 0 if that is what was asked for (help, version).
+fn explain(refusal: Refusal) -> u8 {
+    match refusal {
+        Refusal::Sentence(sentence) => {
+            logger::say(&sentence);
+            FAILURE
+        }
+        Refusal::Clap(error) => {
+            // A reader that went away (`lodger --help | head -1`) has what it wanted.
+            let _ = error.print();
+            if error.use_stderr() { FAILURE } else { 0 }
+        }
+    }
+}
+
+/// Becomes `lodger-tt`, which is beside `lodger`.
+fn become_tt(words: &[OsString]) -> Result<Infallible> {
+    let lodger = std::env::current_exe().context("cannot find out where lodger itself is")?;
+    let tt = lodger.with_file_name("lodger-tt");
+    let error = Command::new(&tt).args(words).exec();
+    Err(error).with_context(|| format!("--backend tt needs {}, which cannot be executed", tt.display()))
+}
+
+fn generate(kind: Generate) -> Result<u8> {
+    let mut text = Vec::new();
+    let shell = match kind {
+        Generate::Man => {
+            man_page(&mut text)?;
+            None
+        }
+        Generate::Bash => Some(clap_complete::Shell::Bash),
+        Generate::Zsh => Some(clap_complete::Shell::Zsh),
+        Generate::Fish => Some(clap_complete::Shell::Fish),
+    };
+    if let Some(shell) = shell {
+        clap_complete::generate(shell, &mut Cli::command(), "lodger", &mut text);
+    }
+    std::io::stdout().write_all(&text)?;
+    Ok(0)
+}
+
+/// One page for `lodger` and `lodger run`.
+fn man_page(text: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut command = Cli::command();
+    command.build();
+    let run = command.find_subcommand("run").cloned().unwrap_or_default();
+    let (whole, run) = (clap_mangen::Man::new(command), clap_mangen::Man::new(run));
+    whole.render_title(text)?;
+    whole.render_name_section(text)?;
+    run.render_synopsis_section(text)?;
+    whole.render_description_section(text)?;
+    run.render_options_section(text)?;
+    run.render_extra_section(text)?;
+    whole.render_version_section(text)
+}

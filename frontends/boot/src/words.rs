@@ -1,0 +1,161 @@
+//! From the words of the process to what was asked for: `lodger VERB ...`, or User-mode Linux's `lodger mem=256M ...`.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::Parser;
+
+use crate::cli::{Cli, Run, Verb};
+use crate::uml_words;
+
+/// Why there is nothing to run.
+#[derive(Debug)]
+pub enum Refusal {
+    /// clap has a text: help and version on standard output, what is wrong on standard error.
+    Clap(clap::Error),
+    /// One sentence.
+    Sentence(String),
+}
+
+impl From<clap::Error> for Refusal {
+    fn from(error: clap::Error) -> Refusal {
+        Refusal::Clap(error)
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(sentence: String) -> Refusal {
+        Refusal::Sentence(sentence)
+    }
+}
+
+/// What a guest is started with.
+#[derive(Debug)]
+pub struct Request {
+    /// The flags of `run`.
+    pub run: Run,
+    /// The words of `lodger` without the program's name, in terms of `lodger run`: what `lodger-tt` is given.
+    pub words: Vec<OsString>,
+    /// Words that were written as a kernel command line.
+    pub kernel_words: Vec<OsString>,
+}
+
+/// What `lodger` was asked to do.
+#[derive(Debug)]
+pub enum Asked {
+    /// Print this.
+    Generate(crate::cli::Generate),
+    /// Start a guest.
+    Run(Box<Request>),
+}
+
+/// Reads the words behind the program's name.
+pub fn read(words: Vec<OsString>) -> Result<Asked, Refusal> {
+    match words.first() {
+        Some(first) if uml_words::is_kernel_word(first) => {
+            let kernel_words = words.iter().take_while(|word| *word != "--").cloned().collect();
+            let translated = uml_words::translate(words)?;
+            run(join(vec!["run".into()], translated.flags, translated.command), kernel_words)
+        }
+        _ => run(words, Vec::new()),
+    }
+}
+
+fn run(words: Vec<OsString>, kernel_words: Vec<OsString>) -> Result<Asked, Refusal> {
+    let cli = parse(&words)?;
+    let run = match (cli.generate, cli.verb) {
+        (Some(kind), _) => return Ok(Asked::Generate(kind)),
+        (None, Some(Verb::Run(run))) => run,
+        (None, Some(verb)) => {
+            return Err(format!("the verb `{}` is not there yet", verb.planned().unwrap_or_default()).into());
+        }
+        (None, None) => {
+            return Err(parse(&["--help".into()]).err().map_or(String::new().into(), Refusal::from));
+        }
+    };
+    if let Some(line) = &run.append {
+        return append(&words, line, kernel_words);
+    }
+    if let Some(sentence) = run.refusal() {
+        return Err(sentence.to_string().into());
+    }
+    Ok(Asked::Run(Box::new(Request { run: *run, words, kernel_words })))
+}
+
+/// Puts the words of `--append` behind the flags, where they win over them, and reads all again.
+fn append(words: &[OsString], line: &OsStr, mut kernel_words: Vec<OsString>) -> Result<Asked, Refusal> {
+    let appended = uml_words::split(line);
+    kernel_words.extend(appended.iter().take_while(|word| *word != "--").cloned());
+    let translated = uml_words::translate(appended)?;
+    let dashes = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let mut flags = words[..dashes].to_vec();
+    flags.extend(translated.flags);
+    let mut command = words.get(dashes + 1..).unwrap_or_default().to_vec();
+    command.extend(translated.command);
+    let cli = parse(&join(flags.clone(), Vec::new(), command.clone()))?;
+    let Some(Verb::Run(mut run)) = cli.verb else {
+        return Err(String::from("--append belongs to `run`").into());
+    };
+    run.append = None;
+    if let Some(sentence) = run.refusal() {
+        return Err(sentence.to_string().into());
+    }
+    Ok(Asked::Run(Box::new(Request { run: *run, words: join(flags, Vec::new(), command), kernel_words })))
+}
+
+fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from([OsString::from("lodger")].iter().chain(words))
+}
+
+fn join(mut words: Vec<OsString>, flags: Vec<OsString>, command: Vec<OsString>) -> Vec<OsString> {
+    words.extend(flags);
+    if !command.is_empty() {
+        words.push("--".into());
+        words.extend(command);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(words: &[&str]) -> Result<Box<Request>, String> {
+        match read(words.iter().map(OsString::from).collect()) {
+            Ok(Asked::Run(request)) => Ok(request),
+            Ok(other) => panic!("{other:?}"),
+            Err(Refusal::Sentence(sentence)) => Err(sentence),
+            Err(Refusal::Clap(error)) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn kernel_words_mean_the_same_as_flags() {
+        let found = request(&["mem=64M", "init=/bin/sh", "A=b", "single", "--", "-c", "exit 3"]).unwrap();
+        assert_eq!(found.run.mem, 64 << 20);
+        assert_eq!(found.run.init, Some("/bin/sh".into()));
+        assert_eq!((found.run.env, found.run.init_word), (vec!["A=b".into()], vec!["single".into()]));
+        assert_eq!(found.run.command, ["-c", "exit 3"]);
+        assert_eq!(found.kernel_words, ["mem=64M", "init=/bin/sh", "A=b", "single"]);
+        assert_eq!(found.words[0], "run");
+    }
+
+    #[test]
+    fn appended_words_win() {
+        let found =
+            request(&["run", "--mem", "1G", "--append", "mem=64M quiet", "--", "ls", "--append"]).unwrap();
+        assert_eq!((found.run.mem, found.run.quiet), (64 << 20, true));
+        assert_eq!(found.run.command, ["ls", "--append"]);
+        assert_eq!(found.kernel_words, ["mem=64M", "quiet"]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused() {
+        assert!(request(&["ps", "--json"]).unwrap_err().contains("`ps` is not there yet"));
+        assert!(request(&["run", "--append", "ubd0=x"]).unwrap_err().starts_with("ubd0=x"));
+        assert!(request(&["run", "--append", "ncpus=4"]).unwrap_err().starts_with("--cpus"));
+        assert!(request(&["mem=64M", "umid=x"]).unwrap_err().starts_with("--name"));
+        assert!(request(&["mem=5"]).unwrap_err().contains("16M"));
+        assert!(request(&["nonsense"]).is_err() && request(&[]).is_err());
+        assert!(request(&["run", "ls"]).is_err(), "a command needs the dashes");
+    }
+}
