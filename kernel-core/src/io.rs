@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use crate::errno::{EFAULT, Result};
+use crate::errno::{EFAULT, EINVAL, Result};
 use crate::host::{Frames, Phys};
 
 /// Takes bytes, up to a limit. Each call says how many bytes it took, which is fewer than offered only at the limit or
@@ -35,6 +35,13 @@ pub trait Source {
     fn take(&mut self, buf: &mut [u8]) -> Result<usize>;
     /// Gives `len` bytes to guest RAM.
     fn take_frames(&mut self, ram: &dyn Frames, at: Phys, len: usize) -> Result<usize>;
+
+    /// Copies the next bytes, as many as there are and fit, without taking them. For small records that may have to
+    /// wait (`eventfd`); EINVAL from a source that cannot.
+    fn peek(&mut self, buf: &mut [u8]) -> Result<usize> {
+        let _ = buf;
+        Err(EINVAL)
+    }
 
     /// Fills `buf` or fails with EFAULT.
     fn take_all(&mut self, buf: &mut [u8]) -> Result<()> {
@@ -94,6 +101,12 @@ impl Source for SliceSource<'_> {
         let (now, later) = self.0.split_at(len);
         buf[..len].copy_from_slice(now);
         self.0 = later;
+        Ok(len)
+    }
+
+    fn peek(&mut self, buf: &mut [u8]) -> Result<usize> {
+        let len = buf.len().min(self.0.len());
+        buf[..len].copy_from_slice(&self.0[..len]);
         Ok(len)
     }
 

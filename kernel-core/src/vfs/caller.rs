@@ -26,6 +26,8 @@ pub trait Caller {
     fn rlimit(&self, resource: u32) -> u64;
     /// For signals by descriptor: takes a pending signal of `mask` (bit n-1 is signal n) off the queue.
     fn take_signal(&self, mask: u64) -> Option<crate::task::siginfo::SigInfo>;
+    /// Woken with [`Events::IN`](crate::sched::wait::Events::IN) when a signal becomes pending for it, blocked or not.
+    fn signal_queue(&self) -> Arc<crate::sched::wait::WaitQueue>;
     /// Whether a signal of `mask` is pending.
     fn has_signal(&self, mask: u64) -> bool;
 }
@@ -36,6 +38,8 @@ pub trait Processes: Send + Sync {
     fn signal_group(&self, pgid: u32, signal: u8);
     /// Sends a signal with its information to a process, if it still exists.
     fn signal_process(&self, pid: u32, info: crate::task::siginfo::SigInfo);
+    /// Sends a signal with its information to one thread of a process, if it still exists.
+    fn signal_thread(&self, pid: u32, tid: u32, info: crate::task::siginfo::SigInfo);
     /// Whether no process of the group has a parent in another group of the same session (`setpgid(2)`).
     fn is_orphaned(&self, pgid: u32) -> bool;
     /// Whether a process group `pgid` exists in session `sid`.

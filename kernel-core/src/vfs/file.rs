@@ -3,7 +3,8 @@
 //! Files never block. An operation that cannot go on gives EAGAIN, and the file's [`FileOps::wait_queue`] tells when to
 //! try again; the one loop that waits is `Cx::block_on` in the syscall layer. So read, poll and epoll share one mechanism.
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::errno::{EINVAL, ENODEV, ENOTTY, ESPIPE, Result};
@@ -143,6 +144,18 @@ pub trait FileOps: Send + Sync {
         None
     }
 
+    /// A queue of the caller to wait on as well; for files that show what happens to their user (signalfd).
+    fn caller_queue(&self, op: Op<'_>) -> Option<Arc<WaitQueue>> {
+        let _ = op;
+        None
+    }
+
+    /// Whether a blocking write goes on until all was taken: pipes, stream sockets, terminals. For others one
+    /// successful [`FileOps::write`] is the whole call.
+    fn is_stream(&self) -> bool {
+        false
+    }
+
     /// Device control; `arg` is what the guest passed, often an address for `op.caller.memory()`.
     fn ioctl(&self, op: Op<'_>, command: u32, arg: u64) -> Result<u64> {
         let _ = (op, command, arg);
@@ -205,6 +218,7 @@ pub struct OpenFile {
     /// The position, in bytes.
     pub position: Mutex<u64>,
     flags: AtomicU32,
+    watchers: Mutex<Vec<Weak<dyn Watcher>>>,
     /// Who gets SIGIO (`F_SETOWN`), and with which signal.
     pub async_owner: Mutex<AsyncOwner>,
 }
@@ -220,6 +234,12 @@ pub struct AsyncOwner {
     pub signal: u8,
 }
 
+/// Told when an open file goes away, while its operations still exist; epoll instances forget it then.
+pub trait Watcher: Send + Sync {
+    /// The last reference to `file` is going.
+    fn file_closed(&self, file: &OpenFile);
+}
+
 impl Drop for OpenFile {
     fn drop(&mut self) {
         if let Some(locks) = self.inode.locks() {
@@ -227,10 +247,23 @@ impl Drop for OpenFile {
             locks.unflock(key);
             locks.release_all(LockOwner::File(key));
         }
+        let watchers = core::mem::take(&mut *self.watchers.lock());
+        for watcher in watchers.iter().filter_map(Weak::upgrade) {
+            watcher.file_closed(self);
+        }
     }
 }
 
 impl OpenFile {
+    /// From now on `watcher` is told when the file goes away. Watchers that are gone are forgotten.
+    pub fn watch(&self, watcher: Weak<dyn Watcher>) {
+        let mut watchers = self.watchers.lock();
+        if watchers.len() == watchers.capacity() {
+            watchers.retain(|old| old.strong_count() > 0);
+        }
+        watchers.push(watcher);
+    }
+
     /// Opens; creation flags are dropped from `flags` as `F_GETFL` does not show them.
     pub fn new(
         ops: Arc<dyn FileOps>,
@@ -247,6 +280,7 @@ impl OpenFile {
             position: Mutex::new(0),
             flags: AtomicU32::new((flags - creation).bits()),
             async_owner: Mutex::default(),
+            watchers: Mutex::new(Vec::new()),
         })
     }
 

@@ -1,0 +1,198 @@
+//! Timers that signal: `timer_create(2)`, `setitimer(2)`, `alarm(2)`.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
+use core::sync::atomic::{AtomicI32, Ordering};
+
+use linux_raw_sys::general as sys;
+
+use crate::errno::{EAGAIN, EINVAL, Result};
+use crate::ipc::alarm::{Alarm, Remaining, Setting};
+use crate::ipc::timerfd::TimeBase;
+use crate::sched::timers::Timers;
+use crate::sched::wait::{Events, Wake};
+use crate::services::{Clock, Services};
+use crate::sync::Mutex;
+use crate::task::siginfo::{Payload, SigInfo};
+use crate::vfs::caller::Processes;
+
+/// The most often a periodic timer signals; what expires in between is counted as overrun.
+const FLOOR_NS: u64 = 100_000;
+
+/// The most timers of one process.
+const MOST_TIMERS: usize = 4096;
+
+/// Whom a timer tells (`sigev_notify`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notify {
+    /// Nobody (`SIGEV_NONE`).
+    Nobody,
+    /// The process (`SIGEV_SIGNAL`).
+    Process,
+    /// One thread of it (`SIGEV_THREAD_ID`), by its id.
+    Thread(u32),
+}
+
+/// What a timer does when it expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// Whom it tells.
+    pub notify: Notify,
+    /// The signal, 1 to 64.
+    pub signal: u8,
+    /// `sigev_value`; `None`: the timer's id, as without a `sigevent`.
+    pub value: Option<u64>,
+}
+
+/// The timers of one process; `fork` gives a child none, `exec` keeps [`ProcessTimers::real`] alone.
+pub struct ProcessTimers {
+    pid: u32,
+    real: Arc<RealTimer>,
+    posix: Mutex<BTreeMap<i32, Arc<PosixTimer>>>,
+    last_id: AtomicI32,
+}
+
+/// `ITIMER_REAL`: SIGALRM for a process.
+struct RealTimer {
+    pid: u32,
+    alarm: Alarm,
+    processes: Arc<dyn Processes>,
+}
+
+impl Wake for RealTimer {
+    fn wake(&self, _: Events) {
+        if self.alarm.take_expirations() > 0 {
+            self.processes.signal_process(self.pid, SigInfo::kernel(sys::SIGALRM as u8));
+        }
+    }
+}
+
+/// A timer of `timer_create`.
+pub struct PosixTimer {
+    pid: u32,
+    id: i32,
+    action: Action,
+    /// The clock its absolute times are of.
+    pub base: TimeBase,
+    alarm: Alarm,
+    overrun: AtomicI32,
+    processes: Arc<dyn Processes>,
+}
+
+impl Wake for PosixTimer {
+    fn wake(&self, _: Events) {
+        if self.action.notify == Notify::Nobody {
+            return;
+        }
+        let expirations = self.alarm.take_expirations();
+        if expirations == 0 {
+            return;
+        }
+        let overrun = i32::try_from(expirations - 1).unwrap_or(i32::MAX);
+        self.overrun.store(overrun, Ordering::Relaxed);
+        let value = self.action.value.unwrap_or(self.id as u64);
+        let info = SigInfo {
+            signal: self.action.signal,
+            errno: 0,
+            code: sys::SI_TIMER,
+            payload: Payload::Timer { id: self.id, overrun, value },
+        };
+        match self.action.notify {
+            Notify::Thread(tid) => self.processes.signal_thread(self.pid, tid, info),
+            _ => self.processes.signal_process(self.pid, info),
+        }
+    }
+}
+
+impl PosixTimer {
+    /// Arms or disarms it, and gives what was left before.
+    pub fn set(&self, setting: Setting) -> Remaining {
+        self.overrun.store(0, Ordering::Relaxed);
+        self.alarm.set(setting)
+    }
+
+    /// What is left.
+    pub fn remaining(&self) -> Remaining {
+        self.alarm.remaining()
+    }
+
+    /// Expirations that the last signal stands for, besides its own.
+    pub fn overrun(&self) -> i32 {
+        self.overrun.load(Ordering::Relaxed)
+    }
+}
+
+impl ProcessTimers {
+    /// No timers for the process `pid`.
+    pub fn new(pid: u32, services: &Services) -> ProcessTimers {
+        let Services { timers, clock, processes, .. } = services;
+        let real = Arc::new_cyclic(|weak: &Weak<RealTimer>| RealTimer {
+            pid,
+            alarm: Alarm::new(timers, clock, weak.clone(), FLOOR_NS),
+            processes: processes.clone(),
+        });
+        ProcessTimers { pid, real, posix: Mutex::default(), last_id: AtomicI32::new(0) }
+    }
+
+    /// Sets `ITIMER_REAL` and gives what was left of it.
+    pub fn set_real(&self, setting: Setting) -> Remaining {
+        self.real.alarm.set(setting)
+    }
+
+    /// What is left of `ITIMER_REAL`.
+    pub fn real(&self) -> Remaining {
+        self.real.alarm.remaining()
+    }
+
+    /// Makes a timer, not armed, and gives its id; EAGAIN when there are too many.
+    pub fn create(&self, base: TimeBase, action: Action, services: &Services) -> Result<i32> {
+        let (timers, clock): (&Arc<Timers>, &Arc<dyn Clock>) = (&services.timers, &services.clock);
+        let mut posix = self.posix.lock();
+        if posix.len() >= MOST_TIMERS {
+            return Err(EAGAIN);
+        }
+        // Ids go up and start again after the largest, past those in use.
+        let mut id = self.last_id.load(Ordering::Relaxed);
+        while posix.contains_key(&id) {
+            id = id.checked_add(1).unwrap_or(0);
+        }
+        self.last_id.store(id.checked_add(1).unwrap_or(0), Ordering::Relaxed);
+        let timer = Arc::new_cyclic(|weak: &Weak<PosixTimer>| PosixTimer {
+            pid: self.pid,
+            id,
+            action,
+            base,
+            alarm: Alarm::new(timers, clock, weak.clone(), FLOOR_NS),
+            overrun: AtomicI32::new(0),
+            processes: services.processes.clone(),
+        });
+        posix.insert(id, timer);
+        Ok(id)
+    }
+
+    /// The timer of that id; EINVAL.
+    pub fn get(&self, id: i32) -> Result<Arc<PosixTimer>> {
+        self.posix.lock().get(&id).cloned().ok_or(EINVAL)
+    }
+
+    /// Removes a timer; EINVAL.
+    pub fn delete(&self, id: i32) -> Result<()> {
+        let timer = self.posix.lock().remove(&id).ok_or(EINVAL)?;
+        timer.alarm.set(Setting::default());
+        Ok(())
+    }
+
+    /// Removes all timers of `timer_create`: on exec.
+    pub fn delete_all(&self) {
+        let timers = core::mem::take(&mut *self.posix.lock());
+        for timer in timers.into_values() {
+            timer.alarm.set(Setting::default());
+        }
+    }
+
+    /// Stops everything: on exit. A pending alarm would otherwise live until its time comes.
+    pub fn clear(&self) {
+        self.delete_all();
+        self.set_real(Setting::default());
+    }
+}

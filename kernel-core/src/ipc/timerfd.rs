@@ -1,0 +1,91 @@
+//! Timers by descriptor. Source: `timerfd_create(2)`.
+
+use alloc::sync::{Arc, Weak};
+use core::any::Any;
+
+use crate::errno::{EAGAIN, EINVAL, Result};
+use crate::io::Sink;
+use crate::ipc::alarm::{Alarm, Remaining, Setting};
+use crate::sched::timers::Timers;
+use crate::sched::wait::{Events, WaitQueue, Wake};
+use crate::services::Clock;
+use crate::vfs::file::{FileOps, Op};
+
+/// Which clock a timer's absolute times are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeBase {
+    /// Since 1970.
+    Realtime,
+    /// Since boot; suspended time does not exist here, so the boot clock is the same.
+    Monotonic,
+}
+
+/// A timer that is read.
+pub struct TimerFd {
+    /// The clock it was made with.
+    pub base: TimeBase,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    alarm: Alarm,
+    queue: WaitQueue,
+}
+
+impl Wake for Shared {
+    fn wake(&self, _: Events) {
+        self.queue.wake(Events::IN | Events::RDNORM);
+    }
+}
+
+impl TimerFd {
+    /// A timer that is not armed.
+    pub fn new(base: TimeBase, timers: &Arc<Timers>, clock: &Arc<dyn Clock>) -> TimerFd {
+        let shared = Arc::new_cyclic(|weak: &Weak<Shared>| Shared {
+            alarm: Alarm::new(timers, clock, weak.clone(), 0),
+            queue: WaitQueue::new(),
+        });
+        TimerFd { base, shared }
+    }
+
+    /// Arms or disarms it, and gives what was left before.
+    pub fn set(&self, setting: Setting) -> Remaining {
+        self.shared.alarm.set(setting)
+    }
+
+    /// What is left.
+    pub fn remaining(&self) -> Remaining {
+        self.shared.alarm.remaining()
+    }
+}
+
+impl Drop for TimerFd {
+    fn drop(&mut self) {
+        // What is pending holds the shared part.
+        self.shared.alarm.set(Setting::default());
+    }
+}
+
+impl FileOps for TimerFd {
+    fn read(&self, _: Op<'_>, dst: &mut dyn Sink) -> Result<usize> {
+        if dst.remaining() < 8 {
+            return Err(EINVAL);
+        }
+        match self.shared.alarm.take_expirations() {
+            0 => Err(EAGAIN),
+            count => dst.put_all(&count.to_ne_bytes()).map(|()| 8),
+        }
+    }
+
+    fn poll(&self, _: Op<'_>) -> Events {
+        if self.shared.alarm.is_due() { Events::IN | Events::RDNORM } else { Events::empty() }
+    }
+
+    fn wait_queue(&self) -> Option<&WaitQueue> {
+        Some(&self.shared.queue)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
