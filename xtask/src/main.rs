@@ -1,10 +1,12 @@
 //! Lodger's developer commands: `cargo xtask VERB`. One file a verb; what several share is in [`cargo`].
 
 mod cargo;
+mod ci;
 mod guest;
 mod later;
 mod run;
 mod test;
+mod tidy;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -27,6 +29,10 @@ enum Verb {
     Test(test::Args),
     /// Build the default userland
     Guest(guest::Options),
+    /// Check format, lints and the rules of the code base, with the time of each
+    Ci(ci::Args),
+    /// Check the rules of the code base that no compiler knows
+    Tidy(tidy::Args),
     #[command(flatten)]
     Later(later::Verb),
 }
@@ -41,6 +47,8 @@ fn main() -> ExitCode {
         Verb::Run(_) => return ExitCode::SUCCESS,
         Verb::Test(args) => test::run(&args),
         Verb::Guest(options) => guest::build(&options).map(|built| println!("{}", built.dir.display())),
+        Verb::Ci(args) => ci::run(&args),
+        Verb::Tidy(args) => tidy::run(&args),
         Verb::Later(verb) => verb.refuse(),
     };
     match done {

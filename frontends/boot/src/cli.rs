@@ -10,11 +10,11 @@ use crate::memory;
 
 const EXAMPLES: &str = "\
 Examples:
-  lodger run                                   a shell in the default userland
-  lodger run -- sh -c 'ls / | wc -l'           one command: its streams, its exit status
-  lodger run --root DIR --mem 1G -- /bin/bash  another root file system: a directory or a cpio archive
-  lodger run --strace=LOG -- ls                its system calls, written to LOG
-  lodger mem=256M init=/bin/sh                 the same in the words of User-mode Linux";
+  lodger run                              a shell in the default userland
+  lodger run -- sh -c 'ls / | wc -l'      one command: its streams, its exit status
+  lodger run --root DIR -- /bin/bash      a directory or cpio archive as the root
+  lodger run --strace=LOG -- ls           its system calls, written to LOG
+  lodger mem=256M init=/bin/sh            the same in User-mode Linux's words";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -24,8 +24,9 @@ Examples:
   tar cz . | lodger run -- tar tz
   lodger run --root rootfs.cpio.gz --init /sbin/init
 
-The exit status is that of CMD, 128+N when signal N ended it, 125 when lodger itself failed, 126 when CMD cannot be
-executed, 127 when it is not there. On a terminal, `Ctrl-a x` ends a guest that hangs, `Ctrl-a h` helps.";
+The exit status is that of CMD, or 128+N when signal N ended it, 125 when lodger
+itself failed, 126 when CMD cannot be executed, 127 when it is not there.
+On a terminal, `Ctrl-a x` ends a guest that hangs, and `Ctrl-a h` helps.";
 
 /// A Linux-compatible kernel that lodges inside an ordinary process.
 #[derive(Debug, Parser)]

@@ -137,7 +137,9 @@ mod tests {
     fn keys_reach_the_kernel_and_escapes_do_not() {
         let console = Console::new(Arc::new(Screen));
         let (kicks, ends) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let count = |counter: &AtomicUsize| drop(counter.fetch_add(1, Ordering::Relaxed));
+        let count = |counter: &AtomicUsize| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        };
         assert_eq!(console.read(&mut [0; 4]), Err(StreamError::WouldBlock));
         assert_eq!(console.ready(Ready::all()), Ready::WRITE);
         let mut messages = Vec::new();

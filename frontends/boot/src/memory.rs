@@ -21,9 +21,13 @@ pub fn parse(text: &str) -> Result<u64, String> {
     };
     // Digits alone fail only by being too many.
     let number: u64 = digits.parse().unwrap_or(u64::MAX);
-    let bytes = number.checked_mul(1 << shift).unwrap_or(u64::MAX);
+    let bytes = number.saturating_mul(1 << shift);
     if bytes < LEAST {
-        let hint = if shift == 0 { format!("; {number}M may be meant") } else { String::new() };
+        let hint = if shift == 0 && (LEAST >> 20..=MOST >> 20).contains(&number) {
+            format!("; {number}M may be meant")
+        } else {
+            String::new()
+        };
         return Err(format!("a guest needs at least {} of memory{hint}", show(LEAST)));
     }
     if bytes > MOST {
