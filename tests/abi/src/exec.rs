@@ -225,8 +225,8 @@ unsafe fn output_of(path: &CStr) -> Done<String> {
         exec(path, &[c"last"], &[])
     })?;
     ok(libc::close(w))?;
-    let out = get(r)?;
     join(pid)?;
+    let out = get(r)?;
     Ok(String::from_utf8_lossy(&out).into_owned())
 }
 

@@ -9,11 +9,16 @@
 
 mod epoll;
 mod exec;
+mod fault;
+mod futex;
 mod garbage;
 mod hostile;
+mod memory;
 mod process;
 mod runner;
+mod signal;
 mod support;
+mod thread;
 mod wait;
 
 use std::process::exit;
@@ -21,10 +26,24 @@ use std::process::exit;
 use support::{Case, conclude};
 
 /// All families in the order in which they run: what others rest on comes first.
-const FAMILIES: &[(&str, &[Case])] =
-    &[("process", process::CASES), ("wait", wait::CASES), ("exec", exec::CASES), ("epoll", epoll::CASES)];
+const FAMILIES: &[(&str, &[Case])] = &[
+    ("process", process::CASES),
+    ("wait", wait::CASES),
+    ("exec", exec::CASES),
+    ("memory", memory::CASES),
+    ("fault", fault::CASES),
+    ("signal", signal::CASES),
+    ("thread", thread::CASES),
+    ("futex", futex::CASES),
+    ("epoll", epoll::CASES),
+];
 
 fn main() {
+    // The language's runtime catches some faults and ignores SIGPIPE: the cases start as a C program does.
+    for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGPIPE] {
+        // SAFETY: the default disposition.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
     let words: Vec<String> =
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
