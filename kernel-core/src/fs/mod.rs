@@ -1,1 +1,3 @@
 //! File systems and special files.
+pub mod archive;
+pub mod tmpfs;

@@ -12,6 +12,7 @@ pub mod dir;
 pub mod fd;
 pub mod file;
 pub mod inode;
+pub mod limit;
 pub mod locks;
 pub mod mount;
 pub mod names;

@@ -1,0 +1,251 @@
+//! tmpfs: files in guest RAM. Source: `tmpfs(5)`.
+//!
+//! The bytes of a file are a [`PageCache`]; names and attributes are kernel objects. Sizes are counted in whole pages
+//! against the mount's `size=` and the RAM of the instance.
+
+mod dir;
+mod file;
+mod inode;
+#[cfg(test)]
+mod tests;
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::errno::{EINVAL, ENOSPC, Result};
+use crate::mm::cache::{Backing, PageCache};
+use crate::services::Services;
+use crate::vfs::inode::{Device, FileKind, Inode, MODE_BITS, NewAttr, NewNode, S_ISVTX, StatFs, Timestamp};
+use crate::vfs::mount::FileSystem;
+
+pub use inode::TmpInode;
+
+/// `TMPFS_MAGIC`.
+const MAGIC: u64 = 0x0102_1994;
+const BLOCK: u64 = 4096;
+
+/// What `mount -o` may say, see `tmpfs(5)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Most bytes; `None`: as much RAM as there is.
+    pub size: Option<u64>,
+    /// Most inodes; `None`: by the size of RAM.
+    pub inodes: Option<u64>,
+    /// Permission bits of the root.
+    pub mode: u32,
+    /// Owner of the root.
+    pub uid: u32,
+    /// Group of the root.
+    pub gid: u32,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { size: None, inodes: None, mode: 0o777 | S_ISVTX, uid: 0, gid: 0 }
+    }
+}
+
+impl Options {
+    /// Reads `size=1G,mode=755,...`. EINVAL for what tmpfs does not know.
+    pub fn parse(text: &[u8], total_ram: u64) -> Result<Options> {
+        let mut options = Options { size: Some(total_ram / 2), ..Options::default() };
+        let text = core::str::from_utf8(text).map_err(|_| EINVAL)?;
+        for option in text.split(',').filter(|option| !option.is_empty()) {
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            match name {
+                "size" => options.size = Some(bytes(value, total_ram)?).filter(|&size| size != 0),
+                "nr_blocks" => {
+                    options.size = Some(bytes(value, 0)?.saturating_mul(BLOCK)).filter(|&size| size != 0)
+                }
+                "nr_inodes" => options.inodes = Some(bytes(value, 0)?).filter(|&count| count != 0),
+                "mode" => options.mode = u32::from_str_radix(value, 8).map_err(|_| EINVAL)? & MODE_BITS,
+                "uid" => options.uid = value.parse().map_err(|_| EINVAL)?,
+                "gid" => options.gid = value.parse().map_err(|_| EINVAL)?,
+                // How pages and inode numbers are chosen is not the guest's business here.
+                "huge" | "inode64" | "inode32" | "mpol" | "noswap" => {}
+                _ => return Err(EINVAL),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// A number with `k`, `m`, `g` or `t`, or a percentage of `whole`.
+fn bytes(text: &str, whole: u64) -> Result<u64> {
+    if let Some(percent) = text.strip_suffix('%') {
+        let percent: u64 = percent.parse().map_err(|_| EINVAL)?;
+        return Ok((whole / 100).saturating_mul(percent));
+    }
+    let (digits, shift) = match text.as_bytes().last().map(u8::to_ascii_lowercase) {
+        Some(b'k') => (&text[..text.len() - 1], 10),
+        Some(b'm') => (&text[..text.len() - 1], 20),
+        Some(b'g') => (&text[..text.len() - 1], 30),
+        Some(b't') => (&text[..text.len() - 1], 40),
+        _ => (text, 0),
+    };
+    let number: u64 = digits.parse().map_err(|_| EINVAL)?;
+    number.checked_mul(1 << shift).ok_or(EINVAL)
+}
+
+/// A tmpfs.
+pub struct Tmpfs {
+    shared: Arc<Shared>,
+    root: Arc<TmpInode>,
+}
+
+/// What all inodes of a tmpfs know.
+struct Shared {
+    services: Arc<Services>,
+    name: &'static str,
+    device: Device,
+    limits: crate::sync::Mutex<Limits>,
+    /// Bytes of data in whole pages.
+    used: AtomicU64,
+    inodes: AtomicU64,
+    last_ino: AtomicU64,
+}
+
+#[derive(Clone, Copy)]
+struct Limits {
+    size: Option<u64>,
+    inodes: u64,
+}
+
+impl Tmpfs {
+    /// An empty tmpfs that calls itself `name` (`tmpfs`, `rootfs`, `devtmpfs`) and has device number `device`.
+    pub fn new(services: &Arc<Services>, name: &'static str, device: Device, options: Options) -> Arc<Tmpfs> {
+        let shared = Arc::new(Shared {
+            services: services.clone(),
+            name,
+            device,
+            limits: crate::sync::Mutex::new(Limits {
+                size: options.size,
+                inodes: options.inodes.unwrap_or(services.ram.total() / BLOCK),
+            }),
+            used: AtomicU64::new(0),
+            inodes: AtomicU64::new(1),
+            last_ino: AtomicU64::new(1),
+        });
+        let attr = NewAttr { mode: options.mode, uid: options.uid, gid: options.gid };
+        let root = TmpInode::new(&shared, 1, NewNode::Directory, &attr, None);
+        Arc::new(Tmpfs { shared, root })
+    }
+
+    /// The root directory, with what tmpfs inodes can do beyond [`Inode`].
+    pub fn root_dir(&self) -> &Arc<TmpInode> {
+        &self.root
+    }
+
+    /// A regular file in no directory, for `memfd_create` and shared anonymous memory. `seals` are `F_SEAL_*`.
+    pub fn unnamed_file(&self, attr: &NewAttr, name: &[u8], seals: u32) -> Result<Arc<TmpInode>> {
+        let ino = self.shared.take_inode()?;
+        let inode = TmpInode::new(&self.shared, ino, NewNode::File, attr, None);
+        inode.set_seals(seals);
+        inode.set_memfd_name(name);
+        Ok(inode)
+    }
+
+    /// A regular file whose bytes are a part of a blob, as an archive has them.
+    pub fn file_of(&self, attr: &NewAttr, backing: Backing) -> Result<Arc<TmpInode>> {
+        let ino = self.shared.take_inode()?;
+        Ok(TmpInode::new(&self.shared, ino, NewNode::File, attr, Some(backing)))
+    }
+}
+
+impl FileSystem for Tmpfs {
+    fn name(&self) -> &'static str {
+        self.shared.name
+    }
+
+    fn root(&self) -> Arc<dyn Inode> {
+        self.root.clone()
+    }
+
+    fn device(&self) -> Device {
+        self.shared.device
+    }
+
+    fn options(&self) -> String {
+        let limits = *self.shared.limits.lock();
+        let mut text = String::new();
+        if let Some(size) = limits.size {
+            text.push_str(&format!(",size={}k", size / 1024));
+        }
+        let mode = self.root.owner().mode & MODE_BITS;
+        if mode != 0o1777 {
+            text.push_str(&format!(",mode={mode:o}"));
+        }
+        text
+    }
+
+    fn remount(&self, options: &[u8]) -> Result<()> {
+        let total = self.shared.services.ram.total();
+        let new = Options::parse(options, total)?;
+        let named = |name: &[u8]| options.split(|&byte| byte == b',').any(|option| option.starts_with(name));
+        let mut limits = self.shared.limits.lock();
+        if named(b"size=") || named(b"nr_blocks=") {
+            if new.size.is_some_and(|size| size < self.shared.used.load(Ordering::Relaxed)) {
+                return Err(EINVAL);
+            }
+            limits.size = new.size;
+        }
+        if let Some(inodes) = new.inodes {
+            limits.inodes = inodes;
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_ns(self.services.clock.realtime_ns())
+    }
+
+    /// Counts one more inode and gives its number; ENOSPC.
+    fn take_inode(&self) -> Result<u64> {
+        let most = self.limits.lock().inodes;
+        let taken = self
+            .inodes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < most).then_some(count + 1));
+        taken.map_err(|_| ENOSPC)?;
+        Ok(self.last_ino.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// How many more bytes may be stored.
+    fn room(&self) -> u64 {
+        match self.limits.lock().size {
+            Some(size) => size.saturating_sub(self.used.load(Ordering::Relaxed)),
+            None => u64::MAX,
+        }
+    }
+
+    fn statfs(&self) -> StatFs {
+        let limits = *self.limits.lock();
+        let ram = &self.services.ram;
+        let size = limits.size.unwrap_or(ram.total());
+        let free = size.saturating_sub(self.used.load(Ordering::Relaxed)).min(ram.free());
+        StatFs {
+            magic: MAGIC,
+            block_size: BLOCK,
+            blocks: size / BLOCK,
+            blocks_free: free / BLOCK,
+            files: limits.inodes,
+            files_free: limits.inodes.saturating_sub(self.inodes.load(Ordering::Relaxed)),
+            id: self.device.raw(),
+        }
+    }
+
+    fn new_cache(&self, backing: Option<Backing>) -> Arc<PageCache> {
+        PageCache::new(&self.services.ram, backing.unwrap_or(Backing::Empty))
+    }
+}
+
+/// What a kind of node is made with.
+fn kind_of(what: &NewNode<'_>) -> (FileKind, Device) {
+    match what {
+        NewNode::Char(device) | NewNode::Block(device) => (what.kind(), *device),
+        _ => (what.kind(), Device::default()),
+    }
+}
