@@ -1,1 +1,32 @@
-//! Placeholder.
+//! The SKAS host: a host address space of its own for every guest address space.
+//!
+//! A guest space lives in a *stub*, a process that holds nothing but the guest's mappings of RAM, a page of code and a
+//! page of requests. The kernel never shares memory with guests other than guest RAM, and a guest can make no system
+//! call of the host: the vCPU thread traces the stub (`ptrace(2)`, PTRACE_SYSEMU), so every call stops it before the
+//! host looks at it. The files:
+//!
+//! * [`host`](SkasHost): the [`Host`](kernel_core::host::Host) itself.
+//! * `spawner`: the small process that makes stubs; `stub_code`: what runs in them; `layout`: where.
+//! * `pool`: stubs in stock, in use and used up.
+//! * `tracee`: the ptrace requests; `trap`: what a stop means; `xstate`: vector state.
+//! * `vcpu`: how a running guest is interrupted; `space`: one guest address space; `batch`: its pending changes.
+//!
+//! What SYSEMU does not catch is the vsyscall page at the top of the address space, where the host has one: a guest can
+//! call the three clock functions there and gets the host's time. They read and write nothing but the guest's memory.
+
+mod batch;
+mod error;
+mod host;
+mod layout;
+mod pool;
+mod space;
+mod spawner;
+mod stub_code;
+mod tracee;
+mod trap;
+mod vcpu;
+mod xstate;
+
+pub use error::StartError;
+pub use host::{SkasHost, SkasOptions, run_vcpus};
+pub use space::SkasSpace;

@@ -1,0 +1,132 @@
+//! Pending changes of a space: merged where neighbours fit, and written as requests of the stub.
+
+use kernel_core::host::{Fill, MapOp, PAGE_SIZE, Prot};
+
+use crate::layout::RAM_FD;
+use crate::stub_code::REQUEST_SIZE;
+
+/// Requests that fit into a request page.
+pub const REQUESTS_A_PAGE: usize = (PAGE_SIZE / REQUEST_SIZE) as usize;
+
+/// Changes in the order in which they were asked for.
+#[derive(Default)]
+pub struct Batch {
+    ops: Vec<MapOp>,
+}
+
+impl Batch {
+    /// Appends a change, or extends the last one by it.
+    pub fn push(&mut self, op: MapOp) {
+        if let Some(merged) = self.ops.last().and_then(|last| merge(last, &op)) {
+            self.ops.pop();
+            self.ops.push(merged);
+        } else {
+            self.ops.push(op);
+        }
+    }
+
+    /// Whether nothing is pending.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// How many requests are pending.
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// The requests for all that is pending, a page at a time.
+    pub fn pages(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.ops.chunks(REQUESTS_A_PAGE).map(|ops| ops.iter().flat_map(request).collect())
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.ops.clear();
+    }
+}
+
+/// One change that does the same as `first` and then `second`, if there is one.
+fn merge(first: &MapOp, second: &MapOp) -> Option<MapOp> {
+    match (*first, *second) {
+        (
+            MapOp::Map { va, len, phys, prot, fill },
+            MapOp::Map { va: next, len: more, phys: next_phys, prot: next_prot, fill: next_fill },
+        ) => {
+            let fits =
+                va + len == next && phys.0 + len == next_phys.0 && prot == next_prot && fill == next_fill;
+            fits.then_some(MapOp::Map { va, len: len + more, phys, prot, fill })
+        }
+        (MapOp::Unmap { va, len }, MapOp::Unmap { va: next, len: more }) => {
+            if va + len == next {
+                Some(MapOp::Unmap { va, len: len + more })
+            } else {
+                (next + more == va).then_some(MapOp::Unmap { va: next, len: len + more })
+            }
+        }
+        (MapOp::Protect { va, len, prot }, MapOp::Protect { va: next, len: more, prot: next_prot }) => {
+            (va + len == next && prot == next_prot).then_some(MapOp::Protect { va, len: len + more, prot })
+        }
+        // A range that is mapped anew need not be unmapped before.
+        (MapOp::Unmap { va, len }, MapOp::Map { va: next, len: more, .. }) => {
+            (next <= va && va + len <= next + more).then_some(*second)
+        }
+        _ => None,
+    }
+}
+
+/// The eight words of a request, see `stub_code`.
+fn request(op: &MapOp) -> [u8; REQUEST_SIZE as usize] {
+    let words: [u64; 8] = match *op {
+        MapOp::Map { va, len, phys, prot, fill } => {
+            let populate = if fill == Fill::Now { libc::MAP_POPULATE } else { 0 };
+            let flags = libc::MAP_SHARED | libc::MAP_FIXED | populate;
+            [libc::SYS_mmap as u64, va, len, protection(prot), flags as u64, RAM_FD as u64, phys.0, 0]
+        }
+        MapOp::Unmap { va, len } => [libc::SYS_munmap as u64, va, len, 0, 0, 0, 0, 0],
+        MapOp::Protect { va, len, prot } => {
+            [libc::SYS_mprotect as u64, va, len, protection(prot), 0, 0, 0, 0]
+        }
+    };
+    let mut bytes = [0; REQUEST_SIZE as usize];
+    for (slot, word) in bytes.chunks_exact_mut(8).zip(words) {
+        slot.copy_from_slice(&word.to_ne_bytes());
+    }
+    bytes
+}
+
+/// What can be executed can be read too: without that, the host would take a protection key of the guest's registers.
+fn protection(prot: Prot) -> u64 {
+    let pairs = [
+        (Prot::READ, libc::PROT_READ),
+        (Prot::WRITE, libc::PROT_WRITE),
+        (Prot::EXEC, libc::PROT_EXEC | libc::PROT_READ),
+    ];
+    pairs.into_iter().filter(|(flag, _)| prot.contains(*flag)).fold(0, |bits, (_, bit)| bits | bit as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use kernel_core::host::Phys;
+
+    use super::*;
+
+    fn map(va: u64, phys: u64) -> MapOp {
+        MapOp::Map { va, len: 4096, phys: Phys(phys), prot: Prot::READ, fill: Fill::Lazy }
+    }
+
+    #[test]
+    fn neighbours_merge_and_others_do_not() {
+        let mut batch = Batch::default();
+        batch.push(MapOp::Unmap { va: 0x1000, len: 4096 });
+        batch.push(map(0x1000, 0x7000));
+        batch.push(map(0x2000, 0x8000));
+        assert_eq!(batch.len(), 1);
+        batch.push(map(0x3000, 0x8000));
+        assert_eq!(batch.len(), 2);
+        batch.push(MapOp::Unmap { va: 0x9000, len: 4096 });
+        batch.push(MapOp::Unmap { va: 0x8000, len: 4096 });
+        assert_eq!(batch.len(), 3);
+        assert_eq!(batch.pages().map(|page| page.len()).sum::<usize>(), 3 * 64);
+    }
+}

@@ -1,0 +1,31 @@
+//! Why a host cannot start: one sentence each, for people.
+
+use std::io;
+
+/// What is missing on this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// More vCPUs than this host can run.
+    #[error("this host runs 1 vCPU, not {0}: leave out --cpus")]
+    Vcpus(usize),
+    /// No memfd of that size, or no room to map it.
+    #[error("cannot reserve address space for guest memory ({0}): raise or lift `ulimit -v`")]
+    Ram(#[source] io::Error),
+    /// The process that makes guests' processes could not be started.
+    #[error(
+        "cannot start the processes that hold guests ({0}): is the limit of processes (`ulimit -u`) reached?"
+    )]
+    Spawner(#[source] io::Error),
+    /// `ptrace` is refused.
+    #[error(
+        "this machine does not let Lodger trace its own processes ({0}): a container needs seccomp rules that allow \
+         ptrace, and /proc/sys/kernel/yama/ptrace_scope must be 0 or 1"
+    )]
+    Ptrace(#[source] io::Error),
+    /// No XSAVE state: a processor or virtual machine without it.
+    #[error("this machine does not give access to vector registers ({0}): a processor with XSAVE is needed")]
+    Xstate(#[source] io::Error),
+    /// The helper thread could not be started.
+    #[error("cannot start a helper thread ({0})")]
+    Thread(#[source] io::Error),
+}

@@ -1,0 +1,187 @@
+//! [`SkasHost`]: the [`Host`] that keeps every guest address space in a stub process.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use host_linux::affinity::Core;
+use host_linux::fiber::{FiberPool, HostFiber};
+use host_linux::ram::{Ram, RamFile};
+use host_linux::stream::HostStream;
+use host_linux::watcher::Watcher;
+use host_linux::{clock, terminal};
+use kernel_core::host::{Exit, FiberBody, Frames, Host, HostError, PAGE_SIZE, Phys, UserContext, VcpuId};
+
+use crate::error::StartError;
+use crate::pool::{Pool, SLOTS};
+use crate::space::{Machine, SkasSpace};
+use crate::spawner::Spawner;
+use crate::tracee::Tracee;
+use crate::vcpu::Vcpu;
+use crate::xstate::Format;
+use crate::{layout, stub_code};
+
+/// How a host is started.
+#[derive(Clone, Copy, Debug)]
+pub struct SkasOptions {
+    /// Virtual CPUs; only 1 can be had.
+    pub vcpus: usize,
+    /// Offsets of guest RAM, in bytes. They are sparse: what is not used costs nothing.
+    pub ram_size: u64,
+}
+
+impl Default for SkasOptions {
+    fn default() -> SkasOptions {
+        SkasOptions { vcpus: 1, ram_size: 1 << 40 }
+    }
+}
+
+/// The SKAS host with one vCPU.
+pub struct SkasHost {
+    ram: Arc<Ram>,
+    machine: Arc<Machine>,
+    fibers: FiberPool,
+    watcher: Watcher,
+}
+
+impl SkasHost {
+    /// Starts the helper processes and reserves guest RAM.
+    ///
+    /// Call it early: the spawner is forked here, and what this process has in memory by now, it has too.
+    pub fn new(options: SkasOptions) -> Result<Arc<SkasHost>, StartError> {
+        if options.vcpus != 1 {
+            return Err(StartError::Vcpus(options.vcpus));
+        }
+        let size = options.ram_size.next_multiple_of(PAGE_SIZE);
+        let ram = RamFile::new(c"lodger-ram", size).map_err(StartError::Ram)?;
+        let requests =
+            RamFile::new(c"lodger-requests", (u64::from(SLOTS) + 1) * PAGE_SIZE).map_err(StartError::Ram)?;
+        let spawner = Spawner::start(&ram, &requests).map_err(StartError::Spawner)?;
+        let requests = requests.map().map_err(StartError::Ram)?;
+        requests.write(Phys(0), stub_code::bytes());
+        let pool = Pool::new(spawner);
+        let ram = Arc::new(ram.map().map_err(StartError::Ram)?);
+        let format = try_stub(&pool)?;
+        let vcpu = Vcpu::default();
+        let token = vcpu.signals.clone();
+        let watcher = Watcher::start(move || token.kick()).map_err(StartError::Thread)?;
+        let machine = Arc::new(Machine {
+            pool,
+            requests,
+            vcpu,
+            format,
+            limits: layout::limits(),
+            max_mappings: layout::max_mappings(),
+        });
+        Ok(Arc::new(SkasHost { ram, machine, fibers: FiberPool::new(), watcher }))
+    }
+
+    /// A byte stream over descriptors of this process, which are not changed; see [`HostStream`].
+    pub fn stream(
+        &self,
+        input: Option<BorrowedFd<'_>>,
+        output: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Arc<HostStream>> {
+        HostStream::new(input, output, &self.watcher)
+    }
+
+    /// From now on, a window of the terminal that changes its size kicks vCPU 0.
+    pub fn watch_window_size(&self) -> io::Result<()> {
+        terminal::watch_window_size(&self.watcher)
+    }
+}
+
+/// Runs `body` for each vCPU, on the thread that runs and maps that vCPU's guests, and returns when all have returned.
+///
+/// With one vCPU that is the calling thread, which keeps to one processor meanwhile. Spaces that ran here cannot run
+/// from another thread later: the host knows a tracer by its thread.
+pub fn run_vcpus(host: &Arc<SkasHost>, body: impl Fn(VcpuId) + Send + Sync) {
+    let vcpu = &host.machine.vcpu;
+    // Without a processor of its own everything works, only slower.
+    let core = Core::current().and_then(|core| core.pin(0).map(|()| core)).ok();
+    vcpu.set_core(core);
+    // Also when `body` panics.
+    let _end = Tenure { machine: &host.machine, core };
+    body(VcpuId(0));
+}
+
+/// A thread being the vCPU thread.
+struct Tenure<'a> {
+    machine: &'a Machine,
+    core: Option<Core>,
+}
+
+impl Drop for Tenure<'_> {
+    fn drop(&mut self) {
+        self.machine.pool.clear();
+        self.machine.vcpu.set_core(None);
+        if let Some(core) = self.core {
+            // It may use one processor only, if the host has changed its mind; that harms nobody.
+            let _ = core.release(0);
+        }
+    }
+}
+
+/// Makes a stub, traces it and ends it: what the host refuses is known before anything starts.
+fn try_stub(pool: &Pool) -> Result<Format, StartError> {
+    let refused = |error: HostError| StartError::Spawner(io::Error::other(format!("{error:?}")));
+    let mut stub = pool.take().map_err(refused)?;
+    let tracee = Tracee::attach(stub.pid).map_err(|errno| StartError::Ptrace(errno.into()))?;
+    stub.tracee = Some(tracee);
+    let format = Format::of(&tracee).map_err(|errno| StartError::Xstate(errno.into()));
+    pool.kill(stub);
+    format
+}
+
+impl Host for SkasHost {
+    type Space = SkasSpace;
+    type Fiber = HostFiber;
+
+    fn ram(&self) -> Arc<dyn Frames> {
+        self.ram.clone()
+    }
+
+    fn new_space(&self) -> Result<SkasSpace, HostError> {
+        Ok(SkasSpace::new(self.machine.clone(), self.machine.pool.take()?))
+    }
+
+    /// Call it on the thread that [`run_vcpus`] gave this vCPU.
+    fn run(&self, _: VcpuId, space: &SkasSpace, ctx: &mut UserContext, deadline_ns: Option<u64>) -> Exit {
+        self.watcher.set_deadline(deadline_ns);
+        let exit = space.run(ctx);
+        self.watcher.set_deadline(None);
+        exit
+    }
+
+    fn save_fpu(&self, space: &SkasSpace, ctx: &UserContext) {
+        space.save_fpu(ctx);
+    }
+
+    fn fpu_size(&self) -> usize {
+        self.machine.format.size()
+    }
+
+    fn kick(&self, _: VcpuId) {
+        self.machine.vcpu.signals.kick();
+    }
+
+    fn wait(&self, _: VcpuId, deadline_ns: Option<u64>) {
+        self.machine.vcpu.signals.wait(deadline_ns);
+    }
+
+    fn new_fiber(&self, body: FiberBody) -> Result<HostFiber, HostError> {
+        self.fibers.fiber(body)
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        clock::monotonic_ns()
+    }
+
+    fn realtime_ns(&self) -> u64 {
+        clock::realtime_ns()
+    }
+
+    fn entropy(&self, buf: &mut [u8]) {
+        clock::entropy(buf);
+    }
+}

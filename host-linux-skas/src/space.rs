@@ -1,0 +1,325 @@
+//! One guest address space, kept in a stub.
+//!
+//! Changes are applied lazily: they wait in a batch that the vCPU thread hands to the stub just before the guest runs
+//! in it again. So the maps of one fault or system call, and of several, cost one round trip. The guest's thread is
+//! stopped from the moment that a change is asked for until it is made, so no guest reaches what was unmapped, and
+//! frames may be reused meanwhile.
+//!
+//! A lazy change cannot report a failure, so what can fail in an orderly way is found before: the mappings of the stub
+//! are counted from above, and near the host's limit each change is made at once.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use host_linux::ram::Ram;
+use kernel_core::host::{
+    Exit, Fpu, Frames, HostError, MapOp, PAGE_SIZE, Phys, Registers, Space, UserContext,
+};
+use nix::errno::Errno;
+
+use crate::batch::Batch;
+use crate::layout::REQUESTS;
+use crate::pool::{Pool, Stub};
+use crate::stub_code;
+use crate::tracee::{KICK_SIGNAL, Stop, Tracee};
+use crate::trap;
+use crate::vcpu::Vcpu;
+use crate::xstate::Format;
+
+/// Mappings that a change can add: one in the middle of another cuts that in two and lies between.
+const MAPPINGS_A_CHANGE: usize = 2;
+/// Mappings of a stub that are not the guest's, and some to spare.
+const MAPPINGS_RESERVED: usize = 64;
+/// Changes that wait at most, so that a space which never runs does not gather them without end.
+const PENDING: usize = 16 * crate::batch::REQUESTS_A_PAGE;
+
+/// What all spaces of a host share.
+pub struct Machine {
+    /// Stubs without a space.
+    pub pool: Pool,
+    /// The file whose pages are the stubs' requests.
+    pub requests: Ram,
+    /// The only vCPU.
+    pub vcpu: Vcpu,
+    /// The format of vector state.
+    pub format: Format,
+    /// The addresses a guest may use.
+    pub limits: Range<u64>,
+    /// Mappings that the host allows a process.
+    pub max_mappings: usize,
+}
+
+/// A guest address space. When it is dropped, its stub goes back to the pool.
+pub struct SkasSpace {
+    machine: Arc<Machine>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// `None` once the stub died.
+    stub: Option<Stub>,
+    batch: Batch,
+    /// No fewer mappings than the stub has when the batch is done.
+    mappings: usize,
+    /// The registers that the stub has, if known and good to go on with.
+    loaded: Option<Registers>,
+    /// Whose vector state the stub has: the owner's, as of that generation.
+    fpu: Option<(Weak<Fpu>, u64)>,
+}
+
+/// The stub is dead, or the host refused what it must not refuse: the space cannot run again.
+struct Dead;
+
+impl From<Errno> for Dead {
+    fn from(_: Errno) -> Dead {
+        Dead
+    }
+}
+
+impl SkasSpace {
+    /// An empty space in `stub`.
+    pub fn new(machine: Arc<Machine>, stub: Stub) -> SkasSpace {
+        let mut batch = Batch::default();
+        if stub.used {
+            // Not `limits`: nothing else of the last guest can be there, but this does not have to be argued.
+            batch.push(MapOp::Unmap { va: 0, len: crate::layout::CODE });
+        }
+        let state = State { stub: Some(stub), batch, mappings: MAPPINGS_RESERVED, loaded: None, fpu: None };
+        SkasSpace { machine, state: Mutex::new(state) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// See [`kernel_core::host::Host::run`].
+    pub fn run(&self, ctx: &mut UserContext) -> Exit {
+        let mut state = self.lock();
+        match state.run(&self.machine, ctx) {
+            Ok(Exit::Died) | Err(Dead) => {
+                state.give_up(&self.machine);
+                Exit::Died
+            }
+            Ok(exit) => exit,
+        }
+    }
+
+    /// See [`kernel_core::host::Host::save_fpu`].
+    pub fn save_fpu(&self, ctx: &UserContext) {
+        let mut state = self.lock();
+        if state.fpu.as_ref().is_some_and(|(owner, _)| std::ptr::eq(owner.as_ptr(), Arc::as_ptr(&ctx.fpu))) {
+            // A stub that is dead by now took the state with it; its thread will never run again either.
+            let _ = state.save_fpu();
+        }
+    }
+}
+
+impl Space for SkasSpace {
+    fn apply(&self, ops: &[MapOp]) -> Result<(), HostError> {
+        let machine = &self.machine;
+        let limits = &machine.limits;
+        let mut state = self.lock();
+        let Some(stub) = &state.stub else { return Err(HostError::SpaceDied) };
+        let pid = stub.pid;
+        for op in ops {
+            let (MapOp::Map { va, len, .. } | MapOp::Unmap { va, len } | MapOp::Protect { va, len, .. }) =
+                *op;
+            let inside = va.checked_add(len).is_some_and(|end| limits.start <= va && end <= limits.end);
+            assert!(inside, "{len:#x} bytes at {va:#x} are outside the limits of a space");
+            state.batch.push(*op);
+        }
+        state.mappings = state.mappings.saturating_add(ops.len().saturating_mul(MAPPINGS_A_CHANGE));
+        if state.mappings < machine.max_mappings && state.batch.len() < PENDING {
+            return Ok(());
+        }
+        let failure = state.flush(machine).err();
+        state.mappings = count_mappings(pid).saturating_add(MAPPINGS_RESERVED);
+        match failure {
+            None => Ok(()),
+            Some(Some(Errno::ENOMEM)) if state.mappings >= machine.max_mappings => {
+                Err(HostError::TooManyMappings)
+            }
+            Some(Some(Errno::ENOMEM | Errno::EAGAIN)) => Err(HostError::OutOfMemory),
+            Some(_) => {
+                state.give_up(machine);
+                Err(HostError::SpaceDied)
+            }
+        }
+    }
+
+    fn limits(&self) -> Range<u64> {
+        self.machine.limits.clone()
+    }
+}
+
+impl Drop for SkasSpace {
+    fn drop(&mut self) {
+        let machine = self.machine.clone();
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stub) = state.stub.take() {
+            machine.pool.keep(stub);
+        }
+    }
+}
+
+impl State {
+    /// Attaches the stub when it is used for the first time: the vCPU thread has to do that.
+    fn tracee(&mut self, machine: &Machine) -> Result<Tracee, Errno> {
+        let stub = self.stub.as_mut().ok_or(Errno::ESRCH)?;
+        if let Some(tracee) = stub.tracee {
+            return Ok(tracee);
+        }
+        let tracee = Tracee::attach(stub.pid)?;
+        machine.vcpu.adopt(stub.pid);
+        stub.tracee = Some(tracee);
+        Ok(tracee)
+    }
+
+    fn run(&mut self, machine: &Machine, ctx: &mut UserContext) -> Result<Exit, Dead> {
+        let tracee = self.tracee(machine)?;
+        if let Err(errno) = self.flush(machine) {
+            log::error!("the host refused to map guest memory: {errno:?}");
+            return Err(Dead);
+        }
+        self.load_fpu(machine, tracee, &ctx.fpu)?;
+        if self.loaded != Some(ctx.regs) {
+            tracee.set_registers(&ctx.regs)?;
+        }
+        let Some(running) = machine.vcpu.signals.enter(tracee.pid()) else {
+            self.loaded = Some(ctx.regs);
+            return Ok(Exit::Interrupted);
+        };
+        self.loaded = None;
+        loop {
+            tracee.run_guest()?;
+            let exit = match tracee.wait() {
+                Stop::Syscall => {
+                    let mut stopped = tracee.registers()?;
+                    let exit = trap::at_syscall(&mut stopped);
+                    ctx.regs = stopped.regs;
+                    // The host's `rax` and `orig_rax` are those of a call that it skips: both are set anew.
+                    return Ok(exit);
+                }
+                Stop::Signal(KICK_SIGNAL) => running.take_kick().then_some(Exit::Interrupted),
+                Stop::Signal(signal) => {
+                    let info = tracee.signal_info()?;
+                    trap::at_signal(signal, &info, &tracee.registers()?)
+                }
+                Stop::Other => None,
+                Stop::Died => {
+                    self.reaped(machine);
+                    return Err(Dead);
+                }
+            };
+            if let Some(exit) = exit {
+                ctx.regs = tracee.registers()?.regs;
+                self.loaded = Some(ctx.regs);
+                return Ok(exit);
+            }
+        }
+    }
+
+    /// Makes all pending changes. The error is the host's for the first that failed, or `None` if the stub is dead.
+    fn flush(&mut self, machine: &Machine) -> Result<(), Option<Errno>> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let tracee = self.tracee(machine).map_err(|_| None)?;
+        let Some(slot) = self.stub.as_ref().map(|stub| stub.slot) else { return Err(None) };
+        self.loaded = None;
+        let mut result = Ok(());
+        for page in self.batch.pages() {
+            machine.requests.write(Phys(u64::from(slot) * PAGE_SIZE), &page);
+            result = perform(tracee, page.len() as u64);
+            if result.is_err() {
+                break;
+            }
+        }
+        self.batch.clear();
+        result
+    }
+
+    /// Makes the vector state in the stub that of `fpu`, after saving another owner's.
+    fn load_fpu(&mut self, machine: &Machine, tracee: Tracee, fpu: &Arc<Fpu>) -> Result<(), Errno> {
+        if let Some((owner, generation)) = &self.fpu {
+            let same = std::ptr::eq(owner.as_ptr(), Arc::as_ptr(fpu));
+            if same && fpu.read(|_, now| now == *generation) {
+                return Ok(());
+            }
+            if !same {
+                self.save_fpu()?;
+            }
+        }
+        self.fpu = None;
+        let generation = fpu.read(|area, now| machine.format.load(&tracee, area).map(|()| now))?;
+        self.fpu = Some((Arc::downgrade(fpu), generation));
+        Ok(())
+    }
+
+    /// Copies the vector state in the stub to its owner, unless that has been given another since.
+    fn save_fpu(&mut self) -> Result<(), Errno> {
+        let Some((owner, generation)) = &self.fpu else { return Ok(()) };
+        let Some(tracee) = self.stub.as_ref().and_then(|stub| stub.tracee) else { return Ok(()) };
+        let Some(owner) = owner.upgrade() else { return Ok(()) };
+        if owner.read(|_, now| now != *generation) {
+            return Ok(());
+        }
+        let mut result = Ok(0);
+        owner.store(|area| result = tracee.xstate(area));
+        result.map(drop)
+    }
+
+    /// The stub is of no more use: kills it if it lives.
+    fn give_up(&mut self, machine: &Machine) {
+        self.batch.clear();
+        if let Some(stub) = self.stub.take() {
+            machine.pool.kill(stub);
+        }
+    }
+
+    /// The stub died and was reaped.
+    fn reaped(&mut self, machine: &Machine) {
+        if let Some(stub) = self.stub.take() {
+            machine.pool.died(&stub);
+        }
+    }
+}
+
+/// Has the stub make the requests in the first `bytes` of its page.
+fn perform(tracee: Tracee, bytes: u64) -> Result<(), Option<Errno>> {
+    let regs = Registers {
+        rip: stub_code::batch_entry(),
+        rbx: REQUESTS,
+        rbp: REQUESTS + bytes,
+        rflags: 0x202,
+        ..Registers::default()
+    };
+    tracee.set_registers(&regs).map_err(|_| None)?;
+    loop {
+        tracee.run_stub().map_err(|_| None)?;
+        match tracee.wait() {
+            Stop::Signal(libc::SIGTRAP) => return Ok(()),
+            Stop::Signal(libc::SIGILL) => {
+                let rax = tracee.registers().map_err(|_| None)?.regs.rax;
+                return Err(Some(Errno::from_raw((rax as i32).saturating_neg())));
+            }
+            // A kick that came late, or a signal that somebody sent.
+            Stop::Signal(KICK_SIGNAL) | Stop::Other => {}
+            Stop::Signal(signal) => {
+                // A fault of the stub itself would be raised again and again.
+                let info = tracee.signal_info().map_err(|_| None)?;
+                if info.si_code > 0 {
+                    log::error!("signal {signal} in a stub");
+                    return Err(None);
+                }
+            }
+            Stop::Syscall | Stop::Died => return Err(None),
+        }
+    }
+}
+
+/// How many mappings a process has; the most there can be if the host does not say.
+fn count_mappings(pid: i32) -> usize {
+    let maps = std::fs::read(format!("/proc/{pid}/maps"));
+    maps.map_or(usize::MAX, |maps| maps.iter().filter(|byte| **byte == b'\n').count())
+}
