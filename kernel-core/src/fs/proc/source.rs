@@ -1,0 +1,173 @@
+//! What `/proc` must know of tasks and of the system. The kernel implements it; `/proc` does not know the host.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::errno::Result;
+use crate::mm::info::{Layout, MapInfo, Usage};
+use crate::task::cred::Cred;
+use crate::vfs::context::FsContext;
+use crate::vfs::fd::FdTable;
+use crate::vfs::path::Path;
+
+/// Processes and the system, as `/proc` shows them.
+pub trait ProcessSource: Send + Sync {
+    /// Ids of all processes that were not waited for yet, ascending.
+    fn pids(&self) -> Vec<u32>;
+    /// Thread ids of a process, ascending; empty if there is no such process.
+    fn threads(&self, pid: u32) -> Vec<u32>;
+    /// The process with this id, or the process of the thread with this id (`/proc/TID` can be entered too).
+    fn process(&self, pid: u32) -> Option<Arc<dyn TaskView>>;
+    /// One thread of a process.
+    fn thread(&self, pid: u32, tid: u32) -> Option<Arc<dyn TaskView>>;
+    /// The system as a whole.
+    fn system(&self) -> System;
+    /// Sets the host name, as `sethostname(2)` does.
+    fn set_hostname(&self, name: &[u8]) -> Result<()>;
+    /// The kernel's log as text, for reading `/dev/kmsg`, from record `from` on: the record's sequence number and text
+    /// (`priority,sequence,microseconds,-;message` and a newline). `None`: nothing yet.
+    fn log_record(&self, from: u64) -> Option<(u64, Vec<u8>)>;
+    /// Adds a line that a guest wrote to `/dev/kmsg` to the log.
+    fn log(&self, line: &[u8]);
+}
+
+/// A process or a thread at one moment. What a zombie no longer has is `None` or empty.
+pub trait TaskView: Send + Sync {
+    /// Numbers and times.
+    fn stat(&self) -> TaskStat;
+    /// Credentials.
+    fn cred(&self) -> Arc<Cred>;
+    /// Signals.
+    fn signals(&self) -> SignalSets;
+    /// Soft and hard limit of each `RLIMIT_*`, in their order.
+    fn limits(&self) -> [(u64, u64); 16];
+    /// The program it executes.
+    fn exe(&self) -> Option<Path>;
+    /// Root and working directory.
+    fn fs(&self) -> Option<Arc<FsContext>>;
+    /// Descriptors.
+    fn files(&self) -> Option<Arc<FdTable>>;
+    /// Mappings, ascending.
+    fn maps(&self) -> Vec<MapInfo>;
+    /// Sizes of its memory.
+    fn usage(&self) -> Usage;
+    /// Where arguments, environment and auxiliary vector are in its memory.
+    fn layout(&self) -> Option<Layout>;
+    /// Reads its memory at `addr`; fewer bytes if not all can be read.
+    fn read_memory(&self, addr: u64, buf: &mut [u8]) -> usize;
+    /// Sets its name (`/proc/PID/comm`).
+    fn set_comm(&self, name: &[u8]);
+    /// Sets `/proc/PID/oom_score_adj`.
+    fn set_oom_score_adj(&self, value: i32);
+}
+
+/// Numbers of a task, for `/proc/PID/{stat,status}`. Times are in nanoseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskStat {
+    /// Process id.
+    pub pid: u32,
+    /// Thread id; that of the first thread, if the whole process is meant.
+    pub tid: u32,
+    /// Parent's process id.
+    pub ppid: u32,
+    /// Process group.
+    pub pgid: u32,
+    /// Session.
+    pub sid: u32,
+    /// Device number of the controlling terminal, as `struct stat` has it; 0 for none.
+    pub tty: u64,
+    /// Foreground process group of the terminal; -1 for none.
+    pub tty_pgid: i32,
+    /// `R`, `S`, `D`, `T`, `t`, `Z` or `X`.
+    pub state: u8,
+    /// Name, at most 15 bytes.
+    pub comm: Vec<u8>,
+    /// Number of threads.
+    pub threads: u32,
+    /// Process id of who traces it; 0 for nobody.
+    pub tracer: u32,
+    /// Time in the guest.
+    pub user_ns: u64,
+    /// Time in the kernel.
+    pub system_ns: u64,
+    /// The same of children that were waited for.
+    pub children_user_ns: u64,
+    /// The same of children that were waited for.
+    pub children_system_ns: u64,
+    /// When it started, on the monotonic clock.
+    pub start_ns: u64,
+    /// Nice value, -20 to 19.
+    pub nice: i32,
+    /// Page faults without and with I/O.
+    pub faults: (u64, u64),
+    /// Which vCPU it ran on last.
+    pub cpu: u32,
+    /// What the parent gets at its end.
+    pub exit_signal: u8,
+    /// Exit code as `wait4` reports it.
+    pub exit_code: i32,
+    /// Switches: by its own will, and not.
+    pub switches: (u64, u64),
+    /// `/proc/PID/oom_score_adj`.
+    pub oom_score_adj: i32,
+    /// `PR_SET_NO_NEW_PRIVS`.
+    pub no_new_privs: u8,
+    /// 0 if other processes of the same user must not look into it (`PR_SET_DUMPABLE`).
+    pub dumpable: u8,
+}
+
+/// Signal sets: bit n-1 is signal n.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignalSets {
+    /// Pending for the thread.
+    pub pending: u64,
+    /// Pending for the process.
+    pub shared_pending: u64,
+    /// Blocked.
+    pub blocked: u64,
+    /// Ignored.
+    pub ignored: u64,
+    /// With a handler.
+    pub caught: u64,
+    /// Number queued for the user.
+    pub queued: u32,
+}
+
+/// The system as a whole. Times are in nanoseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct System {
+    /// As `uname` tells it.
+    pub hostname: Vec<u8>,
+    /// As `uname` tells it.
+    pub domainname: Vec<u8>,
+    /// As `uname` tells it, such as `6.1.0-lodger`.
+    pub release: Vec<u8>,
+    /// As `uname` tells it.
+    pub version: Vec<u8>,
+    /// The kernel's command line.
+    pub command_line: Vec<u8>,
+    /// Number of vCPUs.
+    pub cpus: u32,
+    /// Of the host's processor, for `/proc/cpuinfo`.
+    pub cpu_model: Vec<u8>,
+    /// Flags of the processor, with spaces between them.
+    pub cpu_flags: Vec<u8>,
+    /// Load averages over 1, 5 and 15 minutes, in thousandths.
+    pub load: [u32; 3],
+    /// Tasks that run or can run.
+    pub running: u32,
+    /// Threads in all.
+    pub tasks: u32,
+    /// The id that was given last.
+    pub last_pid: u32,
+    /// Processes ever made.
+    pub forks: u64,
+    /// Switches of tasks ever made.
+    pub switches: u64,
+    /// Time of all vCPUs in guests.
+    pub user_ns: u64,
+    /// Time of all vCPUs in the kernel.
+    pub system_ns: u64,
+    /// Time of all vCPUs doing nothing.
+    pub idle_ns: u64,
+}
