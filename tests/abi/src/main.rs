@@ -10,10 +10,12 @@
 mod epoll;
 mod exec;
 mod fault;
+mod file;
 mod futex;
 mod garbage;
 mod hostile;
 mod memory;
+mod path;
 mod process;
 mod runner;
 mod signal;
@@ -35,6 +37,8 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("signal", signal::CASES),
     ("thread", thread::CASES),
     ("futex", futex::CASES),
+    ("path", path::CASES),
+    ("file", file::CASES),
     ("epoll", epoll::CASES),
 ];
 
