@@ -1,0 +1,334 @@
+//! devpts: the directory of pseudoterminals, usually on `/dev/pts`. Source: `Documentation/filesystems/devpts`.
+//!
+//! There is one set of pseudoterminals; every mount shows it, and the options of the last one count.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::any::Any;
+
+use crate::errno::{EINVAL, ENOENT, Result};
+use crate::sync::Mutex;
+use crate::task::cred::Cred;
+use crate::tty::PTMX;
+use crate::tty::pty::{MAX_PTYS, PtsOptions, Ptys};
+use crate::vfs::caller::Caller;
+use crate::vfs::dir::DirSink;
+use crate::vfs::file::{FileOps, Op, OpenFlags, Whence};
+use crate::vfs::inode::{
+    Device, FileKind, Inode, MODE_BITS, Metadata, Opened, Owner, SetAttr, SetTime, StatFs, Timestamp,
+};
+use crate::vfs::mount::FileSystem;
+
+/// `DEVPTS_SUPER_MAGIC`.
+const MAGIC: u64 = 0x1cd1;
+/// Device number of the file system.
+const DEVICE: Device = Device::new(0, 24);
+/// Inode number of the root; `ptmx` has the next, and terminal N has N + 3.
+const ROOT_INO: u64 = 1;
+const PTMX_INO: u64 = 2;
+
+/// A node for a character device: a terminal, or `ptmx`.
+pub struct PtsNode {
+    ino: u64,
+    device: Device,
+    state: Mutex<NodeState>,
+}
+
+struct NodeState {
+    owner: Owner,
+    atime: Timestamp,
+    mtime: Timestamp,
+    ctime: Timestamp,
+}
+
+impl PtsNode {
+    /// The node of a new terminal whose master `cred` has opened.
+    pub fn new(device: Device, options: &PtsOptions, cred: &Cred, now_ns: u64) -> Arc<PtsNode> {
+        let owner = Owner {
+            mode: FileKind::Char.mode_bits() | options.mode & MODE_BITS,
+            uid: options.uid.unwrap_or(cred.fsuid),
+            gid: options.gid.unwrap_or(cred.fsgid),
+        };
+        PtsNode::with(u64::from(device.minor) + 3, device, owner, now_ns)
+    }
+
+    fn with(ino: u64, device: Device, owner: Owner, now_ns: u64) -> Arc<PtsNode> {
+        let now = Timestamp::from_ns(now_ns);
+        let state = NodeState { owner, atime: now, mtime: now, ctime: now };
+        Arc::new(PtsNode { ino, device, state: Mutex::new(state) })
+    }
+}
+
+impl Inode for PtsNode {
+    fn metadata(&self) -> Metadata {
+        let state = self.state.lock();
+        Metadata {
+            dev: DEVICE,
+            ino: self.ino,
+            mode: state.owner.mode,
+            nlink: 1,
+            uid: state.owner.uid,
+            gid: state.owner.gid,
+            rdev: self.device,
+            size: 0,
+            block_size: 1024,
+            blocks: 0,
+            atime: state.atime,
+            mtime: state.mtime,
+            ctime: state.ctime,
+            btime: state.ctime,
+        }
+    }
+
+    fn owner(&self) -> Owner {
+        self.state.lock().owner
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn statfs(&self) -> StatFs {
+        statfs()
+    }
+
+    fn set_attr(&self, attr: &SetAttr) -> Result<()> {
+        if attr.size.is_some() {
+            return Err(EINVAL);
+        }
+        let mut state = self.state.lock();
+        let owner = &mut state.owner;
+        owner.mode = attr.mode.map_or(owner.mode, |mode| owner.mode & !MODE_BITS | mode & MODE_BITS);
+        owner.uid = attr.uid.unwrap_or(owner.uid);
+        owner.gid = attr.gid.unwrap_or(owner.gid);
+        if let Some(SetTime::To(time)) = attr.atime {
+            state.atime = time;
+        }
+        if let Some(SetTime::To(time)) = attr.mtime {
+            state.mtime = time;
+        }
+        Ok(())
+    }
+}
+
+fn statfs() -> StatFs {
+    StatFs { magic: MAGIC, block_size: 4096, ..StatFs::default() }
+}
+
+/// A devpts.
+pub struct DevPts {
+    root: Arc<Root>,
+}
+
+impl DevPts {
+    /// Shows `ptys`, with the mount options `gid=`, `uid=`, `mode=`, `ptmxmode=`, `max=` and `newinstance`. EINVAL for
+    /// any other.
+    pub fn new(ptys: Arc<Ptys>, options: &[u8]) -> Result<DevPts> {
+        let options = parse_options(options)?;
+        ptys.set_options(options);
+        let now_ns = ptys.now_ns();
+        let owner =
+            Owner { mode: FileKind::Char.mode_bits() | options.ptmx_mode & MODE_BITS, uid: 0, gid: 0 };
+        let ptmx = PtsNode::with(PTMX_INO, PTMX, owner, now_ns);
+        Ok(DevPts { root: Arc::new(Root { ptys, ptmx, made: Timestamp::from_ns(now_ns) }) })
+    }
+}
+
+impl FileSystem for DevPts {
+    fn name(&self) -> &'static str {
+        "devpts"
+    }
+
+    fn root(&self) -> Arc<dyn Inode> {
+        self.root.clone()
+    }
+
+    fn device(&self) -> Device {
+        DEVICE
+    }
+
+    fn options(&self) -> String {
+        let options = self.root.ptys.options();
+        let mut text = String::new();
+        if let Some(uid) = options.uid {
+            text += &format!(",uid={uid}");
+        }
+        if let Some(gid) = options.gid {
+            text += &format!(",gid={gid}");
+        }
+        text += &format!(",mode={:03o},ptmxmode={:03o}", options.mode, options.ptmx_mode);
+        if options.max < MAX_PTYS {
+            text += &format!(",max={}", options.max);
+        }
+        text
+    }
+
+    fn remount(&self, options: &[u8]) -> Result<()> {
+        let options = parse_options(options)?;
+        self.root.ptys.set_options(options);
+        self.root.ptmx.state.lock().owner.mode = FileKind::Char.mode_bits() | options.ptmx_mode & MODE_BITS;
+        Ok(())
+    }
+}
+
+fn parse_options(text: &[u8]) -> Result<PtsOptions> {
+    let mut options = PtsOptions::default();
+    let text = core::str::from_utf8(text).map_err(|_| EINVAL)?;
+    for option in text.split(',').filter(|option| !option.is_empty()) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let decimal = || value.parse::<u32>().map_err(|_| EINVAL);
+        let mode = || u32::from_str_radix(value, 8).map(|mode| mode & 0o777).map_err(|_| EINVAL);
+        match name {
+            "uid" => options.uid = Some(decimal()?),
+            "gid" => options.gid = Some(decimal()?),
+            "mode" => options.mode = mode()?,
+            "ptmxmode" => options.ptmx_mode = mode()?,
+            "max" => {
+                options.max = decimal()? as usize;
+                if options.max > MAX_PTYS {
+                    return Err(EINVAL);
+                }
+            }
+            "newinstance" if value.is_empty() => {}
+            _ => return Err(EINVAL),
+        }
+    }
+    Ok(options)
+}
+
+/// The directory.
+struct Root {
+    ptys: Arc<Ptys>,
+    ptmx: Arc<PtsNode>,
+    made: Timestamp,
+}
+
+impl Inode for Root {
+    fn metadata(&self) -> Metadata {
+        Metadata {
+            dev: DEVICE,
+            ino: ROOT_INO,
+            mode: FileKind::Directory.mode_bits() | 0o755,
+            nlink: 2,
+            uid: 0,
+            gid: 0,
+            rdev: Device::default(),
+            size: 0,
+            block_size: 1024,
+            blocks: 0,
+            atime: self.made,
+            mtime: self.made,
+            ctime: self.made,
+            btime: self.made,
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn statfs(&self) -> StatFs {
+        statfs()
+    }
+
+    fn open(&self, _: OpenFlags, _: &dyn Caller) -> Result<Opened> {
+        Ok(Opened::File(Arc::new(OpenRoot { ptys: self.ptys.clone() })))
+    }
+
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
+        if name == b"ptmx" {
+            return Ok(self.ptmx.clone());
+        }
+        let index = parse_index(name).ok_or(ENOENT)?;
+        Ok(self.ptys.get(index).ok_or(ENOENT)?.node)
+    }
+
+    /// Terminals come and go with their masters.
+    fn names_are_stable(&self) -> bool {
+        false
+    }
+}
+
+/// The number that `name` is, as it is written: without sign and leading zeros.
+fn parse_index(name: &[u8]) -> Option<u32> {
+    let is_canonical = name == b"0" || name.first().is_some_and(|&first| first != b'0' && first != b'+');
+    if !is_canonical {
+        return None;
+    }
+    core::str::from_utf8(name).ok()?.parse().ok()
+}
+
+/// The directory, open.
+struct OpenRoot {
+    ptys: Arc<Ptys>,
+}
+
+/// Positions of entries: `.`, `..` and `ptmx` have 0 to 2, terminal N has N + 3.
+const FIRST_PTS: u64 = 3;
+
+impl FileOps for OpenRoot {
+    fn seek(&self, op: Op<'_>, offset: i64, whence: Whence) -> Result<u64> {
+        let mut position = op.file.position.lock();
+        let base = match whence {
+            Whence::Set => 0,
+            Whence::Current => *position as i64,
+            _ => return Err(EINVAL),
+        };
+        let to = base.checked_add(offset).and_then(|to| u64::try_from(to).ok()).ok_or(EINVAL)?;
+        *position = to;
+        Ok(to)
+    }
+
+    fn read_dir(&self, op: Op<'_>, emit: &mut dyn DirSink) -> Result<()> {
+        let mut position = op.file.position.lock();
+        let directory = FileKind::Directory.dirent_type();
+        let device = FileKind::Char.dirent_type();
+        loop {
+            let (ino, next, kind, name) = match *position {
+                0 => (ROOT_INO, 1, directory, String::from(".")),
+                1 => (ROOT_INO, 2, directory, String::from("..")),
+                2 => (PTMX_INO, 3, device, String::from("ptmx")),
+                at => {
+                    let from = u32::try_from(at - FIRST_PTS).ok().and_then(|from| self.ptys.next(from));
+                    let Some((index, _)) = from else { return Ok(()) };
+                    let next = u64::from(index) + FIRST_PTS + 1;
+                    (u64::from(index) + 3, next, device, format!("{index}"))
+                }
+            };
+            if !emit.entry(ino, next, kind, name.as_bytes())? {
+                return Ok(());
+            }
+            *position = next;
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_parsed_or_refused() {
+        let options = parse_options(b"gid=5,mode=620,ptmxmode=666").unwrap();
+        let expected = PtsOptions { gid: Some(5), mode: 0o620, ptmx_mode: 0o666, ..PtsOptions::default() };
+        assert_eq!(options, expected);
+        assert_eq!(parse_options(b""), Ok(PtsOptions::default()));
+        for wrong in [&b"gid=x"[..], b"mode=9", b"color=red", b"max=5000", b"newinstance=1"] {
+            assert_eq!(parse_options(wrong), Err(EINVAL));
+        }
+    }
+
+    #[test]
+    fn only_the_written_form_names_a_terminal() {
+        assert_eq!(parse_index(b"0"), Some(0));
+        assert_eq!(parse_index(b"17"), Some(17));
+        for name in [&b"00"[..], b"+1", b"-1", b"", b"4294967296", b"x"] {
+            assert_eq!(parse_index(name), None);
+        }
+    }
+}
