@@ -99,7 +99,7 @@ pub fn run_vcpus(host: &Arc<SkasHost>, body: impl Fn(VcpuId) + Send + Sync) {
     let vcpu = &host.machine.vcpu;
     // Without a processor of its own everything works, only slower.
     let core = Core::current().and_then(|core| core.pin(0).map(|()| core)).ok();
-    vcpu.set_core(core);
+    vcpu.begin(core);
     // Also when `body` panics.
     let _end = Tenure { machine: &host.machine, core };
     body(VcpuId(0));
@@ -114,7 +114,7 @@ struct Tenure<'a> {
 impl Drop for Tenure<'_> {
     fn drop(&mut self) {
         self.machine.pool.clear();
-        self.machine.vcpu.set_core(None);
+        self.machine.vcpu.end();
         if let Some(core) = self.core {
             // It may use one processor only, if the host has changed its mind; that harms nobody.
             let _ = core.release(0);

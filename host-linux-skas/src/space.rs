@@ -6,7 +6,7 @@
 //! frames may be reused meanwhile.
 //!
 //! A lazy change cannot report a failure, so what can fail in an orderly way is found before: the mappings of the stub
-//! are counted from above, and near the host's limit each change is made at once.
+//! are counted from above, and near the host's limit they are counted exactly and more are refused.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -61,10 +61,21 @@ struct State {
     batch: Batch,
     /// No fewer mappings than the stub has when the batch is done.
     mappings: usize,
+    /// Whether changes were made since the mappings were last counted.
+    changed: bool,
     /// The registers that the stub has, if known and good to go on with.
     loaded: Option<Registers>,
     /// Whose vector state the stub has: the owner's, as of that generation.
     fpu: Option<(Weak<Fpu>, u64)>,
+}
+
+/// Whether a space can take more mappings.
+#[derive(PartialEq, Eq)]
+enum Room {
+    /// Changes may wait.
+    Enough,
+    /// The host's limit is near: only removals are tried, and at once.
+    None,
 }
 
 /// The stub is dead, or the host refused what it must not refuse: the space cannot run again.
@@ -84,7 +95,14 @@ impl SkasSpace {
             // Not `limits`: nothing else of the last guest can be there, but this does not have to be argued.
             batch.push(MapOp::Unmap { va: 0, len: crate::layout::CODE });
         }
-        let state = State { stub: Some(stub), batch, mappings: MAPPINGS_RESERVED, loaded: None, fpu: None };
+        let state = State {
+            stub: Some(stub),
+            batch,
+            mappings: MAPPINGS_RESERVED,
+            changed: true,
+            loaded: None,
+            fpu: None,
+        };
         SkasSpace { machine, state: Mutex::new(state) }
     }
 
@@ -118,33 +136,21 @@ impl Space for SkasSpace {
     fn apply(&self, ops: &[MapOp]) -> Result<(), HostError> {
         let machine = &self.machine;
         let limits = &machine.limits;
-        let mut state = self.lock();
-        let Some(stub) = &state.stub else { return Err(HostError::SpaceDied) };
-        let pid = stub.pid;
         for op in ops {
             let (MapOp::Map { va, len, .. } | MapOp::Unmap { va, len } | MapOp::Protect { va, len, .. }) =
                 *op;
             let inside = va.checked_add(len).is_some_and(|end| limits.start <= va && end <= limits.end);
             assert!(inside, "{len:#x} bytes at {va:#x} are outside the limits of a space");
-            state.batch.push(*op);
         }
-        state.mappings = state.mappings.saturating_add(ops.len().saturating_mul(MAPPINGS_A_CHANGE));
-        if state.mappings < machine.max_mappings && state.batch.len() < PENDING {
-            return Ok(());
+        let mut state = self.lock();
+        let growth = ops.len().saturating_mul(MAPPINGS_A_CHANGE);
+        let room = state.make_room(machine, growth)?;
+        if room == Room::None && ops.iter().any(|op| !matches!(op, MapOp::Unmap { .. })) {
+            return Err(HostError::TooManyMappings);
         }
-        let failure = state.flush(machine).err();
-        state.mappings = count_mappings(pid).saturating_add(MAPPINGS_RESERVED);
-        match failure {
-            None => Ok(()),
-            Some(Some(Errno::ENOMEM)) if state.mappings >= machine.max_mappings => {
-                Err(HostError::TooManyMappings)
-            }
-            Some(Some(Errno::ENOMEM | Errno::EAGAIN)) => Err(HostError::OutOfMemory),
-            Some(_) => {
-                state.give_up(machine);
-                Err(HostError::SpaceDied)
-            }
-        }
+        ops.iter().for_each(|op| state.batch.push(*op));
+        state.mappings = state.mappings.saturating_add(growth);
+        if room == Room::None { state.flush_now(machine) } else { Ok(()) }
     }
 
     fn limits(&self) -> Range<u64> {
@@ -192,31 +198,52 @@ impl State {
         self.loaded = None;
         loop {
             tracee.run_guest()?;
-            let exit = match tracee.wait() {
-                Stop::Syscall => {
-                    let mut stopped = tracee.registers()?;
-                    let exit = trap::at_syscall(&mut stopped);
-                    ctx.regs = stopped.regs;
-                    // The host's `rax` and `orig_rax` are those of a call that it skips: both are set anew.
-                    return Ok(exit);
-                }
+            let stop = tracee.wait();
+            if stop == Stop::Died {
+                self.reaped(machine);
+                return Err(Dead);
+            }
+            let mut stopped = tracee.registers()?;
+            let exit = match stop {
+                Stop::Syscall => Some(trap::at_syscall(&mut stopped)),
                 Stop::Signal(KICK_SIGNAL) => running.take_kick().then_some(Exit::Interrupted),
-                Stop::Signal(signal) => {
-                    let info = tracee.signal_info()?;
-                    trap::at_signal(signal, &info, &tracee.registers()?)
-                }
-                Stop::Other => None,
-                Stop::Died => {
-                    self.reaped(machine);
-                    return Err(Dead);
-                }
+                Stop::Signal(signal) => trap::at_signal(signal, &tracee.signal_info()?, &stopped),
+                Stop::Other | Stop::Died => None,
             };
             if let Some(exit) = exit {
-                ctx.regs = tracee.registers()?.regs;
-                self.loaded = Some(ctx.regs);
+                ctx.regs = stopped.regs;
+                // After a call the stub's own `rax` and `orig_rax` are those of the call: both have to be set anew.
+                self.loaded = (stop != Stop::Syscall).then_some(ctx.regs);
                 return Ok(exit);
             }
         }
+    }
+
+    /// Makes sure that changes which add up to `growth` mappings can wait and will not fail for their number.
+    fn make_room(&mut self, machine: &Machine, growth: usize) -> Result<Room, HostError> {
+        let Some(stub) = &self.stub else { return Err(HostError::SpaceDied) };
+        let pid = stub.pid;
+        let fits = |mappings: usize| mappings.saturating_add(growth) <= machine.max_mappings;
+        if (fits(self.mappings) && self.batch.len() < PENDING) || !machine.vcpu.is_here() {
+            return Ok(Room::Enough);
+        }
+        self.flush_now(machine)?;
+        if !fits(self.mappings) && self.changed {
+            self.mappings = count_mappings(pid).saturating_add(MAPPINGS_RESERVED);
+            self.changed = false;
+        }
+        Ok(if fits(self.mappings) { Room::Enough } else { Room::None })
+    }
+
+    /// Makes all pending changes; a failure is the caller's.
+    fn flush_now(&mut self, machine: &Machine) -> Result<(), HostError> {
+        self.flush(machine).map_err(|failure| match failure {
+            Some(Errno::ENOMEM | Errno::EAGAIN) => HostError::OutOfMemory,
+            _ => {
+                self.give_up(machine);
+                HostError::SpaceDied
+            }
+        })
     }
 
     /// Makes all pending changes. The error is the host's for the first that failed, or `None` if the stub is dead.
@@ -227,6 +254,7 @@ impl State {
         let tracee = self.tracee(machine).map_err(|_| None)?;
         let Some(slot) = self.stub.as_ref().map(|stub| stub.slot) else { return Err(None) };
         self.loaded = None;
+        self.changed = true;
         let mut result = Ok(());
         for page in self.batch.pages() {
             machine.requests.write(Phys(u64::from(slot) * PAGE_SIZE), &page);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use host_linux::affinity::Core;
 use host_linux::kick::Token;
+use nix::unistd::gettid;
 
 use crate::tracee::KICK_SIGNAL;
 
@@ -70,12 +71,26 @@ pub struct Vcpu {
     /// How it is interrupted.
     pub signals: Arc<Signals>,
     core: Mutex<Option<Core>>,
+    /// The thread that is this vCPU; 0 when none is.
+    thread: AtomicI32,
 }
 
 impl Vcpu {
-    /// The processor that this vCPU and its stubs keep to, if any.
-    pub fn set_core(&self, core: Option<Core>) {
+    /// Makes the calling thread this vCPU, which with its stubs keeps to `core`, if any.
+    pub fn begin(&self, core: Option<Core>) {
+        self.thread.store(gettid().as_raw(), Ordering::Relaxed);
         *self.core.lock().unwrap_or_else(PoisonError::into_inner) = core;
+    }
+
+    /// No thread is this vCPU any more.
+    pub fn end(&self) {
+        self.thread.store(0, Ordering::Relaxed);
+        *self.core.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether the calling thread is this vCPU, so that it may trace stubs.
+    pub fn is_here(&self) -> bool {
+        self.thread.load(Ordering::Relaxed) == gettid().as_raw()
     }
 
     /// Moves a stub to this vCPU's processor.

@@ -209,7 +209,7 @@ mod tests {
     fn watcher() -> (Arc<Token>, Watcher) {
         let token = Arc::new(Token::default());
         let inner = token.clone();
-        (token, Watcher::start(move || drop(inner.kick())).unwrap())
+        (token, Watcher::start(move || _ = inner.kick()).unwrap())
     }
 
     fn is_nonblocking(fd: &OwnedFd) -> bool {
