@@ -8,7 +8,7 @@
 //! So copies go on with the cache unlocked, as the lock order wants it, and a page that is cut off meanwhile lives
 //! until they are done.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -320,7 +320,7 @@ impl PageCache {
         if len > MAX_FILE_LEN {
             return Err(EFBIG);
         }
-        let (removed, mappers) = {
+        let removed = {
             let mut state = self.state.lock();
             if len >= state.len {
                 self.zero_tail(&mut state);
@@ -336,11 +336,9 @@ impl PageCache {
             let unused: Vec<u64> =
                 state.windows.in_use(&(page_up(len)..last)).map(|window| window.start).collect();
             unused.into_iter().filter(|&start| start >= len).for_each(|start| state.windows.forget(start));
-            (removed, state.live_mappers())
+            removed
         };
-        for mapper in mappers {
-            mapper.invalidate(self, page_up(len)..u64::MAX, Lost::Everything);
-        }
+        self.invalidate(page_up(len)..u64::MAX, Lost::Everything);
         self.drop_pages(removed);
         Ok(())
     }
@@ -348,7 +346,7 @@ impl PageCache {
     /// Makes `offset .. offset + len` read as zero and gives whole pages of it back; the length stays. ENOSPC if there
     /// is no RAM for a page that becomes zero in part.
     pub fn punch_hole(&self, offset: u64, len: u64) -> Result<()> {
-        let (whole, removed, mappers) = {
+        let (whole, removed) = {
             let mut state = self.state.lock();
             let range = offset..offset.saturating_add(len).min(page_up(state.len));
             if range.is_empty() {
@@ -366,11 +364,9 @@ impl PageCache {
             let removed = state.pages.remove(whole.clone());
             let backed = intersect(&whole, &(0..page_up(state.backed_len)));
             state.holes.insert(backed, ());
-            (whole, removed, state.live_mappers())
+            (whole, removed)
         };
-        for mapper in mappers {
-            mapper.invalidate(self, whole.clone(), Lost::FilePages);
-        }
+        self.invalidate(whole, Lost::FilePages);
         self.drop_pages(removed);
         Ok(())
     }
@@ -504,6 +500,11 @@ impl PageCache {
         }
     }
 
+    /// `mapper` maps nothing of it any more.
+    pub(super) fn remove_mapper(&self, id: u64) {
+        self.state.lock().mappers.remove(&id);
+    }
+
     /// Makes the page at `at` present; if it is not, about `wish` (whole pages around it) with it. Gives the pages from
     /// `at` on, inside `wish`, that are present and contiguous.
     fn ensure(&self, state: &mut State, at: u64, wish: &Range<u64>) -> Result<(Range<u64>, Phys)> {
@@ -562,14 +563,28 @@ impl PageCache {
         Ok(())
     }
 
+    /// Tells all mappers that a range is no longer the file's. A fork may add a mapper, with a copy of what another one
+    /// maps, until that other one was told; so this goes on until nobody is new.
+    fn invalidate(&self, range: Range<u64>, lost: Lost) {
+        let mut told = BTreeSet::new();
+        loop {
+            let new: Vec<(u64, Arc<dyn Mapper>)> = {
+                let state = self.state.lock();
+                let new = state.mappers.iter().filter(|(id, _)| !told.contains(*id));
+                new.filter_map(|(&id, mapper)| Some((id, mapper.upgrade()?))).collect()
+            };
+            if new.is_empty() {
+                return;
+            }
+            for (id, mapper) in new {
+                mapper.invalidate(self, range.clone(), lost);
+                told.insert(id);
+            }
+        }
+    }
+
     fn drop_pages(&self, removed: Pieces<At>) {
         self.ram.release_all(removed.into_iter().map(|(piece, At(phys))| (phys, piece.end - piece.start)));
-    }
-}
-
-impl State {
-    fn live_mappers(&self) -> Vec<Arc<dyn Mapper>> {
-        self.mappers.values().filter_map(Weak::upgrade).collect()
     }
 }
 

@@ -6,6 +6,9 @@ use core::ops::Range;
 
 use crate::host::{Host, Prot};
 use crate::mm::Mm;
+use crate::mm::backing::{Inner, Kind};
+use crate::mm::map::Object;
+use crate::mm::vma::{Vma, VmaFlags};
 use crate::vfs::file::OpenFile;
 
 /// One line of `/proc/PID/maps`.
@@ -69,16 +72,73 @@ pub struct Layout {
 impl<H: Host> Mm<H> {
     /// All mappings, by address.
     pub fn maps(&self) -> Vec<MapInfo> {
-        Vec::new()
+        let inner = self.contents.inner.lock();
+        inner
+            .vmas
+            .iter()
+            .map(|(range, vma)| {
+                let (file, offset) = match &vma.object {
+                    Object::Anonymous => (None, 0),
+                    Object::File { file, offset, .. } => (file.clone(), *offset),
+                };
+                let name = name_of(&inner, &range, vma);
+                MapInfo { range, prot: vma.prot, shared: !vma.is_private(), offset, file, name }
+            })
+            .collect()
     }
 
     /// Sizes now.
     pub fn usage(&self) -> Usage {
-        Usage::default()
+        let inner = self.contents.inner.lock();
+        let mut usage = Usage {
+            virtual_size: inner.vmas.bytes(),
+            peak_virtual: inner.peak.0,
+            peak_resident: inner.peak.1.max(inner.backing.covered()),
+            ..Usage::default()
+        };
+        for (range, vma) in inner.vmas.iter() {
+            let len = range.end - range.start;
+            if vma.is_data() {
+                usage.data += len;
+            }
+            if vma.flags.contains(VmaFlags::GROWS_DOWN) {
+                usage.stack += len;
+            }
+            if vma.prot.contains(Prot::EXEC) && matches!(vma.object, Object::File { .. }) {
+                usage.text += len;
+            }
+            if vma.flags.contains(VmaFlags::LOCKED) {
+                usage.locked += len;
+            }
+            for (part, back) in inner.backing.overlapping(range) {
+                match back.kind {
+                    Kind::Anonymous => usage.resident_anonymous += part.end - part.start,
+                    Kind::File => usage.resident_file += part.end - part.start,
+                }
+            }
+        }
+        usage
     }
 
     /// Where parts of the program are.
     pub fn layout(&self) -> Layout {
-        Layout::default()
+        self.contents.inner.lock().layout.clone()
+    }
+
+    /// Changes where parts of the program are said to be.
+    pub fn set_layout(&self, change: impl FnOnce(&mut Layout)) {
+        change(&mut self.contents.inner.lock().layout);
+    }
+}
+
+/// What `/proc/PID/maps` shows instead of a path.
+fn name_of(inner: &Inner, range: &Range<u64>, vma: &Vma) -> &'static str {
+    let layout = &inner.layout;
+    match &vma.object {
+        Object::File { file: Some(_), .. } => "",
+        Object::File { file: None, .. } if !vma.is_private() => "/dev/zero (deleted)",
+        _ if range.start < inner.brk && range.end > layout.brk_start => "[heap]",
+        _ if range.contains(&layout.stack_start.saturating_sub(1)) => "[stack]",
+        _ => "",
     }
 }

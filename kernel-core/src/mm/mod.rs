@@ -3,24 +3,50 @@
 //! [`ram::Ram`] says which physical ranges are in use and by how many. [`cache::PageCache`] is a file's bytes in it.
 //! [`Mm`] is one guest address space: what is mapped where (`vma`), which of it is in RAM (`backing`), and what the
 //! host was told. [`user::User`] is how the rest of the kernel reaches a guest's memory.
+//!
+//! Invariant: every range in RAM that an address space has in its backing is held once for it in [`ram::Ram`]. A
+//! private page may be written in place exactly if nobody else holds it.
+//!
+//! Invariant: what is unmapped is given back only after the host has said that no guest can reach it (`batch`).
+mod advise;
+mod backing;
+mod batch;
+mod brk;
 pub mod cache;
 pub mod elf;
 pub mod fault;
+mod fork;
 pub mod info;
 pub mod map;
+mod protect;
 pub mod ram;
 pub mod range;
+mod remap;
 pub mod script;
 pub mod stack;
+#[cfg(test)]
+mod tests;
 pub mod user;
+mod vma;
 mod window;
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::errno::Result;
-use crate::host::Host;
+use crate::errno::{EINVAL, Result};
+use crate::host::{Host, PAGE_SIZE, Space};
+use crate::mm::backing::{Inner, Kind};
+use crate::mm::batch::Batch;
+use crate::mm::cache::{Lost, Mapper, PageCache};
+use crate::mm::info::Layout;
+use crate::mm::map::Object;
 use crate::mm::ram::Ram;
+use crate::mm::range::{RangeMap, intersect};
 use crate::mm::user::User;
+use crate::mm::vma::Vmas;
+use crate::mm::window::{Cut, Windows};
+use crate::sync::Mutex;
 
 /// Resource limits that an address space obeys, in bytes (`getrlimit(2)`); `u64::MAX` is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,21 +70,56 @@ impl Default for MmLimits {
 
 /// A guest address space. When the last reference goes, everything in it is given back.
 pub struct Mm<H: Host> {
+    // Dropped before what is mapped in it.
     space: H::Space,
+    contents: Contents,
     host: Arc<H>,
+    id: u64,
+    dead: AtomicBool,
+    this: Weak<Mm<H>>,
+}
+
+/// What is mapped; gives its RAM back when dropped.
+struct Contents {
     ram: Arc<Ram>,
     id: u64,
+    inner: Mutex<Inner>,
 }
 
 impl<H: Host> Mm<H> {
     /// An empty address space.
     pub fn new(host: &Arc<H>, ram: &Arc<Ram>) -> Result<Arc<Mm<H>>> {
-        Ok(Arc::new(Mm { space: host.new_space()?, host: host.clone(), ram: ram.clone(), id: 0 }))
-    }
-
-    /// A copy, as `fork` makes it: private memory is shared until one side writes.
-    pub fn fork(&self) -> Result<Arc<Mm<H>>> {
-        Mm::new(&self.host, &self.ram)
+        let space = host.new_space()?;
+        let top = space.limits().end;
+        let inner = Inner {
+            vmas: Vmas::default(),
+            backing: RangeMap::default(),
+            windows: Windows::new(ram, Cut::Large),
+            limits: MmLimits::default(),
+            layout: Layout::default(),
+            brk: 0,
+            mmap_top: top,
+            search_top: top,
+            largest_hole: 0,
+            lock_future: false,
+            peak: (0, 0),
+            sequence: (0, 0),
+            spurious: (0, 0, 0),
+            limbo: alloc::vec::Vec::new(),
+            dead: false,
+        };
+        let id = ram.next_id();
+        let contents = Contents { ram: ram.clone(), id, inner: Mutex::new(inner) };
+        let mm = Arc::new_cyclic(|this| Mm {
+            space,
+            contents,
+            host: host.clone(),
+            id,
+            dead: AtomicBool::new(false),
+            this: this.clone(),
+        });
+        mm.place_areas();
+        Ok(mm)
     }
 
     /// What [`Host::run`] runs in.
@@ -73,19 +134,112 @@ impl<H: Host> Mm<H> {
 
     /// Whether the host lost the space. Its process must be killed (SIGKILL): it cannot run any more.
     pub fn is_dead(&self) -> bool {
-        false
+        self.dead.load(Ordering::Relaxed)
     }
 
     /// Sets the limits that later calls obey; after exec, fork and `prlimit`.
     pub fn set_limits(&self, limits: MmLimits) {
-        let _ = limits;
+        self.contents.inner.lock().limits = limits;
     }
 
     /// Gives all memory back early; nothing runs in it any more.
-    pub fn release(&self) {}
+    pub fn release(&self) {
+        let limits = self.space.limits();
+        self.change(|inner, batch| inner.unmap(&limits, batch));
+    }
 
     /// Access to its memory.
     pub fn user(&self) -> User<'_, H> {
         User::new(self)
+    }
+
+    fn ram(&self) -> &Arc<Ram> {
+        &self.contents.ram
+    }
+
+    /// Changes the address space: `f` changes our view and lists what the host must be told, which is told before
+    /// anybody else looks. What is not needed any more is given back afterwards.
+    fn change<R>(&self, f: impl FnOnce(&mut Inner, &mut Batch) -> R) -> R {
+        let mut batch = Batch::default();
+        let result = {
+            let mut inner = self.contents.inner.lock();
+            let result = f(&mut inner, &mut batch);
+            self.tell_host(&mut inner, &mut batch);
+            result
+        };
+        if !batch.release.is_empty() {
+            self.ram().release_all(batch.release);
+        }
+        result
+    }
+
+    /// Has the host make the changes of a batch. What it lists for release may be released then.
+    fn tell_host(&self, inner: &mut Inner, batch: &mut Batch) {
+        if !batch.ops.is_empty() {
+            inner.spurious = (0, 0, 0);
+            if !inner.dead && self.space.apply(&batch.ops).is_err() {
+                inner.dead = true;
+                self.dead.store(true, Ordering::Relaxed);
+            }
+            batch.ops.clear();
+        }
+        if inner.dead {
+            inner.limbo.append(&mut batch.release);
+        }
+    }
+
+    /// A page-aligned range of `len` bytes, rounded up, inside the usable addresses; EINVAL.
+    fn range(&self, addr: u64, len: u64) -> Result<Range<u64>> {
+        let end =
+            addr.checked_add(len).and_then(|end| end.checked_next_multiple_of(PAGE_SIZE)).ok_or(EINVAL)?;
+        if addr % PAGE_SIZE != 0 || end > self.space.limits().end { Err(EINVAL) } else { Ok(addr..end) }
+    }
+
+    /// A random multiple of the page size below `below`.
+    fn random_pages(&self, below: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.host.entropy(&mut bytes);
+        let pages = (below / PAGE_SIZE).max(1);
+        u64::from_ne_bytes(bytes) % pages * PAGE_SIZE
+    }
+}
+
+impl<H: Host> Mapper for Mm<H> {
+    fn invalidate(&self, cache: &PageCache, range: Range<u64>, lost: Lost) {
+        self.change(|inner, batch| {
+            let mut gone = alloc::vec::Vec::new();
+            for (vma_range, vma) in inner.vmas.iter() {
+                let Object::File { pages, offset, .. } = &vma.object else { continue };
+                if pages.id() != cache.id() {
+                    continue;
+                }
+                let mapped = *offset..offset + (vma_range.end - vma_range.start);
+                let cut = intersect(&mapped, &range);
+                let there = vma_range.start + (cut.start - offset)..vma_range.start + (cut.end - offset);
+                for (piece, back) in inner.backing.overlapping(there) {
+                    if lost == Lost::Everything || back.kind == Kind::File {
+                        gone.push(piece);
+                    }
+                }
+            }
+            gone.into_iter().for_each(|piece| inner.drop_pages(&piece, batch));
+        });
+    }
+}
+
+impl Drop for Contents {
+    fn drop(&mut self) {
+        let mut batch = Batch::default();
+        {
+            let mut inner = self.inner.lock();
+            for (_, vma) in inner.vmas.iter() {
+                if let Object::File { pages, .. } = &vma.object {
+                    pages.remove_mapper(self.id);
+                }
+            }
+            inner.unmap(&(0..u64::MAX), &mut batch);
+            batch.release.append(&mut inner.limbo);
+        }
+        self.ram.release_all(batch.release);
     }
 }

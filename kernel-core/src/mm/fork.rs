@@ -1,0 +1,145 @@
+//! Copying an address space.
+//!
+//! Nothing is copied but the maps: both sides hold the same RAM, without the right to write to what is private. The
+//! host gets one batch for each side. The child's mappings are made at once, as a mapping in a batch costs far less than
+//! the fault that would ask for it.
+
+use alloc::sync::{Arc, Weak};
+
+use crate::errno::{ENOMEM, Result};
+use crate::host::{Fill, Host, Prot};
+use crate::mm::Mm;
+use crate::mm::backing::{Back, Inner, Mapped};
+use crate::mm::batch::Batch;
+use crate::mm::cache::Mapper;
+use crate::mm::map::Object;
+use crate::mm::range::{Piece, Pieces, Value, intersect};
+use crate::mm::vma::{Vma, VmaFlags};
+
+/// So many mappings a child gets at once; faults bring the rest.
+const MAX_EAGER: usize = 512;
+
+impl<H: Host> Mm<H> {
+    /// A copy, as `fork` makes it: private memory is shared until one side writes. ENOMEM.
+    pub fn fork(&self) -> Result<Arc<Mm<H>>> {
+        let child = Mm::new(&self.host, self.ram())?;
+        let mut told = Batch::default();
+        self.change(|inner, batch| {
+            let mut copy = child.contents.inner.lock();
+            copy.limits = inner.limits;
+            copy.layout = inner.layout.clone();
+            copy.brk = inner.brk;
+            copy.mmap_top = inner.mmap_top;
+            copy.search_top = inner.search_top;
+            copy.largest_hole = inner.largest_hole;
+            let vmas: alloc::vec::Vec<_> =
+                inner.vmas.iter().map(|(range, vma)| (range, vma.clone())).collect();
+            for (range, vma) in vmas {
+                if vma.flags.contains(VmaFlags::DONT_FORK) {
+                    continue;
+                }
+                if !vma.flags.contains(VmaFlags::WIPE_ON_FORK) {
+                    let pieces: Pieces<Back> = inner.backing.overlapping(range.clone()).collect();
+                    for piece in pieces {
+                        let shared = self.share(inner, batch, &vma, piece);
+                        self.adopt(&mut copy, &mut told, &vma, shared);
+                    }
+                }
+                if let Object::File { pages, .. } = &vma.object {
+                    let mapper: Weak<dyn Mapper> = child.this.clone();
+                    pages.add_mapper(child.id, mapper);
+                }
+                let flags = vma.flags - VmaFlags::LOCKED;
+                copy.insert(range.start, Vma { flags, ..vma });
+            }
+            copy.peak.1 = copy.backing.covered();
+            child.tell_host(&mut copy, &mut told);
+        });
+        if child.is_dead() { Err(ENOMEM) } else { Ok(child) }
+    }
+
+    /// Holds a piece of the parent once more, for the child, and takes the parent's right to write if it is private.
+    fn share(
+        &self,
+        inner: &mut Inner,
+        batch: &mut Batch,
+        vma: &Vma,
+        (part, mut back): Piece<Back>,
+    ) -> Piece<Back> {
+        let len = part.end - part.start;
+        self.ram().hold(back.phys, len);
+        if vma.is_private() && back.mapped == Mapped::Full {
+            let before = back.host_prot(vma);
+            back.mapped = Mapped::ReadOnly;
+            inner.backing.insert(part.clone(), back);
+            if before != back.host_prot(vma) {
+                batch.protect(part.start, len, back.host_prot(vma));
+            }
+        }
+        (part, back)
+    }
+
+    /// Gives a piece to the child.
+    fn adopt(&self, child: &mut Inner, batch: &mut Batch, vma: &Vma, (part, mut back): Piece<Back>) {
+        let len = part.end - part.start;
+        if batch.ops.len() >= MAX_EAGER || vma.prot.is_empty() {
+            back.mapped = Mapped::No;
+        } else {
+            back.mapped = if vma.is_private() { Mapped::ReadOnly } else { Mapped::Full };
+            batch.map(part.start, len, back.phys, back.host_prot(vma), Fill::Lazy);
+        }
+        child.backing.insert(part, back);
+    }
+
+    /// Maps what of a file is in RAM, for a new mapping: `range` of `vma`, nothing of it being in the backing.
+    pub(super) fn map_resident(
+        &self,
+        inner: &mut Inner,
+        batch: &mut Batch,
+        range: core::ops::Range<u64>,
+        vma: &Vma,
+    ) {
+        let Object::File { pages, offset, .. } = &vma.object else { return };
+        if vma.prot == Prot::empty() {
+            return;
+        }
+        let in_file = *offset..offset.saturating_add(range.end - range.start);
+        for (part, phys) in pages.map_resident(in_file, 8) {
+            let start = range.start + (part.start - offset);
+            let mapped = if vma.is_private() { Mapped::ReadOnly } else { Mapped::Full };
+            let back = Back { phys, kind: super::backing::Kind::File, mapped };
+            batch.map(start, part.end - part.start, phys, back.host_prot(vma), Fill::Lazy);
+            inner.backing.insert(start..start + (part.end - part.start), back);
+        }
+        inner.peak.1 = inner.peak.1.max(inner.backing.covered());
+    }
+
+    /// Moves what is in RAM from `from` to `to`, which has the same length and nothing in RAM.
+    pub(super) fn move_pages(
+        &self,
+        inner: &mut Inner,
+        batch: &mut Batch,
+        from: core::ops::Range<u64>,
+        to: u64,
+        vma: &Vma,
+    ) {
+        let pieces = inner.backing.remove(from.clone());
+        if pieces.iter().any(|(_, back)| back.mapped != Mapped::No) {
+            batch.unmap(from.start, from.end - from.start);
+        }
+        for (piece, back) in pieces {
+            let part = to + (piece.start - from.start)..to + (piece.end - from.start);
+            let part = intersect(&part, &(to..vma.end));
+            if back.mapped != Mapped::No {
+                batch.map(
+                    part.start,
+                    part.end - part.start,
+                    back.skip(0).phys,
+                    back.host_prot(vma),
+                    Fill::Lazy,
+                );
+            }
+            inner.backing.insert(part, back);
+        }
+    }
+}

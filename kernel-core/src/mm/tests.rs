@@ -1,0 +1,1 @@
+//! Address spaces on FakeHost, against a model that has an array of pages.
