@@ -48,6 +48,21 @@ bitflags::bitflags! {
     }
 }
 
+impl Events {
+    /// What to register for by someone who asks for these: errors and hang-ups always count, and files wake by the plain
+    /// names of what has several.
+    pub fn to_wait_for(self) -> Events {
+        let mut mask = self | Events::ERR | Events::HUP;
+        if self.contains(Events::RDNORM) {
+            mask |= Events::IN;
+        }
+        if self.contains(Events::WRNORM) {
+            mask |= Events::OUT;
+        }
+        mask
+    }
+}
+
 /// Something that can be told that an event happened: a sleeping task, an epoll instance.
 pub trait Wake: Send + Sync {
     /// May be called spuriously, from any vCPU, with no lock held that the receiver takes.
