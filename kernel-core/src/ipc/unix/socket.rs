@@ -427,13 +427,9 @@ impl UnixSocket {
     }
 
     /// `shutdown(2)`; without a peer it holds for this side alone, as in Linux.
-    pub fn shutdown(&self, directions: Shut) -> Result<()> {
-        let peer = self.peer();
-        if self.kind != Kind::Datagram && peer.is_err() && !self.is_listening() {
-            return Err(ENOTCONN);
-        }
+    pub fn shutdown(&self, directions: Shut) {
         self.shut_down(directions);
-        if let Ok(Some(peer)) = peer
+        if let Ok(Some(peer)) = self.peer()
             && self.kind != Kind::Datagram
         {
             let mut opposite = Shut::empty();
@@ -443,7 +439,6 @@ impl UnixSocket {
             peer.wake(READABLE | WRITABLE | Events::RDHUP | Events::HUP);
         }
         self.wake(READABLE | WRITABLE | Events::RDHUP | Events::HUP);
-        Ok(())
     }
 
     /// The peer is gone; `reset` if something that was sent to it was lost.
