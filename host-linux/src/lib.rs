@@ -7,12 +7,14 @@
 //! * [`kick`]: the sticky token that ends a vCPU's run or sleep.
 //! * [`watcher`]: the one helper thread; it waits for streams and deadlines and kicks.
 //! * [`stream`], [`terminal`]: the host's descriptors as byte streams, its terminal in raw mode.
+//! * [`mapped`]: a file as bytes.
 //! * [`clock`], [`affinity`]: time, chance, processors.
 
 pub mod affinity;
 pub mod clock;
 pub mod fiber;
 pub mod kick;
+pub mod mapped;
 pub mod ram;
 pub mod stream;
 pub mod terminal;

@@ -1,8 +1,10 @@
 //! Lodger's developer commands: `cargo xtask VERB`. One file a verb; what several share is in [`cargo`].
 
+mod bench;
 mod cargo;
 mod ci;
 mod guest;
+mod install;
 mod later;
 mod run;
 mod test;
@@ -29,6 +31,10 @@ enum Verb {
     Test(test::Args),
     /// Build the default userland
     Guest(guest::Options),
+    /// Measure what a guest costs, beside the same program natively
+    Bench(bench::Args),
+    /// Build all and install it
+    Install(install::Args),
     /// Check format, lints and the rules of the code base, with the time of each
     Ci(ci::Args),
     /// Check the rules of the code base that no compiler knows
@@ -47,6 +53,8 @@ fn main() -> ExitCode {
         Verb::Run(_) => return ExitCode::SUCCESS,
         Verb::Test(args) => test::run(&args),
         Verb::Guest(options) => guest::build(&options).map(|built| println!("{}", built.dir.display())),
+        Verb::Bench(args) => bench::run(&args),
+        Verb::Install(args) => install::run(&args),
         Verb::Ci(args) => ci::run(&args),
         Verb::Tidy(args) => tidy::run(&args),
         Verb::Later(verb) => verb.refuse(),

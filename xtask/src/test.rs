@@ -123,7 +123,8 @@ fn pass_on(from: impl Read, mut to: impl Write) -> Result<Count> {
 /// (`Summary [0.1s] 3 tests run: 2 passed, 1 failed, 0 skipped`).
 fn summary(line: &str) -> Option<Count> {
     let line = line.trim_start();
-    if !line.starts_with("test result: ") && !(line.starts_with("Summary ") && line.contains("tests run:")) {
+    let of_nextest = line.starts_with("Summary ") && line.contains("tests run:");
+    if !of_nextest && !line.starts_with("test result: ") {
         return None;
     }
     let words: Vec<&str> = line.split_whitespace().collect();

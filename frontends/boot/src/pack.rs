@@ -1,5 +1,5 @@
 //! A directory as a stream of a cpio archive ("newc", `cpio(5)`): the kernel takes one format, whatever `--root` names.
-//! Nothing is gathered: a file is read while the kernel unpacks it, so that even a large directory is in memory once.
+//! Files are read as the stream is read, so that even a large directory is in memory once.
 //!
 //! What the guest sees: files, directories, symbolic links and FIFOs with their modes and times; hard links as links;
 //! what belongs to the user who runs Lodger belongs to root, as in a user namespace. Mount points are empty directories.
@@ -11,10 +11,6 @@ use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-
-/// Paths that could not be read and are not in the archive.
-pub type LeftOut = Arc<Mutex<Vec<PathBuf>>>;
 
 /// The archive of a directory; read it to its end.
 pub struct Packer {
@@ -33,7 +29,7 @@ pub struct Packer {
     /// The data that follow `ready`.
     body: Option<Body>,
     finished: bool,
-    left_out: LeftOut,
+    left_out: Vec<PathBuf>,
 }
 
 impl Packer {
@@ -53,13 +49,13 @@ impl Packer {
             taken: 0,
             body: None,
             finished: false,
-            left_out: LeftOut::default(),
+            left_out: Vec::new(),
         })
     }
 
-    /// What was left out so far because it could not be read.
-    pub fn left_out(&self) -> LeftOut {
-        self.left_out.clone()
+    /// What was left out because it cannot be read, relative to the directory.
+    pub fn into_left_out(self) -> Vec<PathBuf> {
+        self.left_out
     }
 
     /// Makes the next entry ready.
@@ -79,7 +75,7 @@ impl Packer {
             Err(error) => {
                 // A file that was removed since the directory was read is simply not there.
                 if error.kind() != io::ErrorKind::NotFound {
-                    self.left_out.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(path);
+                    self.left_out.push(path);
                 }
                 Ok(())
             }
@@ -333,7 +329,7 @@ mod tests {
         let mut bytes = Vec::new();
         // Odd pieces, so that every boundary is met.
         while packer.by_ref().take(777).read_to_end(&mut bytes).unwrap() > 0 {}
-        assert!(packer.left_out().lock().unwrap().is_empty());
+        assert!(packer.into_left_out().is_empty());
 
         let found = parse(&bytes);
         let names: Vec<&str> = found.iter().map(|found| found.name.as_str()).collect();

@@ -1,30 +1,79 @@
-//! `--root`: what the name or path means, and the stream of a cpio archive that the kernel unpacks.
+//! `--root`: what the name or path means, and the cpio archive that the kernel makes a file system of.
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use host_linux::mapped::MappedFile;
+use kernel_core::mm::cache::Blob;
 
-use crate::pack::{LeftOut, Packer};
+use crate::pack::Packer;
 use crate::userland::Userland;
 
-/// Bytes read from a file at once.
-const BUFFER: usize = 256 << 10;
+/// How much of a file tells what it is.
+const HEAD: usize = 2048;
 
-/// A root file system that is ready to be unpacked.
+/// A root file system that was found and is not loaded yet.
+#[derive(Debug)]
 pub struct Root {
-    /// An archive in the "newc" format.
-    pub archive: Box<dyn Read + Send>,
-    /// Of a directory: what was left out; complete once the archive was read.
-    pub left_out: LeftOut,
+    path: PathBuf,
+    source: Source,
 }
 
-impl std::fmt::Debug for Root {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Root")
+#[derive(Debug)]
+enum Source {
+    Directory,
+    /// An archive in a regular file.
+    File(File),
+    /// An archive that can only be read from its start to its end.
+    Pipe(File),
+}
+
+/// A root file system in memory.
+pub struct Loaded {
+    /// A cpio archive, maybe compressed with gzip.
+    pub archive: Arc<dyn Blob>,
+    /// Of a directory: what was left out because it cannot be read.
+    pub left_out: Vec<PathBuf>,
+}
+
+/// A file that is mapped, as the kernel wants its bytes.
+struct Mapped(MappedFile);
+
+impl Blob for Mapped {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Root {
+    /// Loads it: a file is mapped, a directory is read.
+    pub fn load(self) -> Result<Loaded> {
+        let shown = self.path.display();
+        match self.source {
+            Source::File(file) => {
+                let mapped = MappedFile::new(&file).with_context(|| format!("cannot map {shown}"))?;
+                Ok(Loaded { archive: Arc::new(Mapped(mapped)), left_out: Vec::new() })
+            }
+            Source::Pipe(mut file) => {
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes).with_context(|| format!("cannot read {shown}"))?;
+                check(&bytes).with_context(|| format!("cannot use {shown} as the root file system"))?;
+                Ok(Loaded { archive: Arc::new(bytes), left_out: Vec::new() })
+            }
+            Source::Directory => {
+                let context = || format!("cannot read the directory {shown}");
+                let mut packer = Packer::new(&self.path).with_context(context)?;
+                let mut bytes = Vec::new();
+                packer.read_to_end(&mut bytes).with_context(context)?;
+                Ok(Loaded { archive: Arc::new(bytes), left_out: packer.into_left_out() })
+            }
+        }
     }
 }
 
@@ -34,9 +83,9 @@ pub fn open(root: &OsStr, userland: &Userland) -> Result<Root> {
         bail!("--root is empty: it takes `default` or a path to a directory or a cpio archive");
     }
     if !root.as_bytes().contains(&b'/') {
-        return open_path(&named(root, userland)?);
+        return open_path(named(root, userland)?);
     }
-    open_path(Path::new(root))
+    open_path(root.into())
 }
 
 fn named(name: &OsStr, userland: &Userland) -> Result<PathBuf> {
@@ -59,37 +108,28 @@ fn named(name: &OsStr, userland: &Userland) -> Result<PathBuf> {
     }
 }
 
-fn open_path(path: &Path) -> Result<Root> {
+fn open_path(path: PathBuf) -> Result<Root> {
     let shown = path.display();
-    let metadata =
-        std::fs::metadata(path).with_context(|| format!("cannot use {shown} as the root file system"))?;
+    let context = || format!("cannot use {shown} as the root file system");
+    let metadata = std::fs::metadata(&path).with_context(context)?;
     if metadata.is_dir() {
-        let packer = Packer::new(path).with_context(|| format!("cannot read the directory {shown}"))?;
-        let left_out = packer.left_out();
-        return Ok(Root { archive: Box::new(BufReader::with_capacity(BUFFER, packer)), left_out });
+        std::fs::read_dir(&path).with_context(context)?;
+        return Ok(Root { path, source: Source::Directory });
     }
-    let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
-    let plain = BufReader::with_capacity(BUFFER, file);
-    archive(plain).with_context(|| format!("cannot use {shown} as the root file system"))
-}
-
-/// An archive in a file, decompressed if need be.
-fn archive(mut file: impl BufRead + Send + 'static) -> Result<Root> {
-    let head = file.fill_buf()?;
-    if head.starts_with(&[0x1f, 0x8b]) {
-        let mut plain = BufReader::with_capacity(BUFFER, flate2::bufread::MultiGzDecoder::new(file));
-        let head = plain.fill_buf().context("it cannot be decompressed")?;
-        check(head)?;
-        return Ok(Root { archive: Box::new(plain), left_out: LeftOut::default() });
+    let file = File::open(&path).with_context(context)?;
+    if !metadata.is_file() {
+        return Ok(Root { path, source: Source::Pipe(file) });
     }
-    check(head)?;
-    Ok(Root { archive: Box::new(file), left_out: LeftOut::default() })
+    let mut head = vec![0; usize::try_from(metadata.len()).map_or(HEAD, |len| len.min(HEAD))];
+    file.read_exact_at(&mut head, 0).with_context(context)?;
+    check(&head).with_context(context)?;
+    Ok(Root { path, source: Source::File(file) })
 }
 
 /// Says in one sentence what it is if it is not a "newc" archive.
 fn check(head: &[u8]) -> Result<()> {
     let is = |magic: &[u8]| head.starts_with(magic);
-    if is(b"070701") || is(b"070702") {
+    if is(b"070701") || is(b"070702") || is(&[0x1f, 0x8b]) {
         return Ok(());
     }
     if head.is_empty() {
@@ -113,29 +153,30 @@ fn check(head: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
-
-    fn read(bytes: Vec<u8>) -> Result<Vec<u8>> {
-        let mut out = Vec::new();
-        archive(std::io::Cursor::new(bytes))?.archive.read_to_end(&mut out)?;
-        Ok(out)
-    }
 
     #[test]
-    fn archives_come_plain_and_compressed() {
-        let plain = b"070701 and what follows".to_vec();
-        assert_eq!(read(plain.clone()).unwrap(), plain);
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gzip.write_all(&plain).unwrap();
-        assert_eq!(read(gzip.finish().unwrap()).unwrap(), plain);
+    fn archives_are_files_or_pipes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.cpio");
+        std::fs::write(&path, b"070701 and what follows").unwrap();
+        let load = |path: &Path| open_path(path.to_owned()).and_then(Root::load);
+        assert_eq!(load(&path).unwrap().archive.bytes(), b"070701 and what follows");
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| std::fs::write(&fifo, b"\x1f\x8b compressed"));
+            assert_eq!(load(&fifo).unwrap().archive.bytes(), b"\x1f\x8b compressed");
+        });
+        std::fs::write(&path, b"").unwrap();
+        assert!(format!("{:#}", load(&path).err().unwrap()).contains("it is empty"));
+        assert!(load(dir.path()).unwrap().archive.bytes().starts_with(b"070701"));
     }
 
     #[test]
     fn what_is_no_archive_is_named() {
-        let sentence = |bytes: &[u8]| format!("{:#}", read(bytes.to_vec()).unwrap_err());
+        let sentence = |bytes: &[u8]| check(bytes).unwrap_err().to_string();
         assert!(sentence(b"").contains("empty"));
         assert!(sentence(b"070707000").contains("-H newc"));
-        assert!(sentence(b"\x1f\x8bgarbage").contains("cannot be decompressed"));
         assert!(sentence(b"\xfd7zXZ\0").contains("not with gzip"));
         assert!(sentence(b"\x7fELF").contains("neither"));
         let mut tar = vec![0; 512];

@@ -1,5 +1,5 @@
-//! Signals that the host sends to Lodger: SIGINT, SIGTERM and SIGHUP are the guest's, SIGWINCH tells a new size, and a
-//! second SIGTERM within five seconds ends the instance.
+//! Signals that the host sends to Lodger: SIGINT, SIGTERM and SIGHUP are the guest's, and a second SIGTERM within five
+//! seconds ends the instance.
 //!
 //! They are blocked in every thread and taken by one with sigwait(3): no handler, and so nothing that must be safe in one.
 
@@ -16,8 +16,6 @@ const INSIST: Duration = Duration::from_secs(5);
 pub enum Request {
     /// Pass it to PID 1.
     Pass(i32),
-    /// The size of the terminal changed.
-    Resized,
     /// End the instance with this exit status.
     End(i32),
 }
@@ -31,7 +29,7 @@ impl Signals {
     /// Blocks them in this thread and all that it starts from now on.
     pub fn block() -> Result<Signals> {
         let mut set = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGWINCH] {
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
             set.add(signal);
         }
         set.thread_block().context("cannot block signals")?;
@@ -58,7 +56,6 @@ struct Insistence {
 impl Insistence {
     fn take(&mut self, signal: Signal, now: Instant) -> Request {
         match signal {
-            Signal::SIGWINCH => Request::Resized,
             Signal::SIGTERM => match self.last.replace(now) {
                 Some(last) if now.duration_since(last) <= INSIST => Request::End(128 + libc::SIGTERM),
                 _ => Request::Pass(libc::SIGTERM),
@@ -80,6 +77,5 @@ mod tests {
         assert_eq!(at(Signal::SIGINT, 1), Request::Pass(libc::SIGINT));
         assert_eq!(at(Signal::SIGTERM, 6), Request::Pass(libc::SIGTERM), "too late to insist");
         assert_eq!(at(Signal::SIGTERM, 10), Request::End(143));
-        assert_eq!(at(Signal::SIGWINCH, 11), Request::Resized);
     }
 }

@@ -18,7 +18,8 @@ struct Rule {
 }
 
 const BOUNDARY: &[&str] = &["host", "abi", "sync"];
-const INSPECTION: &[&str] = &["host", "abi", "kernel", "debug"];
+/// `mm` for the one type of a boot archive.
+const INSPECTION: &[&str] = &["host", "abi", "kernel", "boot", "debug", "mm"];
 
 const RULES: &[Rule] = &[
     Rule { place: "kernel-core/", crates: &[], kernel_modules: &[] },
@@ -38,6 +39,7 @@ const RULES: &[Rule] = &[
         kernel_modules: INSPECTION,
     },
     Rule { place: "xtask/", crates: &[], kernel_modules: &[] },
+    Rule { place: "xtask/probe/", crates: &["kernel_core"], kernel_modules: &[] },
     // Whole systems are tested from outside.
     Rule { place: "tests/", crates: &[], kernel_modules: &[] },
     Rule { place: "guest/", crates: &[], kernel_modules: &[] },
