@@ -283,6 +283,17 @@ pub trait Suspend {
     fn suspend(&self);
 }
 
+/// What programs are told of the processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cpu {
+    /// `CPUID.1:EDX`.
+    pub hwcap: u32,
+    /// Bit 1: `rdfsbase` and its siblings work in guests.
+    pub hwcap2: u32,
+    /// The XSAVE components that guest threads have (XCR0).
+    pub xstate_features: u64,
+}
+
 /// The machine that a kernel lodges on.
 pub trait Host: Send + Sync + 'static {
     /// A guest address space.
@@ -306,6 +317,9 @@ pub trait Host: Send + Sync + 'static {
 
     /// Bytes of an XSAVE area, the same for every thread.
     fn fpu_size(&self) -> usize;
+
+    /// What the processor offers to guests.
+    fn cpu(&self) -> Cpu;
 
     /// Ends the present or else the next [`Host::run`] or [`Host::wait`] of `vcpu`. Callable from any thread.
     fn kick(&self, vcpu: VcpuId);

@@ -14,15 +14,21 @@
 
 extern crate alloc;
 
+pub mod abi;
+pub mod arch;
+pub mod debug;
 pub mod errno;
 pub mod fs;
 pub mod host;
 pub mod io;
 pub mod ipc;
+pub mod kernel;
+pub mod log_ring;
 pub mod mm;
 pub mod sched;
 pub mod services;
 pub mod sync;
+pub mod syscall;
 pub mod task;
 pub mod tty;
 pub mod vfs;

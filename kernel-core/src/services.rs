@@ -17,6 +17,12 @@ pub trait Clock: Send + Sync {
     fn entropy(&self, buf: &mut [u8]);
 }
 
+/// Something outside that may have news when the host has kicked vCPU 0: a console, a stream.
+pub trait Device: Send + Sync {
+    /// Takes what came in, gives out what waits, and wakes whoever that concerns. Never blocks.
+    fn poll_device(&self);
+}
+
 /// The kernel's services.
 pub struct Services {
     /// Guest RAM and its accounting.

@@ -24,6 +24,8 @@ bitflags::bitflags! {
         const SETUID = 1 << 7;
         /// Change capability sets.
         const SETPCAP = 1 << 8;
+        /// Lock memory beyond the limit.
+        const IPC_LOCK = 1 << 14;
         /// chroot(2).
         const SYS_CHROOT = 1 << 18;
         /// ptrace(2) of anyone.
@@ -113,5 +115,33 @@ impl Cred {
     /// Whether `gid` is the file system group or a supplementary one.
     pub fn in_group(&self, gid: u32) -> bool {
         self.fsgid == gid || self.groups.contains(&gid)
+    }
+
+    /// What capabilities become when user ids changed. Source: `capabilities(7)`, "Effect of user ID changes".
+    pub fn after_uid_change(&mut self, before: &Cred) {
+        let had_root = [before.uid, before.euid, before.suid].contains(&0);
+        let has_root = [self.uid, self.euid, self.suid].contains(&0);
+        if had_root && !has_root {
+            self.permitted = Caps::empty();
+            self.ambient = Caps::empty();
+            self.effective = Caps::empty();
+        }
+        match (before.euid, self.euid) {
+            (0, euid) if euid != 0 => self.effective = Caps::empty(),
+            (euid, 0) if euid != 0 => self.effective = self.permitted,
+            _ => {}
+        }
+    }
+
+    /// What capabilities become when a program without file capabilities is executed. Source: `capabilities(7)`.
+    pub fn after_exec(&mut self) {
+        if self.uid == 0 || self.euid == 0 {
+            self.permitted = self.inheritable | self.bounding;
+            self.effective = if self.euid == 0 { self.permitted } else { Caps::empty() };
+            self.ambient = Caps::empty();
+        } else {
+            self.permitted = self.ambient;
+            self.effective = self.ambient;
+        }
     }
 }

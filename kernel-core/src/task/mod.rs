@@ -1,4 +1,23 @@
-//! Tasks.
+//! Tasks (threads), processes (thread groups) and what happens to them.
+//!
+//! A [`Task`] is one thread: a fiber whose body is the loop in [`run`]. A [`Process`] is a thread group: what its threads
+//! share. How processes are related (parents, groups, sessions, zombies) is in the one [`tree`].
+
+pub mod clone;
 pub mod cred;
+pub mod exec;
+pub mod exit;
+pub mod process;
+pub mod rlimit;
+pub mod rseq;
+pub mod run;
 pub mod session;
 pub mod siginfo;
+pub mod signal;
+pub mod thread;
+pub mod times;
+pub mod tree;
+pub mod wait;
+
+pub use process::Process;
+pub use thread::Task;

@@ -79,4 +79,24 @@ impl SigInfo {
             payload: Payload::Sender { pid: 0, uid: 0, value: 0 },
         }
     }
+
+    /// A signal that a task sent, with `code` `SI_USER`, `SI_TKILL` or the like.
+    pub fn sent(signal: u8, code: i32, pid: u32, uid: u32) -> SigInfo {
+        SigInfo { signal, errno: 0, code, payload: Payload::Sender { pid, uid, value: 0 } }
+    }
+
+    /// A fault at an address.
+    pub fn fault(signal: u8, code: i32, addr: u64) -> SigInfo {
+        SigInfo { signal, errno: 0, code, payload: Payload::Address(addr) }
+    }
+
+    /// The address that faulted, if that is what it tells of.
+    pub fn fault_address(&self) -> Option<u64> {
+        match self.payload {
+            Payload::Address(addr) if matches!(u32::from(self.signal), sys::SIGSEGV | sys::SIGBUS) => {
+                Some(addr)
+            }
+            _ => None,
+        }
+    }
 }

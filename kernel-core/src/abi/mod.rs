@@ -1,0 +1,4 @@
+//! Layouts that Linux programs expect in memory: plain structures, no logic beyond conversion.
+pub mod rusage;
+pub mod siginfo;
+pub mod time;

@@ -1,0 +1,2 @@
+//! What depends on the processor.
+pub mod x86_64;

@@ -1,0 +1,3 @@
+//! Views of a running instance.
+pub mod names;
+pub mod strace;

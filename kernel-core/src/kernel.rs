@@ -1,0 +1,331 @@
+//! The kernel of one instance: what all of it shares. There are no statics: several kernels can live in one process.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use hashbrown::HashSet;
+
+use crate::errno::Errno;
+use crate::host::{Host, VcpuId};
+use crate::ipc::futex::FutexTable;
+use crate::log_ring::LogRing;
+use crate::mm::MmLimits;
+use crate::sched::{Scheduler, TIME_SLICE_NS};
+use crate::services::{Clock, Device, Services};
+use crate::sync::Mutex;
+use crate::syscall::Cx;
+use crate::task::cred::{Caps, Cred};
+use crate::task::process::ExitStatus;
+use crate::task::signal::SIGKILL;
+use crate::task::tree::ProcessTree;
+use crate::task::{Process, siginfo::SigInfo};
+use crate::vfs::caller::Processes;
+use crate::vfs::mount::Namespace;
+
+/// Why an instance is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// PID 1 ended.
+    InitEnded(ExitStatus),
+    /// The guest asked for it (`reboot`).
+    PowerOff,
+    /// The guest asked to be started again.
+    Restart,
+    /// The guest asked for a halt.
+    Halt,
+    /// The frontend ended it.
+    Ended,
+}
+
+/// `uname`'s names that can be set.
+#[derive(Clone, Debug)]
+pub struct HostNames {
+    /// `nodename`.
+    pub host: Vec<u8>,
+    /// `domainname`.
+    pub domain: Vec<u8>,
+}
+
+/// Takes the lines of `--strace`.
+pub type TraceSink = Box<dyn Fn(&str) + Send + Sync>;
+
+/// The kernel of an instance.
+pub struct Kernel<H: Host> {
+    /// The machine.
+    pub host: Arc<H>,
+    /// Time, timers, RAM, signals: what leaf objects need.
+    pub services: Arc<Services>,
+    /// Who runs.
+    pub scheduler: Arc<Scheduler<H>>,
+    /// How processes are related.
+    pub tree: Mutex<ProcessTree<H>>,
+    /// Who waits on which futex.
+    pub futexes: FutexTable,
+    /// The tree of mounts.
+    pub namespace: Arc<Namespace>,
+    /// Host and domain name.
+    pub names: Mutex<HostNames>,
+    /// The command line that `/proc/cmdline` shows.
+    pub command_line: Vec<u8>,
+    /// Kernel messages, for `dmesg`.
+    pub log: Arc<LogRing>,
+    /// Takes traced calls.
+    pub(crate) trace: Option<TraceSink>,
+    /// XSAVE components that guests have.
+    pub(crate) fpu_features: u64,
+    /// The most threads there can be.
+    pub(crate) max_tasks: usize,
+    /// Numbers of calls that were asked for and are not there: each is logged once.
+    unknown_calls: Mutex<HashSet<u64>>,
+    /// What each vCPU runs.
+    vcpus: Vec<Slice>,
+    devices: Mutex<Arc<[Arc<dyn Device>]>>,
+    over: AtomicBool,
+    shutdown: Mutex<Option<Shutdown>>,
+}
+
+/// The time slice of the task that a vCPU runs.
+#[derive(Default)]
+struct Slice {
+    /// Its begin in monotonic nanoseconds.
+    start: AtomicU64,
+    /// Nanoseconds that the task had spent in the guest by then.
+    user: AtomicU64,
+}
+
+/// What [`Kernel::assemble`] puts together.
+pub(crate) struct Parts<H: Host> {
+    pub host: Arc<H>,
+    pub services: Arc<Services>,
+    pub namespace: Arc<Namespace>,
+    pub hostname: Vec<u8>,
+    pub command_line: Vec<u8>,
+    pub log: Arc<LogRing>,
+    pub trace: Option<TraceSink>,
+    pub vcpus: usize,
+    pub max_tasks: usize,
+    pub devices: Vec<Arc<dyn Device>>,
+}
+
+impl<H: Host> Kernel<H> {
+    /// A kernel without processes.
+    pub(crate) fn assemble(parts: Parts<H>) -> Kernel<H> {
+        Kernel {
+            scheduler: Scheduler::new(parts.host.clone()),
+            fpu_features: parts.host.cpu().xstate_features,
+            tree: Mutex::default(),
+            futexes: FutexTable::default(),
+            namespace: parts.namespace,
+            names: Mutex::new(HostNames { host: parts.hostname, domain: b"(none)".to_vec() }),
+            command_line: parts.command_line,
+            log: parts.log,
+            trace: parts.trace,
+            max_tasks: parts.max_tasks,
+            unknown_calls: Mutex::default(),
+            vcpus: (0..parts.vcpus).map(|_| Slice::default()).collect(),
+            devices: Mutex::new(parts.devices.into()),
+            over: AtomicBool::new(false),
+            shutdown: Mutex::new(None),
+            services: parts.services,
+            host: parts.host,
+        }
+    }
+
+    /// Ends the instance, unless it is over already: all vCPUs come back from [`Kernel::run_vcpu`].
+    pub fn shut_down(&self, why: Shutdown) {
+        self.shutdown.lock().get_or_insert(why);
+        self.over.store(true, Ordering::SeqCst);
+        for vcpu in 0..self.vcpus.len() {
+            self.host.kick(VcpuId(vcpu));
+        }
+    }
+
+    /// Whether the instance is over.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Why the instance is over, once it is.
+    pub fn shutdown(&self) -> Option<Shutdown> {
+        *self.shutdown.lock()
+    }
+
+    /// Sends a signal to PID 1, as from outside.
+    pub fn signal_init(&self, signal: u8) {
+        self.services.processes.signal_process(1, SigInfo::kernel(signal));
+    }
+
+    /// Number of vCPUs.
+    pub fn vcpus(&self) -> usize {
+        self.vcpus.len()
+    }
+
+    /// Devices to look at when the host has news.
+    pub(crate) fn devices(&self) -> Arc<[Arc<dyn Device>]> {
+        self.devices.lock().clone()
+    }
+
+    /// Whether a call that is not there is asked for the first time.
+    pub(crate) fn is_first_unknown(&self, number: u64) -> bool {
+        // Bounded: a guest can ask for any number.
+        let mut unknown = self.unknown_calls.lock();
+        unknown.len() < 1024 && unknown.insert(number)
+    }
+
+    /// A task that has spent `user_ns` in the guest so far starts its time slice on a vCPU.
+    pub(crate) fn begin_slice(&self, vcpu: VcpuId, now_ns: u64, user_ns: u64) {
+        if let Some(slice) = self.vcpus.get(vcpu.0) {
+            slice.start.store(now_ns, Ordering::Relaxed);
+            slice.user.store(user_ns, Ordering::Relaxed);
+        }
+    }
+
+    /// When the present time slice on a vCPU began, and what its task had spent in the guest by then.
+    pub(crate) fn run_start(&self, vcpu: VcpuId) -> (u64, u64) {
+        let Some(slice) = self.vcpus.get(vcpu.0) else { return (0, 0) };
+        (slice.start.load(Ordering::Relaxed), slice.user.load(Ordering::Relaxed))
+    }
+
+    /// When the guest on a vCPU has to come back: for the next timer, and for others that can run.
+    pub(crate) fn guest_deadline(&self, vcpu: VcpuId) -> Option<u64> {
+        let timer = self.services.timers.next();
+        if !self.scheduler.has_runnable() {
+            return timer;
+        }
+        let slice = self.run_start(vcpu).0.saturating_add(TIME_SLICE_NS);
+        Some(timer.map_or(slice, |timer| timer.min(slice)))
+    }
+
+    /// What a process may map.
+    pub(crate) fn mm_limits(&self, process: &Process<H>, cred: &Cred) -> MmLimits {
+        use linux_raw_sys::general as sys;
+        let memlock =
+            if cred.capable(Caps::IPC_LOCK) { u64::MAX } else { process.rlimit(sys::RLIMIT_MEMLOCK) };
+        MmLimits {
+            address_space: process.rlimit(sys::RLIMIT_AS),
+            data: process.rlimit(sys::RLIMIT_DATA),
+            stack: process.rlimit(sys::RLIMIT_STACK),
+            memlock,
+        }
+    }
+
+    /// RAM ran out under a task: the largest process is killed, and the task tries again; if it is itself, it ends.
+    pub(crate) fn out_of_memory(&self, cx: &Cx<'_, H>) {
+        let victim = self.largest_process().unwrap_or_else(|| cx.task.process.clone());
+        let comm = victim.threads().first().map(|task| task.comm()).unwrap_or_default();
+        let name =
+            String::from_utf8_lossy(comm.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
+        log::warn!("out of memory: killed process {} ({name})", victim.pid);
+        victim.end(ExitStatus::Signaled { signal: SIGKILL, core: false });
+        if !Arc::ptr_eq(&victim, &cx.task.process) {
+            // It has to run to end, and to give its memory back.
+            cx.yield_now();
+        }
+    }
+
+    /// The process with most memory of its own, which is not PID 1 and does not end already.
+    fn largest_process(&self) -> Option<Arc<Process<H>>> {
+        let processes: Vec<Arc<Process<H>>> = self
+            .tree
+            .lock()
+            .nodes()
+            .filter(|node| node.zombie.is_none())
+            .map(|node| node.process.clone())
+            .collect();
+        let size = |process: &Arc<Process<H>>| {
+            let resources = process.threads().first().and_then(|task| task.resources());
+            resources.map_or(0, |resources| resources.mm.usage().resident_anonymous)
+        };
+        processes
+            .into_iter()
+            .filter(|process| process.pid != 1 && process.signals.lock().ending.is_none())
+            .max_by_key(size)
+    }
+
+    /// Logs a signal that a fault causes, as Linux does for processes without a handler.
+    pub(crate) fn note_fault(&self, cx: &Cx<'_, H>, signal: u8, addr: u64) {
+        if cx.task.process.actions().get(signal).handler > 1 {
+            return;
+        }
+        let context = cx.context.borrow();
+        let comm = cx.task.comm();
+        let name =
+            String::from_utf8_lossy(comm.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
+        log::info!(
+            "{name}[{}]: signal {signal} at {addr:x} ip {:x} sp {:x}",
+            cx.task.tid(),
+            context.regs.rip,
+            context.regs.rsp
+        );
+    }
+}
+
+/// The host's clock, with guest time starting at boot.
+pub(crate) struct HostClock<H: Host> {
+    pub host: Arc<H>,
+}
+
+impl<H: Host> Clock for HostClock<H> {
+    fn monotonic_ns(&self) -> u64 {
+        self.host.monotonic_ns()
+    }
+
+    fn realtime_ns(&self) -> u64 {
+        self.host.realtime_ns()
+    }
+
+    fn entropy(&self, buf: &mut [u8]) {
+        self.host.entropy(buf);
+    }
+}
+
+/// Processes for those that only hold [`Services`]; the kernel holds these in turn, hence the weak reference.
+pub(crate) struct WeakKernel<H: Host>(pub Weak<Kernel<H>>);
+
+impl<H: Host> Processes for WeakKernel<H> {
+    fn signal_group(&self, pgid: u32, signal: u8) {
+        let Some(kernel) = self.0.upgrade() else { return };
+        let members = kernel.tree.lock().group(pgid);
+        for process in members {
+            let _ = process.send(SigInfo::kernel(signal));
+        }
+    }
+
+    fn signal_process(&self, pid: u32, info: SigInfo) {
+        let Some(kernel) = self.0.upgrade() else { return };
+        let process = kernel.tree.lock().process(pid);
+        if let Some(process) = process {
+            let _ = process.send(info);
+        }
+    }
+
+    fn signal_thread(&self, pid: u32, tid: u32, info: SigInfo) {
+        let Some(kernel) = self.0.upgrade() else { return };
+        let task = kernel.tree.lock().thread(tid);
+        if let Some(task) = task.filter(|task| task.process.pid == pid) {
+            let _ = task.process.send_to_thread(&task, info);
+        }
+    }
+
+    fn is_orphaned(&self, pgid: u32) -> bool {
+        self.0.upgrade().is_none_or(|kernel| kernel.tree.lock().is_orphaned(pgid))
+    }
+
+    fn group_in_session(&self, pgid: u32, sid: u32) -> bool {
+        self.0.upgrade().is_some_and(|kernel| kernel.tree.lock().group_in_session(pgid, sid))
+    }
+}
+
+/// Why an instance cannot start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BootError {
+    /// The root file system cannot be unpacked.
+    Root(String),
+    /// PID 1's program cannot be executed.
+    Init(Vec<u8>, Errno),
+    /// There is not enough memory.
+    Memory(Errno),
+}

@@ -1,0 +1,60 @@
+//! The loop of a virtual CPU: run what can run, else look at timers and devices, else wait.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use crate::host::{Fiber, Host, Resumed, VcpuId};
+use crate::kernel::Kernel;
+use crate::task::Task;
+
+impl<H: Host> Kernel<H> {
+    /// Serves as `vcpu` until the instance is over. Each vCPU is one host thread in here.
+    pub fn run_vcpu(&self, vcpu: VcpuId) {
+        while !self.is_over() {
+            match self.scheduler.dequeue() {
+                Some(task) => self.run_task(vcpu, task),
+                None => self.idle(vcpu),
+            }
+        }
+    }
+
+    fn run_task(&self, vcpu: VcpuId, task: Arc<Task<H>>) {
+        // The fiber is in the task whenever the task is queued: it is put back before `park` lets anyone queue it.
+        let Some(mut fiber) = task.fiber.lock().take() else { return };
+        task.set_vcpu(vcpu);
+        task.state.run();
+        let (start, user) = (self.host.monotonic_ns(), task.user_ns.load(Ordering::Relaxed));
+        self.begin_slice(vcpu, start, user);
+        let resumed = fiber.resume();
+        let spent = self.host.monotonic_ns().saturating_sub(start);
+        let in_guest = task.user_ns.load(Ordering::Relaxed).saturating_sub(user);
+        task.system_ns.fetch_add(spent.saturating_sub(in_guest), Ordering::Relaxed);
+        match resumed {
+            Resumed::Suspended => {
+                *task.fiber.lock() = Some(fiber);
+                if task.state.park() {
+                    self.scheduler.enqueue(task);
+                }
+            }
+            Resumed::Finished => {}
+        }
+    }
+
+    fn idle(&self, vcpu: VcpuId) {
+        self.scheduler.set_idle(vcpu);
+        self.poll_outside();
+        if !self.scheduler.has_runnable() && !self.is_over() {
+            self.host.wait(vcpu, self.services.timers.next());
+            self.poll_outside();
+        }
+        self.scheduler.clear_idle(vcpu);
+    }
+
+    /// Fires timers that are due and looks at the devices.
+    pub(crate) fn poll_outside(&self) {
+        self.services.timers.fire(self.host.monotonic_ns());
+        for device in self.devices().iter() {
+            device.poll_device();
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! System calls: from a trap to a handler and back.
+//!
+//! [`table`] lists every call once, with its number, name, argument kinds and handler; dispatch, `--strace` and the
+//! compatibility page are made from that list. A handler is a plain function of [`Cx`] and its arguments, in one file a
+//! family; it checks arguments and leaves the work to the object they speak to.
+//!
+//! To add a call: write its handler into the family's file and add a line to the table.
+
+pub mod args;
+pub mod creds;
+pub mod cx;
+pub mod futex;
+pub mod process;
+pub mod resource;
+pub mod signals;
+pub mod system;
+pub mod table;
+
+use crate::errno::{EINTR, ERESTART, Errno};
+
+pub use args::{Arg, Args};
+pub use cx::{Cx, Wait};
+
+/// What a system call gives: the value for `rax`, or why there is none.
+pub type SysResult = Result<u64, SysError>;
+
+/// Why a call has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SysError {
+    /// It failed.
+    Errno(Errno),
+    /// A signal came first. What the guest sees is decided in one place, where the signal is delivered
+    /// (`task/signal/deliver`): the call starts again, or ends with EINTR.
+    Restart(Restart),
+}
+
+/// When an interrupted call starts again. Source: `signal(7)`, "Interruption of system calls".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// If no handler runs, or one with SA_RESTART.
+    WithFlag,
+    /// Only if no handler runs.
+    WithoutHandler,
+    /// Always.
+    Always,
+    /// If no handler runs, through `restart_syscall` and what [`Cx::restart_with`] has kept.
+    Kept,
+}
+
+impl From<Errno> for SysError {
+    /// ERESTART is how file operations, which know nothing of restarts, ask for one.
+    fn from(errno: Errno) -> SysError {
+        if errno == ERESTART { SysError::Restart(Restart::WithFlag) } else { SysError::Errno(errno) }
+    }
+}
+
+impl SysError {
+    /// What the call ends with if it does not start again.
+    pub fn errno(self) -> Errno {
+        match self {
+            SysError::Errno(errno) => errno,
+            SysError::Restart(_) => EINTR,
+        }
+    }
+}

@@ -1,0 +1,573 @@
+//! Processes and threads: making them, executing programs, ending, waiting, ids, groups and sessions.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use linux_raw_sys::general as sys;
+use linux_raw_sys::prctl;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::abi::rusage;
+use crate::abi::siginfo::RawSigInfo;
+use crate::errno::{E2BIG, EACCES, EFAULT, EINVAL, ENOENT, ENOSYS, EPERM, ESRCH, Result};
+use crate::host::Host;
+use crate::ipc::pidfd::PidFd;
+use crate::syscall::args::RawFd;
+use crate::syscall::{Cx, SysResult};
+use crate::task::clone::{CloneArgs, CloneFlags};
+use crate::task::exec::ExecRequest;
+use crate::task::process::ExitStatus;
+use crate::task::session::Session;
+use crate::task::thread::{RobustList, Rseq};
+use crate::task::tree::StateChange;
+use crate::task::wait::{Target, WaitOptions};
+use crate::vfs::walk::LastLink;
+
+/// Longest path, with its zero byte.
+const PATH_MAX: usize = 4096;
+/// Longest single argument or environment string (`MAX_ARG_STRLEN`).
+const ARG_MAX: usize = 128 << 10;
+/// All of them together; the stack limit may allow less.
+const ARGS_MAX: usize = 6 << 20;
+
+/// `clone(2)`, with the argument order of x86-64.
+pub fn clone<H: Host>(
+    cx: &Cx<'_, H>,
+    flags: u64,
+    stack: u64,
+    parent_tid: u64,
+    child_tid: u64,
+    tls: u64,
+) -> SysResult {
+    let exit_signal = (flags & 0xff) as u8;
+    let bits = flags & 0xffff_ff00;
+    let args = CloneArgs {
+        // Without pidfd support in the flags' low byte; DETACHED is ignored here, as Linux does.
+        flags: CloneArgs::flags_from(bits)?,
+        exit_signal,
+        stack,
+        parent_tid,
+        child_tid,
+        tls,
+        pidfd: parent_tid,
+    };
+    if args.flags.contains(CloneFlags::PIDFD | CloneFlags::PARENT_SETTID) || exit_signal > 64 {
+        return Err(EINVAL.into());
+    }
+    cx.clone_task(args)
+}
+
+/// `struct clone_args`.
+#[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct RawCloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// `clone3(2)`.
+pub fn clone3<H: Host>(cx: &Cx<'_, H>, addr: u64, size: usize) -> SysResult {
+    let full = size_of::<RawCloneArgs>();
+    if size > 4096 {
+        return Err(E2BIG.into());
+    }
+    if size < 64 {
+        return Err(EINVAL.into());
+    }
+    let mut raw = RawCloneArgs::default();
+    let known = size.min(full);
+    cx.user().read_bytes(addr, &mut raw.as_mut_bytes()[..known])?;
+    // Fields that this kernel does not know must be zero.
+    let mut rest = alloc::vec![0; size - known];
+    cx.user().read_bytes(addr.wrapping_add(known as u64), &mut rest)?;
+    if rest.iter().any(|byte| *byte != 0) {
+        return Err(E2BIG.into());
+    }
+    if raw.set_tid_size != 0 || raw.set_tid != 0 || raw.exit_signal > 64 || raw.flags & 0xff != 0 {
+        return Err(EINVAL.into());
+    }
+    if (raw.stack == 0) != (raw.stack_size == 0) {
+        return Err(EINVAL.into());
+    }
+    let flags = CloneArgs::flags_from(raw.flags)?;
+    if flags.intersects(CloneFlags::THREAD | CloneFlags::PARENT) && raw.exit_signal != 0
+        || flags.contains(CloneFlags::DETACHED)
+    {
+        return Err(EINVAL.into());
+    }
+    cx.clone_task(CloneArgs {
+        flags,
+        exit_signal: raw.exit_signal as u8,
+        stack: raw.stack.wrapping_add(raw.stack_size),
+        parent_tid: raw.parent_tid,
+        child_tid: raw.child_tid,
+        tls: raw.tls,
+        pidfd: raw.pidfd,
+    })
+}
+
+/// `execve(2)`, `execveat(2)`.
+pub fn execveat<H: Host>(
+    cx: &Cx<'_, H>,
+    dir: RawFd,
+    path: u64,
+    argv: u64,
+    envp: u64,
+    flags: u32,
+) -> SysResult {
+    if flags & !(sys::AT_EMPTY_PATH | sys::AT_SYMLINK_NOFOLLOW) != 0 {
+        return Err(EINVAL.into());
+    }
+    let name = cx.user().read_cstr(path, PATH_MAX)?;
+    let place = if name.is_empty() {
+        if flags & sys::AT_EMPTY_PATH == 0 {
+            return Err(ENOENT.into());
+        }
+        cx.file_or_path(dir)?.path.clone().ok_or(EACCES)?
+    } else {
+        let start = if name.starts_with(b"/") || dir == sys::AT_FDCWD {
+            cx.fs.cwd()
+        } else {
+            cx.file_or_path(dir)?.path.clone().ok_or(crate::errno::ENOTDIR)?
+        };
+        let last = if flags & sys::AT_SYMLINK_NOFOLLOW != 0 { LastLink::Keep } else { LastLink::Follow };
+        let place = cx.fs.walker(cx).resolve(&start, &name, last)?;
+        if last == LastLink::Keep && place.inode().kind() == crate::vfs::inode::FileKind::Symlink {
+            return Err(crate::errno::ELOOP.into());
+        }
+        place
+    };
+    let shown = if name.is_empty() || dir != sys::AT_FDCWD && !name.starts_with(b"/") {
+        let mut shown = alloc::format!("/dev/fd/{dir}").into_bytes();
+        if !name.is_empty() {
+            shown.push(b'/');
+            shown.extend_from_slice(&name);
+        }
+        shown
+    } else {
+        name
+    };
+    let mut left = ARGS_MAX;
+    let mut args = read_strings(cx, argv, &mut left)?;
+    let env = read_strings(cx, envp, &mut left)?;
+    if args.is_empty() {
+        args.push(Vec::new());
+    }
+    cx.exec(ExecRequest { path: place, name: shown, args, env })?;
+    Ok(0)
+}
+
+/// A zero-terminated array of strings, of at most `left` bytes.
+fn read_strings<H: Host>(cx: &Cx<'_, H>, array: u64, left: &mut usize) -> Result<Vec<Vec<u8>>> {
+    let mut strings = Vec::new();
+    if array == 0 {
+        return Ok(strings);
+    }
+    for index in 0u64.. {
+        let addr: u64 = cx.user().get(array.checked_add(index * 8).ok_or(EFAULT)?)?;
+        if addr == 0 {
+            break;
+        }
+        let string = cx
+            .user()
+            .read_cstr(addr, ARG_MAX)
+            .map_err(|errno| if errno == crate::errno::ENAMETOOLONG { E2BIG } else { errno })?;
+        *left = left.checked_sub(string.len() + 9).ok_or(E2BIG)?;
+        strings.push(string);
+    }
+    Ok(strings)
+}
+
+/// `exit(2)`: this thread.
+pub fn exit<H: Host>(cx: &Cx<'_, H>, code: i32) -> SysResult {
+    cx.task.exit(ExitStatus::Exited(code as u8));
+    Ok(0)
+}
+
+/// `exit_group(2)`: the process.
+pub fn exit_group<H: Host>(cx: &Cx<'_, H>, code: i32) -> SysResult {
+    cx.task.process.end(ExitStatus::Exited(code as u8));
+    Ok(0)
+}
+
+fn target<H: Host>(cx: &Cx<'_, H>, pid: i32) -> Result<Target> {
+    Ok(match pid {
+        -1 => Target::Any,
+        0 => Target::Group(cx.task.process.group()),
+        i32::MIN => return Err(ESRCH),
+        group if group < 0 => Target::Group(group.unsigned_abs()),
+        pid => Target::Pid(pid.unsigned_abs()),
+    })
+}
+
+/// `wait4(2)`.
+pub fn wait4<H: Host>(cx: &Cx<'_, H>, pid: i32, status: u64, options: u32, usage: u64) -> SysResult {
+    let known = WaitOptions::NOHANG
+        | WaitOptions::STOPPED
+        | WaitOptions::CONTINUED
+        | WaitOptions::NOTHREAD
+        | WaitOptions::ALL
+        | WaitOptions::CLONE;
+    let options = WaitOptions::from_bits(options).filter(|options| known.contains(*options)).ok_or(EINVAL)?;
+    let Some(found) = cx.wait_for_child(target(cx, pid)?, options | WaitOptions::EXITED)? else {
+        return Ok(0);
+    };
+    if status != 0 {
+        let word = match found.change {
+            StateChange::Exited(status) => status.wait_status(),
+            StateChange::Stopped(signal) => i32::from(signal) << 8 | 0x7f,
+            StateChange::Continued => 0xffff,
+        };
+        cx.user().set(status, &word)?;
+    }
+    if usage != 0 {
+        cx.user().set(usage, &rusage::Rusage::of_times(found.cpu_ns))?;
+    }
+    Ok(u64::from(found.process.pid))
+}
+
+/// `waitid(2)`.
+pub fn waitid<H: Host>(cx: &Cx<'_, H>, kind: u32, id: i32, info: u64, options: u32, usage: u64) -> SysResult {
+    let states = WaitOptions::EXITED | WaitOptions::STOPPED | WaitOptions::CONTINUED;
+    let options = WaitOptions::from_bits(options).ok_or(EINVAL)?;
+    if !options.intersects(states) {
+        return Err(EINVAL.into());
+    }
+    let target = match kind {
+        sys::P_ALL => Target::Any,
+        sys::P_PID if id > 0 => Target::Pid(id.unsigned_abs()),
+        sys::P_PGID if id == 0 => Target::Group(cx.task.process.group()),
+        sys::P_PGID if id > 0 => Target::Group(id.unsigned_abs()),
+        sys::P_PIDFD if id >= 0 => {
+            let file = cx.file(id)?;
+            let pidfd = file.ops.as_any().downcast_ref::<PidFd>().ok_or(EINVAL)?;
+            Target::Pid(pidfd.pid)
+        }
+        _ => return Err(EINVAL.into()),
+    };
+    let found = cx.wait_for_child(target, options)?;
+    if let (Some(found), true) = (&found, usage != 0) {
+        cx.user().set(usage, &rusage::Rusage::of_times(found.cpu_ns))?;
+    }
+    if info != 0 {
+        let raw = found.map_or_else(RawSigInfo::default, |found| RawSigInfo::new(&found.info));
+        cx.user().set(info, &raw)?;
+    }
+    Ok(0)
+}
+
+/// The process that `pid` names, 0 being the caller's own.
+fn process_or_self<H: Host>(cx: &Cx<'_, H>, pid: i32) -> Result<Arc<crate::task::Process<H>>> {
+    match u32::try_from(pid) {
+        Ok(0) => Ok(cx.task.process.clone()),
+        Ok(pid) => {
+            let tree = cx.kernel.tree.lock();
+            let found = tree.process(pid).or_else(|| tree.thread(pid).map(|task| task.process.clone()));
+            found.ok_or(ESRCH)
+        }
+        Err(_) => Err(ESRCH),
+    }
+}
+
+/// `getppid(2)`.
+pub fn getppid<H: Host>(cx: &Cx<'_, H>) -> SysResult {
+    Ok(cx.kernel.tree.lock().node(cx.task.process.pid).map_or(0, |node| u64::from(node.parent)))
+}
+
+/// `getpgid(2)`.
+pub fn getpgid<H: Host>(cx: &Cx<'_, H>, pid: i32) -> SysResult {
+    Ok(u64::from(process_or_self(cx, pid)?.group()))
+}
+
+/// `getsid(2)`.
+pub fn getsid<H: Host>(cx: &Cx<'_, H>, pid: i32) -> SysResult {
+    Ok(u64::from(process_or_self(cx, pid)?.session().id))
+}
+
+/// `setpgid(2)`.
+pub fn setpgid<H: Host>(cx: &Cx<'_, H>, pid: i32, group: i32) -> SysResult {
+    let own = cx.task.process.pid;
+    let pid = if pid == 0 { own } else { u32::try_from(pid).map_err(|_| EINVAL)? };
+    let group = if group == 0 { pid } else { u32::try_from(group).map_err(|_| EINVAL)? };
+    let tree = cx.kernel.tree.lock();
+    let node = tree.node(pid).ok_or(ESRCH)?;
+    let session = cx.task.process.session();
+    if pid != own {
+        if node.parent != own {
+            return Err(ESRCH.into());
+        }
+        if node.process.session().id != session.id {
+            return Err(EPERM.into());
+        }
+        if node.has_execed {
+            return Err(EACCES.into());
+        }
+    }
+    if node.process.session().id == pid {
+        return Err(EPERM.into());
+    }
+    if group != pid && !tree.group_in_session(group, session.id) {
+        return Err(EPERM.into());
+    }
+    node.process.set_group(group);
+    Ok(0)
+}
+
+/// `setsid(2)`.
+pub fn setsid<H: Host>(cx: &Cx<'_, H>) -> SysResult {
+    let process = &cx.task.process;
+    let tree = cx.kernel.tree.lock();
+    if tree.nodes().any(|node| node.process.group() == process.pid) {
+        return Err(EPERM.into());
+    }
+    process.set_group(process.pid);
+    process.set_session(Session::new(process.pid));
+    Ok(u64::from(process.pid))
+}
+
+/// `set_tid_address(2)`.
+pub fn set_tid_address<H: Host>(cx: &Cx<'_, H>, addr: u64) -> SysResult {
+    cx.task.clear_child_tid.store(addr, Ordering::Relaxed);
+    Ok(u64::from(cx.task.tid()))
+}
+
+/// `set_robust_list(2)`.
+pub fn set_robust_list<H: Host>(cx: &Cx<'_, H>, head: u64, len: u64) -> SysResult {
+    if len != 24 {
+        return Err(EINVAL.into());
+    }
+    *cx.task.robust_list.lock() = RobustList { head, len };
+    Ok(0)
+}
+
+/// `get_robust_list(2)`.
+pub fn get_robust_list<H: Host>(cx: &Cx<'_, H>, tid: i32, head: u64, len: u64) -> SysResult {
+    let task = match u32::try_from(tid) {
+        Ok(0) => cx.task.clone(),
+        Ok(tid) => cx.kernel.tree.lock().thread(tid).ok_or(ESRCH)?,
+        Err(_) => return Err(ESRCH.into()),
+    };
+    if task.cred().uid != cx.cred().euid && !cx.cred().capable(crate::task::cred::Caps::SYS_PTRACE) {
+        return Err(EPERM.into());
+    }
+    let list = *task.robust_list.lock();
+    cx.user().set(len, &24u64)?;
+    cx.user().set(head, &list.head)?;
+    Ok(0)
+}
+
+/// `rseq(2)`. Critical sections are aborted at signals and preemption, see `task/rseq`.
+pub fn rseq<H: Host>(cx: &Cx<'_, H>, addr: u64, len: u32, flags: u32, signature: u32) -> SysResult {
+    let mut registered = cx.task.rseq.lock();
+    if flags & 1 != 0 {
+        let asked = Rseq { addr, len, signature };
+        return match *registered {
+            Some(now) if flags != 1 || now.addr != asked.addr || now.len != asked.len => Err(EINVAL.into()),
+            Some(now) if now.signature != signature => Err(EPERM.into()),
+            Some(_) => {
+                *registered = None;
+                Ok(0)
+            }
+            None => Err(EINVAL.into()),
+        };
+    }
+    if flags != 0 {
+        return Err(EINVAL.into());
+    }
+    if let Some(now) = *registered {
+        let same = now.addr == addr && now.len == len;
+        return Err(match (same, now.signature == signature) {
+            (false, _) => EINVAL.into(),
+            (true, false) => EPERM.into(),
+            (true, true) => crate::errno::EBUSY.into(),
+        });
+    }
+    if addr % 32 != 0 || len < 32 {
+        return Err(EINVAL.into());
+    }
+    *registered = Some(Rseq { addr, len, signature });
+    drop(registered);
+    cx.update_rseq_cpu()?;
+    Ok(0)
+}
+
+/// `pidfd_open(2)`.
+pub fn pidfd_open<H: Host>(cx: &Cx<'_, H>, pid: i32, flags: u32) -> SysResult {
+    let nonblock = crate::vfs::file::OpenFlags::NONBLOCK.bits();
+    if flags & !nonblock != 0 || pid <= 0 {
+        return Err(EINVAL.into());
+    }
+    let pid = pid.unsigned_abs();
+    let (process, thread) = {
+        let tree = cx.kernel.tree.lock();
+        (tree.process(pid), tree.thread(pid))
+    };
+    let process = match (process, thread) {
+        (Some(process), _) => process,
+        // A thread that is no group leader has no pidfd of this kind.
+        (None, Some(_)) => return Err(EINVAL.into()),
+        (None, None) => return Err(ESRCH.into()),
+    };
+    let file = cx.pidfd_file(&process, crate::vfs::file::OpenFlags::from_bits_retain(flags));
+    let limit = cx.task.process.rlimit(sys::RLIMIT_NOFILE);
+    Ok(cx.files.install(file, crate::vfs::fd::OnExec::Close, limit)? as u64)
+}
+
+/// `pidfd_send_signal(2)`.
+pub fn pidfd_send_signal<H: Host>(
+    cx: &Cx<'_, H>,
+    fd: RawFd,
+    signal: i32,
+    info: u64,
+    flags: u32,
+) -> SysResult {
+    if flags != 0 {
+        return Err(EINVAL.into());
+    }
+    let file = cx.file(fd)?;
+    let pidfd = file.ops.as_any().downcast_ref::<PidFd>().ok_or(crate::errno::EBADF)?;
+    crate::syscall::signals::queue_to(cx, pidfd.pid, signal, info)
+}
+
+/// `arch_prctl(2)`.
+pub fn arch_prctl<H: Host>(cx: &Cx<'_, H>, code: u32, addr: u64) -> SysResult {
+    const SET_GS: u32 = 0x1001;
+    const SET_FS: u32 = 0x1002;
+    const GET_FS: u32 = 0x1003;
+    const GET_GS: u32 = 0x1004;
+    match code {
+        SET_GS | SET_FS => {
+            if !crate::arch::x86_64::is_user_base(addr) {
+                return Err(EPERM.into());
+            }
+            let regs = &mut cx.context.borrow_mut().regs;
+            if code == SET_FS { regs.fs_base = addr } else { regs.gs_base = addr }
+        }
+        GET_FS | GET_GS => {
+            let regs = cx.context.borrow().regs;
+            cx.user().set(addr, if code == GET_FS { &regs.fs_base } else { &regs.gs_base })?;
+        }
+        _ => return Err(EINVAL.into()),
+    }
+    Ok(0)
+}
+
+/// `prctl(2)`: names, death signal, dumpable, subreaper, no_new_privs, keepcaps' reading; EINVAL for others.
+pub fn prctl<H: Host>(cx: &Cx<'_, H>, option: u32, args: [u64; 4]) -> SysResult {
+    let process = &cx.task.process;
+    let [first, second, third, fourth] = args;
+    let rest_is_zero = second == 0 && third == 0 && fourth == 0;
+    match option {
+        prctl::PR_SET_PDEATHSIG => {
+            let signal = u8::try_from(first).ok().filter(|signal| *signal <= 64).ok_or(EINVAL)?;
+            process.parent_death_signal.store(signal, Ordering::Relaxed);
+        }
+        prctl::PR_GET_PDEATHSIG => {
+            cx.user().set(first, &i32::from(process.parent_death_signal.load(Ordering::Relaxed)))?;
+        }
+        prctl::PR_GET_DUMPABLE => return Ok(u64::from(process.dumpable.load(Ordering::Relaxed))),
+        prctl::PR_SET_DUMPABLE => {
+            let value = u8::try_from(first).ok().filter(|value| *value <= 1).ok_or(EINVAL)?;
+            process.dumpable.store(value, Ordering::Relaxed);
+        }
+        prctl::PR_SET_NAME => {
+            let mut name = [0u8; 16];
+            let read = read_name(cx, first, &mut name)?;
+            cx.task.set_comm(&name[..read]);
+        }
+        prctl::PR_GET_NAME => cx.user().write_bytes(first, &cx.task.comm())?,
+        prctl::PR_SET_CHILD_SUBREAPER => {
+            process.child_subreaper.store(u8::from(first != 0), Ordering::Relaxed)
+        }
+        prctl::PR_GET_CHILD_SUBREAPER => {
+            cx.user().set(first, &i32::from(process.child_subreaper.load(Ordering::Relaxed)))?;
+        }
+        prctl::PR_SET_NO_NEW_PRIVS => {
+            if first != 1 || !rest_is_zero {
+                return Err(EINVAL.into());
+            }
+            process.no_new_privs.store(1, Ordering::Relaxed);
+        }
+        prctl::PR_GET_NO_NEW_PRIVS => {
+            if first != 0 || !rest_is_zero {
+                return Err(EINVAL.into());
+            }
+            return Ok(u64::from(process.no_new_privs.load(Ordering::Relaxed)));
+        }
+        prctl::PR_GET_SECCOMP => return Ok(0),
+        prctl::PR_GET_KEEPCAPS => return Ok(0),
+        prctl::PR_CAPBSET_READ => {
+            if first > 40 {
+                return Err(EINVAL.into());
+            }
+            return Ok(u64::from(cx.cred().bounding.bits() >> first & 1 != 0));
+        }
+        prctl::PR_GET_TIMERSLACK => return Ok(50_000),
+        _ => return Err(EINVAL.into()),
+    }
+    Ok(0)
+}
+
+/// Up to 15 bytes of a string.
+fn read_name<H: Host>(cx: &Cx<'_, H>, addr: u64, name: &mut [u8; 16]) -> Result<usize> {
+    for (index, byte) in name.iter_mut().take(15).enumerate() {
+        *byte = cx.user().get(addr.wrapping_add(index as u64))?;
+        if *byte == 0 {
+            return Ok(index);
+        }
+    }
+    Ok(15)
+}
+
+/// `sched_yield(2)`.
+pub fn sched_yield<H: Host>(cx: &Cx<'_, H>) -> SysResult {
+    if cx.kernel.scheduler.has_runnable() {
+        cx.yield_now();
+    }
+    Ok(0)
+}
+
+/// `sched_getaffinity(2)`: all vCPUs.
+pub fn sched_getaffinity<H: Host>(cx: &Cx<'_, H>, pid: i32, size: usize, mask: u64) -> SysResult {
+    process_or_self(cx, pid)?;
+    if size < 8 || size % 8 != 0 {
+        return Err(EINVAL.into());
+    }
+    let all = 1u64.checked_shl(cx.kernel.vcpus() as u32).unwrap_or(0).wrapping_sub(1);
+    cx.user().set(mask, &all)?;
+    Ok(8)
+}
+
+/// `sched_setaffinity(2)`: a mask that has all vCPUs; others would not be honoured.
+pub fn sched_setaffinity<H: Host>(cx: &Cx<'_, H>, pid: i32, size: usize, mask: u64) -> SysResult {
+    process_or_self(cx, pid)?;
+    let mut word = [0u8; 8];
+    let len = size.min(8);
+    cx.user().read_bytes(mask, &mut word[..len])?;
+    let all = 1u64.checked_shl(cx.kernel.vcpus() as u32).unwrap_or(0).wrapping_sub(1);
+    if u64::from_le_bytes(word) & all != all {
+        return Err(if u64::from_le_bytes(word) & all == 0 { EINVAL } else { ENOSYS }.into());
+    }
+    Ok(0)
+}
+
+/// `getcpu(2)`.
+pub fn getcpu<H: Host>(cx: &Cx<'_, H>, cpu: u64, node: u64) -> SysResult {
+    if cpu != 0 {
+        cx.user().set(cpu, &(cx.task.vcpu().0 as u32))?;
+    }
+    if node != 0 {
+        cx.user().set(node, &0u32)?;
+    }
+    Ok(0)
+}

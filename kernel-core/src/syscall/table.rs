@@ -1,0 +1,277 @@
+//! The system call table: every call that is there, once. Dispatch, `--strace` and docs/syscalls.md come from it.
+
+use alloc::vec::Vec;
+
+use super::Arg::{DirFd, Enum, Fd, Flags, Hex, In, Int, Out, Ptr, Signal, Size, Str, Strs};
+use super::{Arg, Args, Cx, SysError, SysResult, creds, process, resource, signals, system};
+use crate::debug::{names, strace};
+use crate::errno::ENOSYS;
+use crate::host::Host;
+use crate::task::clone::CloneArgs;
+
+/// How much of a call is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// All that programs can tell.
+    Full,
+    /// Not this.
+    Partial(&'static str),
+}
+use Support::{Full, Partial};
+
+/// A handler.
+pub type Handler<H> = fn(&Cx<'_, H>, &Args) -> SysResult;
+
+/// A system call.
+pub struct Call<H: Host> {
+    /// Its number on x86-64.
+    pub number: u32,
+    /// Its name.
+    pub name: &'static str,
+    /// Its arguments, for `--strace`.
+    pub args: &'static [Arg],
+    /// How much of it is there.
+    pub support: Support,
+    /// What serves it.
+    pub handler: Handler<H>,
+}
+
+const fn sys<H: Host>(
+    number: u32,
+    name: &'static str,
+    args: &'static [Arg],
+    support: Support,
+    handler: Handler<H>,
+) -> Call<H> {
+    Call { number, name, args, support, handler }
+}
+
+/// One more than the largest number in the table.
+const NUMBERS: usize = 472;
+
+/// Carries the table of calls for a host.
+pub struct Table<H: Host>(core::marker::PhantomData<H>);
+
+impl<H: Host> Table<H> {
+    /// All families.
+    pub const FAMILIES: &'static [&'static [Call<H>]] =
+        &[Self::PROCESSES, Self::CREDENTIALS, Self::RESOURCES, Self::SIGNALS, Self::SYSTEM];
+
+    const PROCESSES: &'static [Call<H>] = &[
+        sys(24, "sched_yield", &[], Full, |cx, _| process::sched_yield(cx)),
+        sys(39, "getpid", &[], Full, |cx, _| Ok(cx.task.process.pid.into())),
+        sys(56, "clone", &[Hex, Ptr, Ptr, Ptr, Hex], Partial("no namespaces"), |cx, a| {
+            process::clone(cx, a.raw(0), a.ptr(1), a.ptr(2), a.ptr(3), a.raw(4))
+        }),
+        sys(57, "fork", &[], Full, |cx, _| cx.clone_task(CloneArgs::fork())),
+        sys(58, "vfork", &[], Full, |cx, _| cx.clone_task(CloneArgs::vfork())),
+        sys(59, "execve", &[Str, Strs, Ptr], Full, |cx, a| {
+            process::execveat(cx, linux_raw_sys::general::AT_FDCWD, a.ptr(0), a.ptr(1), a.ptr(2), 0)
+        }),
+        sys(60, "exit", &[Int], Full, |cx, a| process::exit(cx, a.int(0))),
+        sys(61, "wait4", &[Int, Ptr, Flags(names::WAIT), Ptr], Full, |cx, a| {
+            process::wait4(cx, a.int(0), a.ptr(1), a.uint(2), a.ptr(3))
+        }),
+        sys(109, "setpgid", &[Int, Int], Full, |cx, a| process::setpgid(cx, a.int(0), a.int(1))),
+        sys(110, "getppid", &[], Full, |cx, _| process::getppid(cx)),
+        sys(111, "getpgrp", &[], Full, |cx, _| process::getpgid(cx, 0)),
+        sys(112, "setsid", &[], Full, |cx, _| process::setsid(cx)),
+        sys(121, "getpgid", &[Int], Full, |cx, a| process::getpgid(cx, a.int(0))),
+        sys(124, "getsid", &[Int], Full, |cx, a| process::getsid(cx, a.int(0))),
+        sys(
+            157,
+            "prctl",
+            &[Int, Hex, Hex, Hex, Hex],
+            Partial("names, death signal, subreaper, dumpable, no_new_privs"),
+            |cx, a| process::prctl(cx, a.uint(0), [a.raw(1), a.raw(2), a.raw(3), a.raw(4)]),
+        ),
+        sys(158, "arch_prctl", &[Hex, Ptr], Partial("FS and GS base"), |cx, a| {
+            process::arch_prctl(cx, a.uint(0), a.ptr(1))
+        }),
+        sys(186, "gettid", &[], Full, |cx, _| Ok(cx.task.tid().into())),
+        sys(203, "sched_setaffinity", &[Int, Size, Ptr], Partial("only masks with every CPU"), |cx, a| {
+            process::sched_setaffinity(cx, a.int(0), a.size(1), a.ptr(2))
+        }),
+        sys(204, "sched_getaffinity", &[Int, Size, Ptr], Full, |cx, a| {
+            process::sched_getaffinity(cx, a.int(0), a.size(1), a.ptr(2))
+        }),
+        sys(218, "set_tid_address", &[Ptr], Full, |cx, a| process::set_tid_address(cx, a.ptr(0))),
+        sys(231, "exit_group", &[Int], Full, |cx, a| process::exit_group(cx, a.int(0))),
+        sys(247, "waitid", &[Enum(names::WAITID), Int, Ptr, Flags(names::WAIT), Ptr], Full, |cx, a| {
+            process::waitid(cx, a.uint(0), a.int(1), a.ptr(2), a.uint(3), a.ptr(4))
+        }),
+        sys(273, "set_robust_list", &[Ptr, Size], Full, |cx, a| {
+            process::set_robust_list(cx, a.ptr(0), a.raw(1))
+        }),
+        sys(274, "get_robust_list", &[Int, Ptr, Ptr], Full, |cx, a| {
+            process::get_robust_list(cx, a.int(0), a.ptr(1), a.ptr(2))
+        }),
+        sys(309, "getcpu", &[Ptr, Ptr], Full, |cx, a| process::getcpu(cx, a.ptr(0), a.ptr(1))),
+        sys(322, "execveat", &[DirFd, Str, Strs, Ptr, Hex], Full, |cx, a| {
+            process::execveat(cx, a.fd(0), a.ptr(1), a.ptr(2), a.ptr(3), a.uint(4))
+        }),
+        sys(334, "rseq", &[Ptr, Size, Hex, Hex], Full, |cx, a| {
+            process::rseq(cx, a.ptr(0), a.uint(1), a.uint(2), a.uint(3))
+        }),
+        sys(424, "pidfd_send_signal", &[Fd, Signal, Ptr, Hex], Full, |cx, a| {
+            process::pidfd_send_signal(cx, a.fd(0), a.int(1), a.ptr(2), a.uint(3))
+        }),
+        sys(434, "pidfd_open", &[Int, Hex], Full, |cx, a| process::pidfd_open(cx, a.int(0), a.uint(1))),
+        sys(435, "clone3", &[Ptr, Size], Partial("no namespaces, cgroups or chosen ids"), |cx, a| {
+            process::clone3(cx, a.ptr(0), a.size(1))
+        }),
+    ];
+
+    const CREDENTIALS: &'static [Call<H>] = &[
+        sys(102, "getuid", &[], Full, |cx, _| Ok(cx.cred().uid.into())),
+        sys(104, "getgid", &[], Full, |cx, _| Ok(cx.cred().gid.into())),
+        sys(105, "setuid", &[Int], Full, |cx, a| creds::setuid(cx, a.uint(0))),
+        sys(106, "setgid", &[Int], Full, |cx, a| creds::setgid(cx, a.uint(0))),
+        sys(107, "geteuid", &[], Full, |cx, _| Ok(cx.cred().euid.into())),
+        sys(108, "getegid", &[], Full, |cx, _| Ok(cx.cred().egid.into())),
+        sys(113, "setreuid", &[Int, Int], Full, |cx, a| creds::setreuid(cx, a.uint(0), a.uint(1))),
+        sys(114, "setregid", &[Int, Int], Full, |cx, a| creds::setregid(cx, a.uint(0), a.uint(1))),
+        sys(115, "getgroups", &[Int, Ptr], Full, |cx, a| creds::getgroups(cx, a.int(0), a.ptr(1))),
+        sys(116, "setgroups", &[Int, Ptr], Full, |cx, a| creds::setgroups(cx, a.int(0), a.ptr(1))),
+        sys(117, "setresuid", &[Int, Int, Int], Full, |cx, a| {
+            creds::setresuid(cx, [a.uint(0), a.uint(1), a.uint(2)])
+        }),
+        sys(118, "getresuid", &[Ptr, Ptr, Ptr], Full, |cx, a| {
+            let cred = cx.cred();
+            creds::get_three(cx, [cred.uid, cred.euid, cred.suid], [a.ptr(0), a.ptr(1), a.ptr(2)])
+        }),
+        sys(119, "setresgid", &[Int, Int, Int], Full, |cx, a| {
+            creds::setresgid(cx, [a.uint(0), a.uint(1), a.uint(2)])
+        }),
+        sys(120, "getresgid", &[Ptr, Ptr, Ptr], Full, |cx, a| {
+            let cred = cx.cred();
+            creds::get_three(cx, [cred.gid, cred.egid, cred.sgid], [a.ptr(0), a.ptr(1), a.ptr(2)])
+        }),
+        sys(122, "setfsuid", &[Int], Full, |cx, a| creds::setfsuid(cx, a.uint(0))),
+        sys(123, "setfsgid", &[Int], Full, |cx, a| creds::setfsgid(cx, a.uint(0))),
+        sys(125, "capget", &[Ptr, Ptr], Full, |cx, a| creds::capget(cx, a.ptr(0), a.ptr(1))),
+        sys(126, "capset", &[Ptr, Ptr], Full, |cx, a| creds::capset(cx, a.ptr(0), a.ptr(1))),
+    ];
+
+    const RESOURCES: &'static [Call<H>] = &[
+        sys(97, "getrlimit", &[Enum(names::RLIMIT), Ptr], Full, |cx, a| {
+            resource::prlimit(cx, 0, a.uint(0), 0, a.ptr(1))
+        }),
+        sys(98, "getrusage", &[Int, Ptr], Partial("times and largest size"), |cx, a| {
+            resource::getrusage(cx, a.int(0), a.ptr(1))
+        }),
+        sys(99, "sysinfo", &[Ptr], Full, |cx, a| resource::sysinfo(cx, a.ptr(0))),
+        sys(100, "times", &[Ptr], Full, |cx, a| resource::times(cx, a.ptr(0))),
+        sys(140, "getpriority", &[Int, Int], Partial("all have priority 0"), |cx, a| {
+            resource::getpriority(cx, a.uint(0))
+        }),
+        sys(141, "setpriority", &[Int, Int, Int], Partial("all have priority 0"), |cx, a| {
+            resource::setpriority(cx, a.uint(0), a.int(2))
+        }),
+        sys(160, "setrlimit", &[Enum(names::RLIMIT), Ptr], Full, |cx, a| {
+            resource::prlimit(cx, 0, a.uint(0), a.ptr(1), 0)
+        }),
+        sys(302, "prlimit64", &[Int, Enum(names::RLIMIT), Ptr, Ptr], Full, |cx, a| {
+            resource::prlimit(cx, a.int(0), a.uint(1), a.ptr(2), a.ptr(3))
+        }),
+    ];
+
+    const SIGNALS: &'static [Call<H>] = &[
+        sys(13, "rt_sigaction", &[Signal, Ptr, Ptr, Size], Full, |cx, a| {
+            signals::rt_sigaction(cx, a.int(0), a.ptr(1), a.ptr(2), a.size(3))
+        }),
+        sys(14, "rt_sigprocmask", &[Enum(names::SIGMASK), Ptr, Ptr, Size], Full, |cx, a| {
+            signals::rt_sigprocmask(cx, a.uint(0), a.ptr(1), a.ptr(2), a.size(3))
+        }),
+        sys(15, "rt_sigreturn", &[], Full, |cx, _| signals::rt_sigreturn(cx)),
+        sys(34, "pause", &[], Full, |cx, _| signals::pause(cx)),
+        sys(62, "kill", &[Int, Signal], Full, |cx, a| signals::kill(cx, a.int(0), a.int(1))),
+        sys(127, "rt_sigpending", &[Ptr, Size], Full, |cx, a| {
+            signals::rt_sigpending(cx, a.ptr(0), a.size(1))
+        }),
+        sys(128, "rt_sigtimedwait", &[Ptr, Ptr, Ptr, Size], Full, |cx, a| {
+            signals::rt_sigtimedwait(cx, a.ptr(0), a.ptr(1), a.ptr(2), a.size(3))
+        }),
+        sys(129, "rt_sigqueueinfo", &[Int, Signal, Ptr], Full, |cx, a| {
+            signals::rt_sigqueueinfo(cx, a.int(0), a.int(1), a.ptr(2))
+        }),
+        sys(130, "rt_sigsuspend", &[Ptr, Size], Full, |cx, a| {
+            signals::rt_sigsuspend(cx, a.ptr(0), a.size(1))
+        }),
+        sys(131, "sigaltstack", &[Ptr, Ptr], Full, |cx, a| signals::sigaltstack(cx, a.ptr(0), a.ptr(1))),
+        sys(200, "tkill", &[Int, Signal], Full, |cx, a| signals::tkill(cx, a.int(0), a.int(1))),
+        sys(219, "restart_syscall", &[], Full, |cx, _| signals::restart_syscall(cx)),
+        sys(234, "tgkill", &[Int, Int, Signal], Full, |cx, a| {
+            signals::tgkill(cx, a.int(0), a.int(1), a.int(2))
+        }),
+        sys(297, "rt_tgsigqueueinfo", &[Int, Int, Signal, Ptr], Full, |cx, a| {
+            signals::rt_tgsigqueueinfo(cx, a.int(0), a.int(1), a.int(2), a.ptr(3))
+        }),
+    ];
+
+    const SYSTEM: &'static [Call<H>] = &[
+        sys(63, "uname", &[Ptr], Full, |cx, a| system::uname(cx, a.ptr(0))),
+        sys(103, "syslog", &[Int, Ptr, Int], Partial("no blocking read"), |cx, a| {
+            system::syslog(cx, a.int(0), a.ptr(1), a.int(2))
+        }),
+        sys(169, "reboot", &[Hex, Hex, Hex, Ptr], Partial("no kexec, no suspend"), |cx, a| {
+            system::reboot(cx, a.uint(0), a.uint(1), a.uint(2))
+        }),
+        sys(170, "sethostname", &[In(1), Size], Full, |cx, a| system::sethostname(cx, a.ptr(0), a.int(1))),
+        sys(171, "setdomainname", &[In(1), Size], Full, |cx, a| {
+            system::setdomainname(cx, a.ptr(0), a.int(1))
+        }),
+        sys(318, "getrandom", &[Out, Size, Hex], Full, |cx, a| {
+            system::getrandom(cx, a.ptr(0), a.size(1), a.uint(2))
+        }),
+    ];
+
+    /// The calls by number.
+    const BY_NUMBER: &'static [Option<&'static Call<H>>; NUMBERS] = &{
+        let mut table = [None; NUMBERS];
+        let mut family = 0;
+        while family < Self::FAMILIES.len() {
+            let mut index = 0;
+            while index < Self::FAMILIES[family].len() {
+                let call = &Self::FAMILIES[family][index];
+                assert!(table[call.number as usize].is_none(), "a number stands twice in the table");
+                table[call.number as usize] = Some(call);
+                index += 1;
+            }
+            family += 1;
+        }
+        table
+    };
+
+    /// The call with a number.
+    pub fn get(number: u64) -> Option<&'static Call<H>> {
+        usize::try_from(number).ok().and_then(|number| Self::BY_NUMBER.get(number).copied().flatten())
+    }
+
+    /// All calls, by number.
+    pub fn all() -> Vec<&'static Call<H>> {
+        Self::BY_NUMBER.iter().flatten().copied().collect()
+    }
+}
+
+/// Serves a call.
+pub(crate) fn dispatch<H: Host>(cx: &Cx<'_, H>, number: u64, args: &Args) -> SysResult {
+    let Some(call) = Table::<H>::get(number) else {
+        return unknown(cx, number, args);
+    };
+    match &cx.kernel.trace {
+        None => (call.handler)(cx, args),
+        Some(sink) => strace::traced(cx, sink, call, args),
+    }
+}
+
+/// A call that is not there: ENOSYS, and a line in the log the first time.
+fn unknown<H: Host>(cx: &Cx<'_, H>, number: u64, args: &Args) -> SysResult {
+    if cx.kernel.is_first_unknown(number) {
+        log::warn!("system call {} is not there: ENOSYS", names::syscall(number));
+    }
+    if let Some(sink) = &cx.kernel.trace {
+        strace::untraceable(cx, sink, number, args);
+    }
+    Err(SysError::Errno(ENOSYS))
+}

@@ -1,0 +1,334 @@
+//! Making threads and processes. Source: `clone(2)`.
+
+use alloc::sync::Arc;
+use core::cell::RefCell;
+use core::sync::atomic::Ordering;
+
+use crate::errno::{EAGAIN, EINVAL, ENOMEM, Result};
+use crate::host::{Fpu, Host, Registers, UserContext};
+use crate::ipc::pidfd::PidFd;
+use crate::kernel::Kernel;
+use crate::sched::wait::{Events, Wake};
+use crate::syscall::{Cx, SysResult, Wait};
+use crate::task::process::ExitStatus;
+use crate::task::signal::{AltStack, TaskSignals};
+use crate::task::thread::{Completion, NewTask, Resources};
+use crate::task::{Process, Task};
+use crate::vfs::anon::AnonKind;
+use crate::vfs::fd::OnExec;
+use crate::vfs::file::{OpenFile, OpenFlags};
+
+bitflags::bitflags! {
+    /// `CLONE_*`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct CloneFlags: u64 {
+        /// Share memory.
+        const VM = 0x100;
+        /// Share root, working directory and umask.
+        const FS = 0x200;
+        /// Share descriptors.
+        const FILES = 0x400;
+        /// Share signal actions.
+        const SIGHAND = 0x800;
+        /// Give the parent a pidfd.
+        const PIDFD = 0x1000;
+        /// Let a tracer trace the child too.
+        const PTRACE = 0x2000;
+        /// Wait until the child is done with the memory.
+        const VFORK = 0x4000;
+        /// The child's parent is the caller's parent.
+        const PARENT = 0x8000;
+        /// A thread of the same process.
+        const THREAD = 0x1_0000;
+        /// A mount namespace.
+        const NEWNS = 0x2_0000;
+        /// Share System V semaphore undo values.
+        const SYSVSEM = 0x4_0000;
+        /// Set the thread pointer.
+        const SETTLS = 0x8_0000;
+        /// Store the id in the parent's memory.
+        const PARENT_SETTID = 0x10_0000;
+        /// Clear the id in the child's memory when it ends.
+        const CHILD_CLEARTID = 0x20_0000;
+        /// Ignored.
+        const DETACHED = 0x40_0000;
+        /// No tracer may follow.
+        const UNTRACED = 0x80_0000;
+        /// Store the id in the child's memory.
+        const CHILD_SETTID = 0x100_0000;
+        /// All signal handlers become the default (clone3).
+        const CLEAR_SIGHAND = 0x1_0000_0000;
+    }
+}
+
+/// Namespaces and the like that are not there: refused as Linux refuses them where they are not configured.
+const UNSUPPORTED: u64 = 0x0200_0000
+    | 0x0400_0000
+    | 0x0800_0000
+    | 0x1000_0000
+    | 0x2000_0000
+    | 0x4000_0000
+    | 0x8000_0000
+    | 0x2_0000_0000
+    | 0x80
+    | CloneFlags::NEWNS.bits();
+
+/// What is asked of a clone.
+#[derive(Clone, Copy, Debug)]
+pub struct CloneArgs {
+    /// What is shared and stored.
+    pub flags: CloneFlags,
+    /// The signal for the parent at the end; 0 for none.
+    pub exit_signal: u8,
+    /// Stack pointer of the child; 0: the parent's.
+    pub stack: u64,
+    /// Where the child's id goes in the parent's memory.
+    pub parent_tid: u64,
+    /// Where it goes, and is cleared, in the child's.
+    pub child_tid: u64,
+    /// Thread pointer.
+    pub tls: u64,
+    /// Where the pidfd goes.
+    pub pidfd: u64,
+}
+
+impl CloneArgs {
+    /// What `fork` is.
+    pub fn fork() -> CloneArgs {
+        CloneArgs {
+            flags: CloneFlags::empty(),
+            exit_signal: crate::task::signal::SIGCHLD,
+            stack: 0,
+            parent_tid: 0,
+            child_tid: 0,
+            tls: 0,
+            pidfd: 0,
+        }
+    }
+
+    /// What `vfork` is.
+    pub fn vfork() -> CloneArgs {
+        CloneArgs { flags: CloneFlags::VM | CloneFlags::VFORK, ..CloneArgs::fork() }
+    }
+
+    /// Flags from a register: EINVAL for what does not exist here.
+    pub fn flags_from(bits: u64) -> Result<CloneFlags> {
+        if bits & UNSUPPORTED != 0 {
+            return Err(EINVAL);
+        }
+        CloneFlags::from_bits(bits).ok_or(EINVAL)
+    }
+
+    fn check(&self) -> Result<()> {
+        let has = |flags| self.flags.contains(flags);
+        let bad = has(CloneFlags::THREAD) && !has(CloneFlags::SIGHAND)
+            || has(CloneFlags::SIGHAND) && !has(CloneFlags::VM)
+            || has(CloneFlags::SIGHAND) && has(CloneFlags::CLEAR_SIGHAND)
+            || has(CloneFlags::PIDFD) && (has(CloneFlags::THREAD) || has(CloneFlags::DETACHED));
+        if bad { Err(EINVAL) } else { Ok(()) }
+    }
+}
+
+impl<H: Host> Cx<'_, H> {
+    /// `clone(2)` in all its forms.
+    pub fn clone_task(&self, args: CloneArgs) -> SysResult {
+        args.check()?;
+        let flags = args.flags;
+        if flags.contains(CloneFlags::PARENT)
+            && self.task.process.pid == 1
+            && !flags.contains(CloneFlags::THREAD)
+        {
+            return Err(EINVAL.into());
+        }
+        let kernel = self.kernel;
+        kernel.check_task_limits(self)?;
+        let resources = Resources {
+            mm: if flags.contains(CloneFlags::VM) { self.mm.clone() } else { self.mm.fork()? },
+            files: if flags.contains(CloneFlags::FILES) { self.files.clone() } else { self.files.copy() },
+            fs: if flags.contains(CloneFlags::FS) { self.fs.clone() } else { self.fs.copy() },
+        };
+        let tid = kernel.tree.lock().allocate().ok_or(EAGAIN)?;
+        let process = if flags.contains(CloneFlags::THREAD) {
+            self.task.process.clone()
+        } else {
+            self.new_process(tid, &args)
+        };
+        let task = Task::new(
+            &kernel.scheduler,
+            NewTask {
+                tid,
+                process: process.clone(),
+                resources,
+                cred: self.task.cred(),
+                signals: self.child_signals(flags),
+                comm: self.task.comm(),
+                start_ns: kernel.services.clock.monotonic_ns(),
+            },
+        );
+        if flags.contains(CloneFlags::CHILD_CLEARTID) {
+            task.clear_child_tid.store(args.child_tid, Ordering::Relaxed);
+        }
+        if !flags.contains(CloneFlags::VM) {
+            *task.rseq.lock() = *self.task.rseq.lock();
+        }
+        let completion = flags.contains(CloneFlags::VFORK).then(Arc::<Completion>::default);
+        task.vfork.lock().clone_from(&completion);
+        let context = self.child_context(&args);
+        let fiber = kernel.new_task_fiber(task.clone(), context)?;
+        *task.fiber.lock() = Some(fiber);
+        // From here on nothing fails but copies to the guest, which must not undo what they tell of.
+        let pidfd = match flags.contains(CloneFlags::PIDFD) {
+            true => {
+                let reserved =
+                    self.files.reserve(0, process.rlimit(linux_raw_sys::general::RLIMIT_NOFILE))?;
+                self.user().set(args.pidfd, &reserved.fd())?;
+                Some(reserved)
+            }
+            false => None,
+        };
+        if flags.contains(CloneFlags::PARENT_SETTID) {
+            let _ = self.user().set(args.parent_tid, &tid);
+        }
+        if flags.contains(CloneFlags::CHILD_SETTID)
+            && let Some(resources) = task.resources()
+        {
+            let _ = resources.mm.user().set(args.child_tid, &tid);
+        }
+        self.add_to_tree(&task, flags)?;
+        if let Some(pidfd) = pidfd {
+            pidfd.commit(self.pidfd_file(&process, OpenFlags::empty()), OnExec::Close);
+        }
+        task.wake(Events::empty());
+        if let Some(completion) = completion {
+            // The parent waits for the child to let go, or for its own end.
+            let _: Wait<()> =
+                self.wait_killable(&[(&completion.queue, Events::IN)], || completion.is_done().then_some(()));
+        }
+        Ok(u64::from(tid))
+    }
+
+    /// An open pidfd.
+    pub(crate) fn pidfd_file(&self, process: &Process<H>, flags: OpenFlags) -> Arc<OpenFile> {
+        let services = self.services();
+        let inode =
+            services.anon.inode(AnonKind::Other("[pidfd]"), &self.cred(), services.clock.realtime_ns());
+        let ops = Arc::new(PidFd { pid: process.pid, exit: process.exited.clone() });
+        OpenFile::new(ops, inode, None, OpenFlags::RDWR | flags)
+    }
+
+    /// Puts the new task where others find it. EAGAIN: the process ends meanwhile.
+    fn add_to_tree(&self, task: &Arc<Task<H>>, flags: CloneFlags) -> Result<()> {
+        let process = &task.process;
+        let mut tree = self.kernel.tree.lock();
+        {
+            let mut group = process.signals.lock();
+            if flags.contains(CloneFlags::THREAD) && (group.ending.is_some() || group.sole_survivor.is_some())
+            {
+                return Err(EAGAIN);
+            }
+            group.threads.push(task.clone());
+            if group.stop.is_some() {
+                group.to_stop += 1;
+                task.set_attention(true);
+            }
+        }
+        tree.add_thread(task.clone());
+        if !flags.contains(CloneFlags::THREAD) {
+            let own = self.task.process.pid;
+            let (parent, thread) = match flags.contains(CloneFlags::PARENT) {
+                true => tree.node(own).map_or((1, 1), |node| (node.parent, node.parent_thread)),
+                false => (own, self.task.tid()),
+            };
+            tree.add(process.clone(), parent, thread);
+        }
+        Ok(())
+    }
+
+    fn new_process(&self, pid: u32, args: &CloneArgs) -> Arc<Process<H>> {
+        let parent = &self.task.process;
+        let actions = parent.actions();
+        let actions = if args.flags.contains(CloneFlags::SIGHAND) {
+            actions
+        } else if args.flags.contains(CloneFlags::CLEAR_SIGHAND) {
+            Arc::new(actions.without_handlers())
+        } else {
+            Arc::new(actions.copy())
+        };
+        let process =
+            Process::new(pid, parent.group(), parent.session(), actions, parent.rlimits(), self.services());
+        let inherit = |to: &core::sync::atomic::AtomicU8, from: &core::sync::atomic::AtomicU8| {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        };
+        inherit(&process.dumpable, &parent.dumpable);
+        inherit(&process.no_new_privs, &parent.no_new_privs);
+        let exit_signal = match args.flags.contains(CloneFlags::PARENT) {
+            true => parent.exit_signal.load(Ordering::Relaxed),
+            false => args.exit_signal,
+        };
+        process.exit_signal.store(exit_signal, Ordering::Relaxed);
+        process.uid.store(self.task.cred().uid, Ordering::Relaxed);
+        *process.exe.lock() = parent.exe.lock().clone();
+        process
+    }
+
+    /// A child has its maker's mask; the alternative stack only where the memory is its own copy (or, for vfork, lent).
+    fn child_signals(&self, flags: CloneFlags) -> TaskSignals {
+        let signals = self.task.signals.lock();
+        let keeps_stack = !flags.contains(CloneFlags::VM) || flags.contains(CloneFlags::VFORK);
+        TaskSignals {
+            blocked: signals.blocked,
+            alt_stack: if keeps_stack { signals.alt_stack } else { AltStack::default() },
+            ..TaskSignals::default()
+        }
+    }
+
+    fn child_context(&self, args: &CloneArgs) -> UserContext {
+        let context = self.context.borrow();
+        self.kernel.host.save_fpu(self.mm.space(), &context);
+        let regs = context.regs;
+        let fs_base = if args.flags.contains(CloneFlags::SETTLS) { args.tls } else { regs.fs_base };
+        let rsp = if args.stack != 0 { args.stack } else { regs.rsp };
+        UserContext {
+            regs: Registers { rax: 0, rsp, fs_base, ..regs },
+            fpu: Fpu::new(context.fpu.read(|bytes, _| bytes.to_vec())),
+        }
+    }
+}
+
+impl<H: Host> Kernel<H> {
+    /// RLIMIT_NPROC and the memory that tasks need in the kernel.
+    fn check_task_limits(&self, cx: &Cx<'_, H>) -> Result<()> {
+        let cred = cx.task.cred();
+        let limit = cx.task.process.rlimit(linux_raw_sys::general::RLIMIT_NPROC);
+        let tree = self.tree.lock();
+        if tree.thread_count() >= self.max_tasks {
+            return Err(EAGAIN);
+        }
+        let is_privileged = cred.uid == 0
+            || cred.capable(crate::task::cred::Caps::SYS_RESOURCE)
+            || cred.capable(crate::task::cred::Caps::SYS_ADMIN);
+        if limit != crate::task::rlimit::INFINITY
+            && !is_privileged
+            && tree.count_of_user(cred.uid) as u64 >= limit
+        {
+            return Err(EAGAIN);
+        }
+        Ok(())
+    }
+
+    /// A kernel stack for a task that starts in the guest with `context`.
+    pub(crate) fn new_task_fiber(
+        self: &Arc<Self>,
+        task: Arc<Task<H>>,
+        context: UserContext,
+    ) -> Result<H::Fiber> {
+        let kernel = self.clone();
+        let body = move |suspend: &dyn crate::host::Suspend| {
+            let context = RefCell::new(context);
+            let status = crate::task::run::run(&kernel, &task, &context, suspend);
+            drop(context);
+            kernel.finish(&task, status.unwrap_or(ExitStatus::Exited(0)));
+        };
+        self.host.new_fiber(alloc::boxed::Box::new(body)).map_err(|_| ENOMEM)
+    }
+}

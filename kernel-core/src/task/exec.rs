@@ -1,0 +1,223 @@
+//! Executing programs. Source: `execve(2)`.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use crate::arch::x86_64::{start_registers, xsave};
+use crate::errno::{EACCES, EAGAIN, ELOOP, ENOEXEC, Result};
+use crate::host::Host;
+use crate::io::VecSink;
+use crate::mm::elf::{self, Binary};
+use crate::mm::stack::{self, AuxInfo, Start};
+use crate::mm::{Mm, script};
+use crate::syscall::Cx;
+use crate::task::cred::Cred;
+use crate::task::signal::{AltStack, SIGCHLD};
+use crate::vfs::file::{OpenFile, OpenFlags};
+use crate::vfs::inode::{FileKind, Opened, S_ISGID, S_ISUID};
+use crate::vfs::mount::MountFlags;
+use crate::vfs::path::Path;
+use crate::vfs::permission::Access;
+use crate::vfs::walk::LastLink;
+
+/// How many interpreters of scripts may stand before the program itself.
+const SCRIPT_DEPTH: usize = 4;
+
+/// Bytes of a file that tell what it is.
+const HEAD: usize = 256;
+
+/// A program that was found and may be executed.
+struct Program {
+    binary: Binary,
+    file: Arc<OpenFile>,
+    interpreter: Option<Binary>,
+    args: Vec<Vec<u8>>,
+    /// What the credentials become.
+    cred: Cred,
+    secure: bool,
+}
+
+/// What to execute.
+pub struct ExecRequest {
+    /// The file, found already.
+    pub path: Path,
+    /// The name that scripts and the auxiliary vector see.
+    pub name: Vec<u8>,
+    /// Arguments.
+    pub args: Vec<Vec<u8>>,
+    /// Environment.
+    pub env: Vec<Vec<u8>>,
+}
+
+impl<H: Host> Cx<'_, H> {
+    /// Replaces the program. An error leaves everything as it was; after the point of no return, failure kills.
+    pub fn exec(&self, request: ExecRequest) -> Result<()> {
+        let program = self.find_program(&request)?;
+        let start = Start {
+            args: &program.args,
+            env: &request.env,
+            path: &request.name,
+            aux: self.aux_info(&program),
+        };
+        stack::check_size(&start, self.task.process.rlimit(linux_raw_sys::general::RLIMIT_STACK))?;
+        let mm = Mm::new(&self.kernel.host, &self.kernel.services.ram)?;
+        mm.set_limits(self.kernel.mm_limits(&self.task.process, &program.cred));
+        let image = elf::load(&mm, &program.binary, program.interpreter.as_ref())?;
+        let sp = stack::build(&mm, &image, &start)?;
+        // The point of no return: the other threads end.
+        if self.kernel.become_sole_thread(self).is_none() {
+            return Err(EAGAIN);
+        }
+        self.install(program, mm, &request);
+        let mut context = self.context.borrow_mut();
+        context.regs = start_registers(image.entry, sp);
+        let area = xsave::initial(self.kernel.host.fpu_size());
+        context.fpu.replace(|bytes| bytes.copy_from_slice(&area));
+        Ok(())
+    }
+
+    fn install(&self, program: Program, mm: Arc<Mm<H>>, request: &ExecRequest) {
+        let (task, process) = (self.task, &self.task.process);
+        self.take_leaders_place();
+        // The old memory goes when the last task lets go of it; robust futexes and the cleared id belong to it.
+        self.before_exit();
+        *task.robust_list.lock() = Default::default();
+        *task.rseq.lock() = None;
+        task.replace_resources(|resources| resources.mm = mm);
+        task.signals.lock().alt_stack = AltStack::default();
+        process.set_actions(Arc::new(process.actions().without_handlers()));
+        process.timers.delete_all();
+        if Arc::strong_count(&self.files) > 2 {
+            // Shared with another process: exec unshares.
+            let copy = self.files.copy();
+            copy.close_on_exec(self);
+            task.replace_resources(|resources| resources.files = copy);
+        } else {
+            self.files.close_on_exec(self);
+        }
+        let name = request.path.dentry.name();
+        task.set_comm(if name.is_empty() { base_name(&request.name) } else { &name });
+        let changed = program.cred.euid != self.cred().euid || program.cred.egid != self.cred().egid;
+        if changed {
+            process.parent_death_signal.store(0, Ordering::Relaxed);
+        }
+        process.dumpable.store(u8::from(!changed), Ordering::Relaxed);
+        process.exit_signal.store(SIGCHLD, Ordering::Relaxed);
+        *process.exe.lock() = Some(program.file);
+        task.set_cred(program.cred);
+        if let Some(node) = self.kernel.tree.lock().node_mut(process.pid) {
+            node.has_execed = true;
+        }
+    }
+
+    /// A thread that executes a program becomes its process's first thread, with that one's id.
+    fn take_leaders_place(&self) {
+        let (task, pid) = (self.task, self.task.process.pid);
+        if task.tid() == pid {
+            return;
+        }
+        let mut tree = self.kernel.tree.lock();
+        tree.remove_thread(task.tid());
+        task.set_tid(pid);
+        tree.add_thread(task.clone());
+    }
+
+    fn aux_info(&self, program: &Program) -> AuxInfo {
+        let cpu = self.kernel.host.cpu();
+        AuxInfo {
+            uid: program.cred.uid,
+            euid: program.cred.euid,
+            gid: program.cred.gid,
+            egid: program.cred.egid,
+            secure: program.secure,
+            hwcap: u64::from(cpu.hwcap),
+            hwcap2: u64::from(cpu.hwcap2),
+            min_signal_stack: crate::arch::x86_64::signal_frame::size(self.kernel.host.fpu_size()),
+        }
+    }
+
+    fn find_program(&self, request: &ExecRequest) -> Result<Program> {
+        let mut args = request.args.clone();
+        let (mut path, mut name) = (request.path.clone(), request.name.clone());
+        for _ in 0..=SCRIPT_DEPTH {
+            let file = self.open_program(&path)?;
+            let binary = self.binary(&file)?;
+            let mut head = VecSink::new(HEAD);
+            binary.pages.read_at(0, &mut head)?;
+            let Some(interpreter) = script::parse(&head.bytes) else {
+                if head.bytes.starts_with(b"#!") {
+                    return Err(ENOEXEC);
+                }
+                let interpreter = match elf::interpreter(&binary)? {
+                    Some(name) => {
+                        let path = self.resolve_program(&name)?;
+                        Some(self.binary(&self.open_program(&path)?)?)
+                    }
+                    None => None,
+                };
+                let (cred, secure) = self.cred_after(&path, &file);
+                return Ok(Program { binary, file, interpreter, args, cred, secure });
+            };
+            let mut words = alloc::vec![interpreter.path.clone()];
+            words.extend(interpreter.arg);
+            words.push(name);
+            words.extend(args.into_iter().skip(1));
+            args = words;
+            name = interpreter.path;
+            path = self.resolve_program(&name)?;
+        }
+        Err(ELOOP)
+    }
+
+    fn resolve_program(&self, name: &[u8]) -> Result<Path> {
+        self.fs.walker(self).resolve(&self.fs.cwd(), name, LastLink::Follow)
+    }
+
+    fn open_program(&self, path: &Path) -> Result<Arc<OpenFile>> {
+        if path.inode().kind() != FileKind::Regular {
+            return Err(EACCES);
+        }
+        self.fs.walker(self).check(path, Access::EXEC)?;
+        if path.mount.flags().contains(MountFlags::NO_EXEC) {
+            return Err(EACCES);
+        }
+        let inode = path.inode();
+        match inode.open(OpenFlags::empty(), self)? {
+            Opened::File(ops) => {
+                Ok(OpenFile::new(ops, inode.clone(), Some(path.clone()), OpenFlags::empty()))
+            }
+            Opened::Special => Err(EACCES),
+        }
+    }
+
+    fn binary(&self, file: &Arc<OpenFile>) -> Result<Binary> {
+        let pages = file.ops.mappable(self.op(file)).map_err(|_| EACCES)?;
+        Ok(Binary { pages, file: Some(file.clone()) })
+    }
+
+    /// The credentials that set-id bits give, and whether the program must not trust its environment.
+    fn cred_after(&self, path: &Path, file: &OpenFile) -> (Cred, bool) {
+        let mut cred = Cred::clone(&self.cred());
+        let owner = file.inode.owner();
+        let may_set_id = !path.mount.flags().contains(MountFlags::NO_SUID)
+            && self.task.process.no_new_privs.load(Ordering::Relaxed) == 0;
+        if may_set_id {
+            if owner.mode & S_ISUID != 0 {
+                cred.euid = owner.uid;
+            }
+            if owner.mode & (S_ISGID | 0o010) == S_ISGID | 0o010 {
+                cred.egid = owner.gid;
+            }
+        }
+        let secure = cred.euid != cred.uid || cred.egid != cred.gid;
+        (cred.suid, cred.fsuid) = (cred.euid, cred.euid);
+        (cred.sgid, cred.fsgid) = (cred.egid, cred.egid);
+        cred.after_exec();
+        (cred, secure)
+    }
+}
+
+fn base_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
+}

@@ -1,0 +1,332 @@
+//! The end of threads and processes. Source: `_exit(2)`, `exit_group(2)`, `credentials(7)`.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use crate::host::Host;
+use crate::kernel::{Kernel, Shutdown};
+use crate::sched::wait::{Events, Wake};
+use crate::syscall::{Cx, futex};
+use crate::task::process::ExitStatus;
+use crate::task::siginfo::{Payload, SigInfo};
+use crate::task::signal::action::{ActionFlags, IGNORE};
+use crate::task::signal::stop::child_code;
+use crate::task::signal::{SIGCHLD, SIGCONT, SIGHUP};
+use crate::task::tree::StateChange;
+use crate::task::{Process, Task};
+
+/// Clock ticks a second, as `times(2)` and siginfo count.
+pub const TICK_NS: u64 = 10_000_000;
+
+impl<H: Host> Cx<'_, H> {
+    /// What a task does last with its memory at hand: robust futexes, the word that `pthread_join` waits on.
+    pub(crate) fn before_exit(&self) {
+        let list = *self.task.robust_list.lock();
+        if list.head != 0 {
+            futex::exit_robust_list(self, list.head);
+        }
+        let address = self.task.clear_child_tid.swap(0, Ordering::Relaxed);
+        if address != 0 {
+            // The address may be gone: then nobody waits there.
+            let _ = self.user().set(address, &0u32);
+            futex::wake_at(self, address, 1);
+        }
+        self.task.finish_vfork();
+    }
+
+    /// Closes the files if no other task has them.
+    pub(crate) fn leave_files(&self) {
+        // The task's reference and this one.
+        if Arc::strong_count(&self.files) <= 2 {
+            self.files.close_all(self);
+        }
+    }
+}
+
+impl<H: Host> Task<H> {
+    /// Lets a `vfork` parent go on: this task uses its memory no more.
+    pub(crate) fn finish_vfork(&self) {
+        let vfork = self.vfork.lock().take();
+        if let Some(completion) = vfork {
+            completion.complete();
+        }
+    }
+}
+
+impl<H: Host> Kernel<H> {
+    /// Removes a task that has left its loop. Its memory and files go first, so that whoever hears of the end finds them
+    /// gone. `status` is what the process ends with if this was its last thread.
+    pub(crate) fn finish(&self, task: &Arc<Task<H>>, status: ExitStatus) {
+        task.finish_vfork();
+        drop(task.take_resources());
+        let process = &task.process;
+        let is_last = {
+            let mut group = process.signals.lock();
+            group.threads.retain(|thread| thread.tid() != task.tid());
+            if group.stop.is_some() {
+                group.to_stop = group.to_stop.saturating_sub(1);
+            }
+            if !group.threads.is_empty() { None } else { Some(group.ending.unwrap_or(status)) }
+        };
+        process.ended_user_ns.fetch_add(task.user_ns.load(Ordering::Relaxed), Ordering::Relaxed);
+        process.ended_system_ns.fetch_add(task.system_ns.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.signal_children_of_thread(task);
+        self.tree.lock().remove_thread(task.tid());
+        // Exec may wait to be the only thread.
+        process.child_queue.wake(Events::IN);
+        if let Some(status) = is_last {
+            self.end_process(process, status);
+        }
+    }
+
+    /// `PR_SET_PDEATHSIG` of children that this very thread made.
+    fn signal_children_of_thread(&self, task: &Task<H>) {
+        let due: Vec<Arc<Process<H>>> = {
+            let tree = self.tree.lock();
+            let Some(node) = tree.node(task.process.pid) else { return };
+            let children = node.children.iter().filter_map(|pid| tree.node(*pid));
+            children
+                .filter(|child| child.parent_thread == task.tid())
+                .map(|child| child.process.clone())
+                .collect()
+        };
+        for child in due {
+            let signal = child.parent_death_signal.load(Ordering::Relaxed);
+            if signal != 0 {
+                let uid = task.cred().uid;
+                let _ = child.send(SigInfo::sent(signal, 0, task.process.pid, uid));
+            }
+        }
+    }
+
+    fn end_process(&self, process: &Arc<Process<H>>, status: ExitStatus) {
+        process.timers.clear();
+        *process.exe.lock() = None;
+        if process.pid == 1 {
+            self.shut_down(Shutdown::InitEnded(status));
+        }
+        self.leave_terminal(process);
+        let (orphaned, new_children) = self.give_children_away(process);
+        for group in orphaned {
+            self.hang_up_if_stopped(group);
+        }
+        let reaped = {
+            let mut tree = self.tree.lock();
+            if let Some(node) = tree.node_mut(process.pid) {
+                node.zombie = Some(status);
+                node.unreported = None;
+            }
+            self.is_reaped_at_once(&tree, process.pid)
+        };
+        process.exited.set_exited();
+        self.notify_parent(process, StateChange::Exited(status));
+        if reaped {
+            let _ = self.reap(process.pid);
+        }
+        // The new parent may have zombies to wait for.
+        if let Some(reaper) = new_children {
+            for pid in self.zombies_of(reaper.pid) {
+                self.adopt_zombie(&reaper, pid);
+            }
+        }
+    }
+
+    /// A session leader that ends takes the terminal from its session.
+    fn leave_terminal(&self, process: &Arc<Process<H>>) {
+        let session = process.session();
+        if session.id != process.pid {
+            return;
+        }
+        let tty = session.tty.lock().take();
+        if let Some(tty) = tty {
+            tty.session_leader_exited(&*self.services.processes);
+        }
+    }
+
+    /// Children go to the nearest subreaper or PID 1. Gives the groups that this may have orphaned and the new parent.
+    fn give_children_away(&self, process: &Arc<Process<H>>) -> (Vec<u32>, Option<Arc<Process<H>>>) {
+        let mut tree = self.tree.lock();
+        let reaper = tree.reaper(process.pid);
+        let mut groups: Vec<u32> = Vec::new();
+        let candidates = [process.group()];
+        let children: Vec<u32> = tree
+            .node_mut(process.pid)
+            .map_or(Vec::new(), |node| core::mem::take(&mut node.children).into_iter().collect());
+        // A group is newly orphaned if it was not before: the ended process, or its being a parent, kept it from that.
+        for group in candidates {
+            if !tree.is_orphaned(group) && tree.is_orphaned_without(group, Some(process.pid)) {
+                groups.push(group);
+            }
+        }
+        for pid in &children {
+            let group = tree.node(*pid).map(|child| child.process.group());
+            let before = group.is_some_and(|group| tree.is_orphaned(group));
+            if let Some(child) = tree.node_mut(*pid) {
+                child.parent = reaper;
+                child.parent_thread = reaper;
+            }
+            if let Some(group) = group
+                && !before
+                && tree.is_orphaned(group)
+                && !groups.contains(&group)
+            {
+                groups.push(group);
+            }
+        }
+        let Some(node) = tree.node_mut(reaper) else { return (groups, None) };
+        node.children.extend(children.iter());
+        let adopted = (!children.is_empty()).then(|| node.process.clone());
+        (groups, adopted)
+    }
+
+    /// POSIX: a newly orphaned group with a stopped member gets SIGHUP and SIGCONT.
+    fn hang_up_if_stopped(&self, group: u32) {
+        let members = {
+            let tree = self.tree.lock();
+            if tree.has_stopped(group) { tree.group(group) } else { Vec::new() }
+        };
+        for member in members {
+            let _ = member.send(SigInfo::kernel(SIGHUP));
+            let _ = member.send(SigInfo::kernel(SIGCONT));
+        }
+    }
+
+    fn zombies_of(&self, pid: u32) -> Vec<u32> {
+        let tree = self.tree.lock();
+        let Some(node) = tree.node(pid) else { return Vec::new() };
+        let is_zombie = |child: &&u32| tree.node(**child).is_some_and(|child| child.zombie.is_some());
+        node.children.iter().filter(is_zombie).copied().collect()
+    }
+
+    /// A zombie got a new parent, which may not have heard of it.
+    fn adopt_zombie(&self, parent: &Arc<Process<H>>, pid: u32) {
+        let (zombie, reaped) = {
+            let tree = self.tree.lock();
+            let Some(node) = tree.node(pid) else { return };
+            let Some(status) = node.zombie else { return };
+            ((node.process.clone(), status), self.is_reaped_at_once(&tree, pid))
+        };
+        // Whatever signal it was made with, a new parent gets SIGCHLD.
+        zombie.0.exit_signal.store(SIGCHLD, Ordering::Relaxed);
+        self.notify_parent(&zombie.0, StateChange::Exited(zombie.1));
+        if reaped {
+            let _ = self.reap(pid);
+        }
+        parent.child_queue.wake(Events::IN);
+    }
+
+    /// Whether the parent does not want to wait: it ignores SIGCHLD, or set SA_NOCLDWAIT.
+    fn is_reaped_at_once(&self, tree: &crate::task::tree::ProcessTree<H>, pid: u32) -> bool {
+        let Some(node) = tree.node(pid) else { return false };
+        let Some(parent) = tree.node(node.parent) else { return node.parent != 0 };
+        if node.process.exit_signal.load(Ordering::Relaxed) != SIGCHLD {
+            return false;
+        }
+        let action = parent.process.actions().get(SIGCHLD);
+        action.handler == IGNORE || action.flags.contains(ActionFlags::NOCLDWAIT)
+    }
+
+    /// Removes a zombie. Its CPU time is added to its parent's.
+    pub(crate) fn reap(&self, pid: u32) -> Option<Arc<Process<H>>> {
+        let mut tree = self.tree.lock();
+        tree.node(pid)?.zombie?;
+        let node = tree.remove(pid)?;
+        let parent = tree.process(node.parent);
+        drop(tree);
+        let process = node.process;
+        process.exited.set_reaped();
+        if let Some(parent) = parent {
+            let (user, system) = process.cpu_ns();
+            let user = user + process.children_user_ns.load(Ordering::Relaxed);
+            let system = system + process.children_system_ns.load(Ordering::Relaxed);
+            parent.children_user_ns.fetch_add(user, Ordering::Relaxed);
+            parent.children_system_ns.fetch_add(system, Ordering::Relaxed);
+        }
+        Some(process)
+    }
+
+    /// A process stopped or goes on: its parent may wait for that.
+    pub(crate) fn report(&self, process: &Arc<Process<H>>, change: StateChange) {
+        if let Some(node) = self.tree.lock().node_mut(process.pid) {
+            node.unreported = Some(change);
+        }
+        self.notify_parent(process, change);
+    }
+
+    /// Signals the parent and wakes its waits.
+    fn notify_parent(&self, process: &Arc<Process<H>>, change: StateChange) {
+        let parent = {
+            let tree = self.tree.lock();
+            tree.node(process.pid).and_then(|node| tree.process(node.parent))
+        };
+        let Some(parent) = parent else { return };
+        let flags = parent.actions().get(SIGCHLD).flags;
+        let wanted = match change {
+            StateChange::Exited(_) => true,
+            StateChange::Stopped(_) | StateChange::Continued => !flags.contains(ActionFlags::NOCLDSTOP),
+        };
+        let signal = match change {
+            StateChange::Exited(_) => process.exit_signal.load(Ordering::Relaxed),
+            StateChange::Stopped(_) | StateChange::Continued => SIGCHLD,
+        };
+        if wanted && signal != 0 {
+            let _ = parent.send(self.child_info(process, change, signal));
+        }
+        parent.child_queue.wake(Events::IN);
+    }
+
+    /// The siginfo that tells of a child.
+    pub(crate) fn child_info(&self, process: &Process<H>, change: StateChange, signal: u8) -> SigInfo {
+        let status = match change {
+            StateChange::Exited(ExitStatus::Exited(code)) => i32::from(code),
+            StateChange::Exited(ExitStatus::Signaled { signal, .. }) => i32::from(signal),
+            StateChange::Stopped(signal) => i32::from(signal),
+            StateChange::Continued => i32::from(SIGCONT),
+        };
+        let (user, system) = process.cpu_ns();
+        let uid = process.uid.load(Ordering::Relaxed);
+        SigInfo {
+            signal,
+            errno: 0,
+            code: child_code(change),
+            payload: Payload::Child {
+                pid: process.pid,
+                uid,
+                status,
+                utime: (user / TICK_NS) as i64,
+                stime: (system / TICK_NS) as i64,
+            },
+        }
+    }
+
+    /// Makes all other threads of the caller's process end and waits until they have. `None`: somebody else ends it.
+    pub(crate) fn become_sole_thread(&self, cx: &Cx<'_, H>) -> Option<()> {
+        let process = &cx.task.process;
+        let others: Vec<Arc<Task<H>>> = {
+            let mut group = process.signals.lock();
+            if group.ending.is_some() || group.sole_survivor.is_some() {
+                return None;
+            }
+            group.sole_survivor = Some(cx.task.tid());
+            let others: Vec<_> =
+                group.threads.iter().filter(|task| task.tid() != cx.task.tid()).cloned().collect();
+            for other in &others {
+                other.set_attention(true);
+            }
+            others
+        };
+        for other in &others {
+            other.wake(Events::empty());
+            other.interrupt();
+        }
+        let alone = cx.wait_killable(&[(&process.child_queue, Events::IN)], || {
+            (process.signals.lock().threads.len() <= 1).then_some(())
+        });
+        process.signals.lock().sole_survivor = None;
+        match alone {
+            crate::syscall::Wait::Ready(()) => Some(()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! A process: what the threads of a thread group share.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use crate::host::Host;
+use crate::ipc::pidfd::ExitState;
+use crate::ipc::posix_timer::ProcessTimers;
+use crate::sched::wait::WaitQueue;
+use crate::services::Services;
+use crate::sync::Mutex;
+use crate::task::Task;
+use crate::task::rlimit::Rlimits;
+use crate::task::session::Session;
+use crate::task::signal::GroupSignals;
+use crate::task::signal::action::SignalActions;
+use crate::vfs::file::OpenFile;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It called exit; the low eight bits.
+    Exited(u8),
+    /// A signal ended it.
+    Signaled {
+        /// 1 to 64.
+        signal: u8,
+        /// Whether a core file was written.
+        core: bool,
+    },
+}
+
+impl ExitStatus {
+    /// As `wait4` reports it.
+    pub fn wait_status(self) -> i32 {
+        match self {
+            ExitStatus::Exited(code) => i32::from(code) << 8,
+            ExitStatus::Signaled { signal, core } => i32::from(signal) | if core { 0x80 } else { 0 },
+        }
+    }
+
+    /// As a shell reports it.
+    pub fn shell_status(self) -> u8 {
+        match self {
+            ExitStatus::Exited(code) => code,
+            ExitStatus::Signaled { signal, .. } => 128u8.saturating_add(signal),
+        }
+    }
+}
+
+/// A thread group.
+pub struct Process<H: Host> {
+    /// Process id: the thread id of its first thread.
+    pub pid: u32,
+    /// Signals for the group, its threads, stops and its end.
+    pub(crate) signals: Mutex<GroupSignals<H>>,
+    actions: Mutex<Arc<SignalActions>>,
+    session: Mutex<Arc<Session>>,
+    group: AtomicU32,
+    /// The signal the parent gets at the end; 0 for none.
+    pub(crate) exit_signal: AtomicU8,
+    /// `PR_SET_PDEATHSIG`; 0 for none.
+    pub(crate) parent_death_signal: AtomicU8,
+    /// Woken when a child may be waited for.
+    pub child_queue: WaitQueue,
+    /// Woken when a signal was sent: for signalfd, sigtimedwait.
+    pub signal_queue: Arc<WaitQueue>,
+    /// Woken when a stopped group continues.
+    pub(crate) continue_queue: WaitQueue,
+    /// For pidfds.
+    pub exited: Arc<ExitState>,
+    limits: Mutex<Rlimits>,
+    /// What exec ran, for /proc/PID/exe.
+    pub(crate) exe: Mutex<Option<Arc<OpenFile>>>,
+    /// CPU time of threads that ended, in nanoseconds: in the guest, in the kernel.
+    pub(crate) ended_user_ns: AtomicU64,
+    pub(crate) ended_system_ns: AtomicU64,
+    /// CPU time of children that were waited for.
+    pub(crate) children_user_ns: AtomicU64,
+    pub(crate) children_system_ns: AtomicU64,
+    /// Real user id, as siginfo tells it when no thread is left.
+    pub(crate) uid: AtomicU32,
+    /// `PR_SET_DUMPABLE`, `PR_SET_NO_NEW_PRIVS`, `PR_SET_CHILD_SUBREAPER`.
+    pub(crate) dumpable: AtomicU8,
+    pub(crate) no_new_privs: AtomicU8,
+    pub(crate) child_subreaper: AtomicU8,
+    /// Timers that signal.
+    pub timers: ProcessTimers,
+}
+
+impl<H: Host> Process<H> {
+    /// A process without threads.
+    pub fn new(
+        pid: u32,
+        group: u32,
+        session: Arc<Session>,
+        actions: Arc<SignalActions>,
+        limits: Rlimits,
+        services: &Services,
+    ) -> Arc<Process<H>> {
+        Arc::new(Process {
+            pid,
+            signals: Mutex::new(GroupSignals::default()),
+            actions: Mutex::new(actions),
+            session: Mutex::new(session),
+            group: AtomicU32::new(group),
+            exit_signal: AtomicU8::new(0),
+            parent_death_signal: AtomicU8::new(0),
+            child_queue: WaitQueue::new(),
+            signal_queue: Arc::default(),
+            continue_queue: WaitQueue::new(),
+            exited: Arc::default(),
+            limits: Mutex::new(limits),
+            exe: Mutex::new(None),
+            ended_user_ns: AtomicU64::new(0),
+            ended_system_ns: AtomicU64::new(0),
+            children_user_ns: AtomicU64::new(0),
+            children_system_ns: AtomicU64::new(0),
+            uid: AtomicU32::new(0),
+            dumpable: AtomicU8::new(1),
+            no_new_privs: AtomicU8::new(0),
+            child_subreaper: AtomicU8::new(0),
+            timers: ProcessTimers::new(pid, services),
+        })
+    }
+
+    /// The process group's id.
+    pub fn group(&self) -> u32 {
+        self.group.load(Ordering::Relaxed)
+    }
+
+    /// The session.
+    pub fn session(&self) -> Arc<Session> {
+        self.session.lock().clone()
+    }
+
+    /// Moves it. Under the tree's lock.
+    pub(crate) fn set_group(&self, group: u32) {
+        self.group.store(group, Ordering::Relaxed);
+    }
+
+    /// Moves it. Under the tree's lock.
+    pub(crate) fn set_session(&self, session: Arc<Session>) {
+        *self.session.lock() = session;
+    }
+
+    /// What its signals do.
+    pub fn actions(&self) -> Arc<SignalActions> {
+        self.actions.lock().clone()
+    }
+
+    /// Replaces what its signals do (exec with shared actions).
+    pub(crate) fn set_actions(&self, actions: Arc<SignalActions>) {
+        *self.actions.lock() = actions;
+    }
+
+    /// Its threads that have not ended.
+    pub fn threads(&self) -> Vec<Arc<Task<H>>> {
+        self.signals.lock().threads.clone()
+    }
+
+    /// The soft limit of a resource.
+    pub fn rlimit(&self, resource: u32) -> u64 {
+        self.limits.lock().soft(resource)
+    }
+
+    /// All limits.
+    pub fn rlimits(&self) -> Rlimits {
+        self.limits.lock().clone()
+    }
+
+    /// Changes limits.
+    pub(crate) fn with_rlimits<R>(&self, change: impl FnOnce(&mut Rlimits) -> R) -> R {
+        change(&mut self.limits.lock())
+    }
+
+    /// CPU time of all its threads in nanoseconds: in the guest, in the kernel.
+    pub fn cpu_ns(&self) -> (u64, u64) {
+        let (mut user, mut system) =
+            (self.ended_user_ns.load(Ordering::Relaxed), self.ended_system_ns.load(Ordering::Relaxed));
+        for thread in self.threads() {
+            user += thread.user_ns.load(Ordering::Relaxed);
+            system += thread.system_ns.load(Ordering::Relaxed);
+        }
+        (user, system)
+    }
+}

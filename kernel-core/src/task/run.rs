@@ -1,0 +1,136 @@
+//! The task loop: run the guest, look at why it stopped, serve that, deliver signals, again.
+
+use alloc::sync::Arc;
+use core::cell::RefCell;
+use core::sync::atomic::Ordering;
+
+use linux_raw_sys::general as sys;
+
+use crate::arch::x86_64::syscall_args;
+use crate::host::{Access, Exit, Host, Suspend, Trap, UserContext};
+use crate::kernel::Kernel;
+use crate::mm::fault::FaultError;
+use crate::syscall::{Cx, SysError, table};
+use crate::task::Task;
+use crate::task::process::ExitStatus;
+use crate::task::siginfo::SigInfo;
+use crate::task::signal::SIGKILL;
+use crate::task::signal::deliver::Interrupted;
+
+/// The body of a task's fiber. Returns when the task ends, with the status of its own `exit`, if that was it.
+pub(crate) fn run<H: Host>(
+    kernel: &Arc<Kernel<H>>,
+    task: &Arc<Task<H>>,
+    context: &RefCell<UserContext>,
+    suspend: &dyn Suspend,
+) -> Option<ExitStatus> {
+    while task.resources().is_some() {
+        let Some(cx) = Cx::new(kernel, task, context, suspend) else { break };
+        match cx.run_guest() {
+            Next::Renew => {}
+            Next::End => {
+                cx.before_exit();
+                cx.leave_files();
+                break;
+            }
+        }
+    }
+    task.exit_status()
+}
+
+/// Why [`Cx::run_guest`] came back.
+enum Next {
+    /// The task's memory, files or directories were replaced: it needs a new [`Cx`].
+    Renew,
+    /// The task ends.
+    End,
+}
+
+impl<H: Host> Cx<'_, H> {
+    fn run_guest(&self) -> Next {
+        loop {
+            if self.task.needs_attention() {
+                self.deliver_signals(None);
+            }
+            if self.task.exit_status().is_some() || self.task.is_ending() {
+                return Next::End;
+            }
+            if self.task.take_stale() {
+                return Next::Renew;
+            }
+            match self.enter_guest() {
+                Exit::Syscall => self.serve_syscall(),
+                Exit::Fault { addr, access } => self.serve_fault(addr, access),
+                Exit::Trap(trap) => self.serve_trap(trap),
+                Exit::Interrupted => self.serve_interrupt(),
+                Exit::Died => self.task.process.end(ExitStatus::Signaled { signal: SIGKILL, core: false }),
+            }
+        }
+    }
+
+    fn enter_guest(&self) -> Exit {
+        let host = &self.kernel.host;
+        let vcpu = self.task.vcpu();
+        let deadline = self.kernel.guest_deadline(vcpu);
+        let start = host.monotonic_ns();
+        let exit = host.run(vcpu, self.mm.space(), &mut self.context.borrow_mut(), deadline);
+        let spent = host.monotonic_ns().saturating_sub(start);
+        self.task.user_ns.fetch_add(spent, Ordering::Relaxed);
+        exit
+    }
+
+    fn serve_syscall(&self) {
+        let (number, args) = {
+            let context = self.context.borrow();
+            (context.regs.rax, syscall_args(&context.regs))
+        };
+        match table::dispatch(self, number, &args) {
+            Ok(value) => self.context.borrow_mut().regs.rax = value,
+            Err(SysError::Errno(errno)) => {
+                self.context.borrow_mut().regs.rax = i64::from(-errno.code()) as u64;
+            }
+            Err(SysError::Restart(restart)) => self.deliver_signals(Some(Interrupted { number, restart })),
+        }
+    }
+
+    fn serve_fault(&self, addr: u64, access: Access) {
+        let rip = self.context.borrow().regs.rip;
+        match self.mm.fault(addr, access, rip) {
+            Ok(()) => {}
+            Err(FaultError::Signal { signal, code }) => {
+                self.kernel.note_fault(self, signal, addr);
+                self.task.force(SigInfo::fault(signal, code, addr));
+            }
+            Err(FaultError::OutOfMemory) => self.kernel.out_of_memory(self),
+            Err(FaultError::Dead) => {
+                self.task.process.end(ExitStatus::Signaled { signal: SIGKILL, core: false })
+            }
+        }
+    }
+
+    fn serve_trap(&self, trap: Trap) {
+        let rip = self.context.borrow().regs.rip;
+        let (signal, code, addr) = match trap {
+            Trap::Breakpoint => (sys::SIGTRAP, sys::SI_KERNEL as i32, 0),
+            Trap::Debug => (sys::SIGTRAP, sys::TRAP_TRACE as i32, rip),
+            Trap::InvalidOpcode => (sys::SIGILL, sys::ILL_ILLOPN as i32, rip),
+            Trap::DivideError => (sys::SIGFPE, sys::FPE_INTDIV as i32, rip),
+            Trap::FloatingPoint(code) => (sys::SIGFPE, code, rip),
+            Trap::Overflow | Trap::GeneralProtection => (sys::SIGSEGV, sys::SI_KERNEL as i32, 0),
+            Trap::AlignmentCheck => (sys::SIGBUS, sys::BUS_ADRALN as i32, 0),
+        };
+        self.task.force(SigInfo::fault(signal as u8, code, addr));
+    }
+
+    /// A timer, a device, a signal from another vCPU, or the end of the time slice.
+    fn serve_interrupt(&self) {
+        self.kernel.poll_outside();
+        if self.kernel.is_over() {
+            // Whoever waits for this vCPU finds the instance over; the task never runs again.
+            self.yield_now();
+        } else if self.kernel.scheduler.has_runnable() {
+            self.yield_now();
+            self.interrupt_rseq();
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! A task: one thread of a guest program.
+
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use crate::host::{Host, VcpuId};
+use crate::mm::Mm;
+use crate::sched::Scheduler;
+use crate::sched::state::State;
+use crate::sched::wait::{Events, WaitQueue, Wake};
+use crate::sync::Mutex;
+use crate::syscall::{Cx, SysResult};
+use crate::task::cred::Cred;
+use crate::task::process::{ExitStatus, Process};
+use crate::task::signal::TaskSignals;
+use crate::vfs::context::FsContext;
+use crate::vfs::fd::FdTable;
+
+/// What a restarted call goes on with, see [`Cx::restart_with`].
+pub type Again<H> = Box<dyn FnOnce(&Cx<'_, H>) -> SysResult + Send>;
+
+/// What a task may share with others, each on its own (`CLONE_VM`, `CLONE_FILES`, `CLONE_FS`).
+pub struct Resources<H: Host> {
+    /// Address space.
+    pub mm: Arc<Mm<H>>,
+    /// Descriptors.
+    pub files: Arc<FdTable>,
+    /// Root, working directory, umask.
+    pub fs: Arc<FsContext>,
+}
+
+impl<H: Host> Clone for Resources<H> {
+    fn clone(&self) -> Self {
+        Resources { mm: self.mm.clone(), files: self.files.clone(), fs: self.fs.clone() }
+    }
+}
+
+/// Something that happens once and is waited for: a `vfork` child that has let go of its parent's memory.
+#[derive(Default)]
+pub struct Completion {
+    /// Woken when it has happened.
+    pub queue: WaitQueue,
+    done: AtomicBool,
+}
+
+impl Completion {
+    /// Says that it has happened.
+    pub fn complete(&self) {
+        self.done.store(true, Ordering::Release);
+        self.queue.wake(Events::IN);
+    }
+
+    /// Whether it has happened.
+    pub fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+}
+
+/// The list of robust futexes that a task registered (`set_robust_list`).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RobustList {
+    /// Address of `struct robust_list_head`, or 0.
+    pub head: u64,
+    /// Its size in bytes.
+    pub len: u64,
+}
+
+/// A registered `struct rseq`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rseq {
+    /// Address.
+    pub addr: u64,
+    /// Length in bytes.
+    pub len: u32,
+    /// Signature that stands before abort handlers.
+    pub signature: u32,
+}
+
+/// A thread.
+pub struct Task<H: Host> {
+    tid: AtomicU32,
+    /// Its thread group.
+    pub process: Arc<Process<H>>,
+    /// Where it stands between running and waiting.
+    pub(crate) state: State,
+    /// Its kernel stack; out while a vCPU runs it.
+    pub(crate) fiber: Mutex<Option<H::Fiber>>,
+    /// Mask, private pending signals, alternative stack. Taken after the process's signal lock.
+    pub(crate) signals: Mutex<TaskSignals>,
+    /// Set when the task has to look at signals, stops or its end before it goes back to the guest.
+    attention: AtomicBool,
+    /// Set when [`Resources`] were replaced, so that a [`Cx`] made before is old.
+    stale: AtomicBool,
+    resources: Mutex<Option<Resources<H>>>,
+    cred: Mutex<Arc<Cred>>,
+    restart: Mutex<Option<Again<H>>>,
+    exit_status: Mutex<Option<ExitStatus>>,
+    /// `CLONE_CHILD_CLEARTID`, `set_tid_address`: zeroed and woken as a futex when the task ends; 0 if none.
+    pub(crate) clear_child_tid: AtomicU64,
+    pub(crate) robust_list: Mutex<RobustList>,
+    pub(crate) rseq: Mutex<Option<Rseq>>,
+    comm: Mutex<[u8; 16]>,
+    /// For a `vfork` child: completed when it lets go of the memory.
+    pub(crate) vfork: Mutex<Option<Arc<Completion>>>,
+    /// Nanoseconds spent in the guest.
+    pub(crate) user_ns: AtomicU64,
+    /// Nanoseconds spent in the kernel.
+    pub(crate) system_ns: AtomicU64,
+    /// Monotonic nanoseconds at its start.
+    pub start_ns: u64,
+    vcpu: AtomicUsize,
+    scheduler: Arc<Scheduler<H>>,
+    this: Weak<Task<H>>,
+}
+
+/// What a new task starts with.
+pub struct NewTask<H: Host> {
+    /// Thread id.
+    pub tid: u32,
+    /// Thread group.
+    pub process: Arc<Process<H>>,
+    /// Memory, files, directories.
+    pub resources: Resources<H>,
+    /// Credentials.
+    pub cred: Arc<Cred>,
+    /// Signal mask and alternative stack.
+    pub signals: TaskSignals,
+    /// Name.
+    pub comm: [u8; 16],
+    /// Monotonic nanoseconds now.
+    pub start_ns: u64,
+}
+
+impl<H: Host> Task<H> {
+    /// A task that does not run yet.
+    pub fn new(scheduler: &Arc<Scheduler<H>>, new: NewTask<H>) -> Arc<Task<H>> {
+        Arc::new_cyclic(|this| Task {
+            tid: AtomicU32::new(new.tid),
+            process: new.process,
+            state: State::parked(),
+            fiber: Mutex::new(None),
+            signals: Mutex::new(new.signals),
+            attention: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
+            resources: Mutex::new(Some(new.resources)),
+            cred: Mutex::new(new.cred),
+            restart: Mutex::new(None),
+            exit_status: Mutex::new(None),
+            clear_child_tid: AtomicU64::new(0),
+            robust_list: Mutex::default(),
+            rseq: Mutex::new(None),
+            comm: Mutex::new(new.comm),
+            vfork: Mutex::new(None),
+            user_ns: AtomicU64::new(0),
+            system_ns: AtomicU64::new(0),
+            start_ns: new.start_ns,
+            vcpu: AtomicUsize::new(0),
+            scheduler: scheduler.clone(),
+            this: this.clone(),
+        })
+    }
+
+    /// Thread id.
+    pub fn tid(&self) -> u32 {
+        self.tid.load(Ordering::Relaxed)
+    }
+
+    /// Gives it another id: a thread that executes a program takes its process's. Under the tree's lock.
+    pub(crate) fn set_tid(&self, tid: u32) {
+        self.tid.store(tid, Ordering::Relaxed);
+    }
+
+    /// Ends this thread alone: it leaves its loop before it would go back to the guest.
+    pub(crate) fn exit(&self, status: ExitStatus) {
+        *self.exit_status.lock() = Some(status);
+    }
+
+    /// What the thread called exit with.
+    pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
+        *self.exit_status.lock()
+    }
+
+    /// Memory, files and directories; `None` once the task has ended.
+    pub fn resources(&self) -> Option<Resources<H>> {
+        self.resources.lock().clone()
+    }
+
+    /// Takes the resources away: the task ends.
+    pub(crate) fn take_resources(&self) -> Option<Resources<H>> {
+        self.resources.lock().take()
+    }
+
+    /// Changes what the task uses from its next entry into the guest on.
+    pub(crate) fn replace_resources(&self, change: impl FnOnce(&mut Resources<H>)) {
+        if let Some(resources) = self.resources.lock().as_mut() {
+            change(resources);
+        }
+        self.stale.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether resources were replaced since this was asked last.
+    pub(crate) fn take_stale(&self) -> bool {
+        self.stale.load(Ordering::Relaxed) && self.stale.swap(false, Ordering::Relaxed)
+    }
+
+    /// Credentials now.
+    pub fn cred(&self) -> Arc<Cred> {
+        self.cred.lock().clone()
+    }
+
+    /// Replaces the credentials.
+    pub(crate) fn set_cred(&self, cred: Cred) {
+        *self.cred.lock() = Arc::new(cred);
+    }
+
+    /// The name, zero-terminated.
+    pub fn comm(&self) -> [u8; 16] {
+        *self.comm.lock()
+    }
+
+    /// Sets the name, cut to 15 bytes.
+    pub fn set_comm(&self, name: &[u8]) {
+        let mut comm = [0; 16];
+        for (to, from) in comm.iter_mut().take(15).zip(name) {
+            *to = *from;
+        }
+        *self.comm.lock() = comm;
+    }
+
+    /// Keeps what `restart_syscall` is to go on with.
+    pub(crate) fn keep_restart(&self, again: Again<H>) {
+        *self.restart.lock() = Some(again);
+    }
+
+    /// Takes what was kept.
+    pub(crate) fn take_restart(&self) -> Option<Again<H>> {
+        self.restart.lock().take()
+    }
+
+    /// Whether it has to look at signals before it goes back to the guest.
+    pub(crate) fn needs_attention(&self) -> bool {
+        self.attention.load(Ordering::Acquire)
+    }
+
+    /// Sets or clears [`Task::needs_attention`]. Under the process's signal lock.
+    pub(crate) fn set_attention(&self, needed: bool) {
+        self.attention.store(needed, Ordering::Release);
+    }
+
+    /// The vCPU that runs it, or did last.
+    pub(crate) fn vcpu(&self) -> VcpuId {
+        VcpuId(self.vcpu.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_vcpu(&self, vcpu: VcpuId) {
+        self.vcpu.store(vcpu.0, Ordering::Relaxed);
+    }
+
+    /// Interrupts the guest if it runs on another vCPU, so that it comes into the kernel.
+    pub(crate) fn interrupt(&self) {
+        if self.state.is_running() {
+            self.scheduler.interrupt(self.vcpu());
+        }
+    }
+}
+
+impl<H: Host> Wake for Task<H> {
+    fn wake(&self, _: Events) {
+        if self.state.wake()
+            && let Some(task) = self.this.upgrade()
+        {
+            self.scheduler.enqueue(task);
+        }
+    }
+}
