@@ -10,7 +10,9 @@ use host_linux::ram::{Ram, RamFile};
 use host_linux::stream::HostStream;
 use host_linux::watcher::Watcher;
 use host_linux::{clock, terminal};
-use kernel_core::host::{Exit, FiberBody, Frames, Host, HostError, PAGE_SIZE, Phys, UserContext, VcpuId};
+use kernel_core::host::{
+    Cpu, Exit, FiberBody, Frames, Host, HostError, PAGE_SIZE, Phys, UserContext, VcpuId,
+};
 
 use crate::error::StartError;
 use crate::pool::{Pool, SLOTS};
@@ -159,6 +161,10 @@ impl Host for SkasHost {
 
     fn fpu_size(&self) -> usize {
         self.machine.format.size()
+    }
+
+    fn cpu(&self) -> Cpu {
+        host_linux::cpu::cpu()
     }
 
     fn kick(&self, _: VcpuId) {

@@ -12,6 +12,7 @@
 
 pub mod affinity;
 pub mod clock;
+pub mod cpu;
 pub mod fiber;
 pub mod kick;
 pub mod mapped;

@@ -371,6 +371,10 @@ impl Host for FakeHost {
         576
     }
 
+    fn cpu(&self) -> super::Cpu {
+        super::Cpu { hwcap: 0, hwcap2: 0, xstate_features: 3 }
+    }
+
     fn kick(&self, vcpu: VcpuId) {
         let vcpu = &self.vcpus[vcpu.0];
         *lock(&vcpu.kicked) = true;

@@ -15,6 +15,7 @@ use crate::task::signal::stop::child_code;
 use crate::task::signal::{SIGCHLD, SIGCONT, SIGHUP};
 use crate::task::tree::StateChange;
 use crate::task::{Process, Task};
+use crate::tty::Tty;
 
 /// Clock ticks a second, as `times(2)` and siginfo count.
 pub const TICK_NS: u64 = 10_000_000;
@@ -135,12 +136,8 @@ impl<H: Host> Kernel<H> {
     /// A session leader that ends takes the terminal from its session.
     fn leave_terminal(&self, process: &Arc<Process<H>>) {
         let session = process.session();
-        if session.id != process.pid {
-            return;
-        }
-        let tty = session.tty.lock().take();
-        if let Some(tty) = tty {
-            tty.session_leader_exited(&*self.services.processes);
+        if session.id == process.pid {
+            Tty::session_leader_exited(&session, &*self.services.processes);
         }
     }
 
