@@ -32,7 +32,7 @@ use crate::sync::Mutex;
 use crate::vfs::inode::Inode;
 
 pub use socket::{Kind, UnixSocket};
-pub use transfer::{Ancillary, ReceiveFlags, Received};
+pub use transfer::{Ancillary, Received, Take};
 
 /// Abstract names, and descriptors under way.
 #[derive(Default)]
@@ -57,24 +57,24 @@ impl Namespace {
     }
 
     /// Gives an abstract name to a socket: EADDRINUSE.
-    pub(super) fn bind(&self, name: &Arc<[u8]>, socket: &Arc<UnixSocket>) -> Result<()> {
+    pub(super) fn bind(&self, name: &Arc<[u8]>, socket: &Weak<UnixSocket>) -> Result<()> {
         let mut names = self.names.lock();
         if names.bound.contains_key(name) {
             return Err(EADDRINUSE);
         }
-        names.bound.insert(name.clone(), Arc::downgrade(socket));
+        names.bound.insert(name.clone(), socket.clone());
         Ok(())
     }
 
     /// Gives a socket a free name of five hexadecimal digits.
-    pub(super) fn bind_automatically(&self, socket: &Arc<UnixSocket>) -> Result<Address> {
+    pub(super) fn bind_automatically(&self, socket: &Weak<UnixSocket>) -> Result<Address> {
         const AUTOMATIC_NAMES: u32 = 1 << 20;
         let mut names = self.names.lock();
         for _ in 0..AUTOMATIC_NAMES {
             let name: Arc<[u8]> = format!("{:05x}", names.next_automatic).into_bytes().into();
             names.next_automatic = (names.next_automatic + 1) % AUTOMATIC_NAMES;
             if !names.bound.contains_key(&name) {
-                names.bound.insert(name.clone(), Arc::downgrade(socket));
+                names.bound.insert(name.clone(), socket.clone());
                 return Ok(Address::Abstract(name));
             }
         }

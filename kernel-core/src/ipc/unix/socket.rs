@@ -16,7 +16,7 @@ use crate::io::{Sink, Source};
 use crate::ipc::unix::address::Address;
 use crate::ipc::unix::message::{Credentials, Message, Outlet};
 use crate::ipc::unix::options::Options;
-use crate::ipc::unix::transfer::{Ancillary, ReceiveFlags};
+use crate::ipc::unix::transfer::{Ancillary, Take};
 use crate::ipc::unix::{Binding, Namespace};
 use crate::sched::wait::{Events, WaitQueue};
 use crate::sync::{Mutex, MutexGuard};
@@ -77,6 +77,8 @@ bitflags::bitflags! {
 
 /// A local socket.
 pub struct UnixSocket {
+    /// Itself, for those who are to find it.
+    this: Weak<UnixSocket>,
     kind: Kind,
     namespace: Arc<Namespace>,
     outlet: Arc<Outlet>,
@@ -156,7 +158,8 @@ fn effective_credentials(caller: &dyn Caller) -> Credentials {
 impl UnixSocket {
     /// A socket without name and peer.
     pub fn new(kind: Kind, namespace: &Arc<Namespace>) -> Arc<UnixSocket> {
-        Arc::new(UnixSocket {
+        Arc::new_cyclic(|this| UnixSocket {
+            this: this.clone(),
             kind,
             namespace: namespace.clone(),
             outlet: Outlet::new(),
@@ -285,17 +288,17 @@ impl UnixSocket {
     }
 
     /// Binds to an abstract name, or for [`Address::Unnamed`] to a free one: EINVAL if it has a name, EADDRINUSE.
-    pub fn bind_abstract(self: &Arc<UnixSocket>, name: &Address) -> Result<()> {
+    pub fn bind_abstract(&self, name: &Address) -> Result<()> {
         let mut state = self.state.lock();
         match (name, &state.name) {
             (Address::Unnamed, Address::Unnamed) => {
-                state.name = self.namespace.bind_automatically(self)?;
+                state.name = self.namespace.bind_automatically(&self.this)?;
                 Ok(())
             }
             // It has a name; another automatic one is not needed.
             (Address::Unnamed, _) => Ok(()),
             (Address::Abstract(bytes), Address::Unnamed) => {
-                self.namespace.bind(bytes, self)?;
+                self.namespace.bind(bytes, &self.this)?;
                 state.name = name.clone();
                 Ok(())
             }
@@ -304,7 +307,7 @@ impl UnixSocket {
     }
 
     /// Binds to a path, whose inode was just made: EINVAL if it has a name.
-    pub fn bind_path(self: &Arc<UnixSocket>, name: Address, inode: &Arc<dyn Inode>) -> Result<()> {
+    pub fn bind_path(&self, name: Address, inode: &Arc<dyn Inode>) -> Result<()> {
         let attachment = inode.attachment().ok_or(EOPNOTSUPP)?;
         let mut state = self.state.lock();
         if state.name != Address::Unnamed {
@@ -312,7 +315,7 @@ impl UnixSocket {
         }
         state.name = name;
         state.inode = Some(inode.clone());
-        *attachment.lock() = Some(Arc::new(Binding(Arc::downgrade(self))));
+        *attachment.lock() = Some(Arc::new(Binding(self.this.clone())));
         Ok(())
     }
 
@@ -359,7 +362,7 @@ impl UnixSocket {
     }
 
     /// Connects to a listener: EPROTOTYPE, ECONNREFUSED, EAGAIN while its queue is full, EISCONN, EINVAL.
-    pub fn connect(self: &Arc<UnixSocket>, listener: &Arc<UnixSocket>, caller: &dyn Caller) -> Result<()> {
+    pub fn connect(&self, listener: &Arc<UnixSocket>, caller: &dyn Caller) -> Result<()> {
         if listener.kind != self.kind {
             return Err(EPROTOTYPE);
         }
@@ -383,7 +386,7 @@ impl UnixSocket {
         server.options.lock().inherit(&listener.options.lock());
         {
             let mut server_state = server.state.lock();
-            server_state.role = Role::Connected(Arc::downgrade(self));
+            server_state.role = Role::Connected(self.this.clone());
             server_state.name = listener_name.clone();
             server_state.peer_name = state.name.clone();
             server_state.peer_credentials = Some(effective_credentials(caller));
@@ -489,7 +492,7 @@ impl FileOps for UnixSocket {
     fn read(&self, _: Op<'_>, dst: &mut dyn Sink) -> Result<usize> {
         match dst.remaining() {
             0 => Ok(0),
-            _ => self.receive(dst, ReceiveFlags::empty()).map(|received| received.bytes),
+            _ => self.receive(dst, Take::Away).map(|received| received.bytes),
         }
     }
 

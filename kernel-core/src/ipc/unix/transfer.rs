@@ -36,13 +36,13 @@ impl Ancillary {
     }
 }
 
-bitflags::bitflags! {
-    /// How to receive.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct ReceiveFlags: u32 {
-        /// Leave it there (`MSG_PEEK`).
-        const PEEK = 1;
-    }
+/// What becomes of what is received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// It is gone.
+    Away,
+    /// It stays there (`MSG_PEEK`).
+    Peek,
 }
 
 /// What was received.
@@ -52,7 +52,7 @@ pub struct Received {
     pub bytes: usize,
     /// Bytes the packet had, which may be more.
     pub full: usize,
-    /// The sender's name; `None` for streams.
+    /// The sender's name; `None` if nothing was received.
     pub from: Option<Address>,
     /// The sender.
     pub credentials: Option<Credentials>,
@@ -167,29 +167,28 @@ impl UnixSocket {
     }
 
     fn deliver(&self, data: Vec<u8>, ancillary: &mut Ancillary, peer: &UnixSocket) {
-        let from = if self.kind() == Kind::Datagram { self.name() } else { Address::Unnamed };
-        let (rights, credentials) = (ancillary.rights.take(), ancillary.credentials);
+        let (from, rights, credentials) = (self.name(), ancillary.rights.take(), ancillary.credentials);
         let message = Message::new(data, rights, credentials, from, self.outlet());
         peer.inbox.lock().messages.push_back(message);
     }
 
     /// Receives into `dst`: EAGAIN when there is nothing; no bytes at the end.
-    pub fn receive(&self, dst: &mut dyn Sink, flags: ReceiveFlags) -> Result<Received> {
+    pub fn receive(&self, dst: &mut dyn Sink, take: Take) -> Result<Received> {
         match self.kind() {
             Kind::Stream => {
                 self.peer().map_err(|_| EINVAL)?;
-                self.receive_stream(dst, flags)
+                self.receive_stream(dst, take)
             }
             Kind::SeqPacket => {
                 self.peer().map_err(|_| ENOTCONN)?;
-                self.receive_packet(dst, flags)
+                self.receive_packet(dst, take)
             }
-            Kind::Datagram => self.receive_packet(dst, flags),
+            Kind::Datagram => self.receive_packet(dst, take),
         }
     }
 
-    fn receive_stream(&self, dst: &mut dyn Sink, flags: ReceiveFlags) -> Result<Received> {
-        let peek = flags.contains(ReceiveFlags::PEEK);
+    fn receive_stream(&self, dst: &mut dyn Sink, take: Take) -> Result<Received> {
+        let peek = take == Take::Peek;
         let mut received = Received::default();
         // Dropped, and so paid back to the sender, after the inbox is unlocked.
         let mut done = Vec::new();
@@ -213,6 +212,7 @@ impl UnixSocket {
             };
             received.bytes += taken;
             received.credentials = Some(message.credentials);
+            received.from.get_or_insert_with(|| message.from.clone());
             let whole = taken == message.rest().len();
             let had_rights = message.rights.is_some();
             if peek {
@@ -244,9 +244,9 @@ impl UnixSocket {
         self.nothing_there(shut)
     }
 
-    fn receive_packet(&self, dst: &mut dyn Sink, flags: ReceiveFlags) -> Result<Received> {
+    fn receive_packet(&self, dst: &mut dyn Sink, take: Take) -> Result<Received> {
         let mut inbox = self.inbox.lock();
-        if flags.contains(ReceiveFlags::PEEK)
+        if take == Take::Peek
             && let Some(message) = inbox.messages.front()
         {
             let mut received = Received::of_packet(message);
