@@ -2,10 +2,12 @@
 //! [`main`]; `lodger` is the one with SKAS.
 //!
 //! From the words to a running guest: [`words`] (with [`cli`] and [`uml_words`]) reads what was asked, [`plan`] works out
-//! what PID 1 gets, [`userland`] and [`root`] find the files, and `instance` boots the kernel and serves it until its end.
+//! what PID 1 gets, [`userland`] and [`root`] find the files, and [`instance`] boots the kernel and serves it until its end.
 
+pub mod backend;
 pub mod cli;
 pub mod console;
+pub mod control;
 pub mod escape;
 pub mod instance;
 pub mod logger;
@@ -14,6 +16,7 @@ pub mod pack;
 pub mod plan;
 pub mod root;
 pub mod signals;
+pub mod terminal;
 pub mod uml_words;
 pub mod userland;
 pub mod words;
@@ -33,7 +36,7 @@ use crate::words::{Asked, Refusal, Request};
 /// The exit status of lodger's own failures, usage errors among them.
 pub const FAILURE: u8 = 125;
 
-/// The life of the command. `boot` starts a guest on the binary's host and returns its exit status.
+/// The life of the command: returns its exit status. `boot` starts a guest on the binary's host and returns its exit status.
 pub fn main(boot: impl FnOnce(&Request) -> Result<u8>) -> ExitCode {
     let status = match words::read(std::env::args_os().skip(1).collect()) {
         Ok(Asked::Generate(kind)) => generate(kind),

@@ -24,9 +24,14 @@ pub fn terminal_is_raw(raw: bool) {
 
 /// Prints one of lodger's own lines to standard error, as far as that can take it.
 pub fn say(text: &str) {
+    line(&format!("lodger: {text}"));
+}
+
+/// Prints a line to standard error as it is.
+pub fn line(text: &str) {
     let end = if RAW.load(Ordering::Relaxed) { "\r\n" } else { "\n" };
     // There is nobody left to tell when standard error is gone.
-    let _ = std::io::stderr().write_all(format!("lodger: {text}{end}").as_bytes());
+    let _ = std::io::stderr().write_all(format!("{text}{end}").as_bytes());
 }
 
 impl Log for Stderr {

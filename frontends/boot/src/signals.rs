@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
 
+/// SIGTERM's number, as exit statuses have it.
+const SIGTERM: u8 = 15;
+
 /// Within this time, a second SIGTERM ends the instance.
 const INSIST: Duration = Duration::from_secs(5);
 
@@ -15,9 +18,9 @@ const INSIST: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Pass it to PID 1.
-    Pass(i32),
+    Pass(u8),
     /// End the instance with this exit status.
-    End(i32),
+    End(u8),
 }
 
 /// The signals, blocked.
@@ -28,12 +31,18 @@ pub struct Signals {
 impl Signals {
     /// Blocks them in this thread and all that it starts from now on.
     pub fn block() -> Result<Signals> {
-        let mut set = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            set.add(signal);
-        }
+        let set = Signals::set();
         set.thread_block().context("cannot block signals")?;
         Ok(Signals { set })
+    }
+
+    /// Lets them through again, for a program that this process becomes.
+    pub fn unblock() {
+        let _ = Signals::set().thread_unblock();
+    }
+
+    fn set() -> SigSet {
+        [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect()
     }
 
     /// Waits for signals and hands on what they ask for, for as long as the process lives.
@@ -57,10 +66,10 @@ impl Insistence {
     fn take(&mut self, signal: Signal, now: Instant) -> Request {
         match signal {
             Signal::SIGTERM => match self.last.replace(now) {
-                Some(last) if now.duration_since(last) <= INSIST => Request::End(128 + libc::SIGTERM),
-                _ => Request::Pass(libc::SIGTERM),
+                Some(last) if now.duration_since(last) <= INSIST => Request::End(128 + SIGTERM),
+                _ => Request::Pass(SIGTERM),
             },
-            signal => Request::Pass(signal as i32),
+            signal => Request::Pass(signal as u8),
         }
     }
 }
@@ -73,9 +82,9 @@ mod tests {
     fn only_a_second_sigterm_soon_after_the_first_ends_the_instance() {
         let (mut insistence, start) = (Insistence::default(), Instant::now());
         let mut at = |signal, seconds| insistence.take(signal, start + Duration::from_secs(seconds));
-        assert_eq!(at(Signal::SIGTERM, 0), Request::Pass(libc::SIGTERM));
-        assert_eq!(at(Signal::SIGINT, 1), Request::Pass(libc::SIGINT));
-        assert_eq!(at(Signal::SIGTERM, 6), Request::Pass(libc::SIGTERM), "too late to insist");
+        assert_eq!(at(Signal::SIGTERM, 0), Request::Pass(SIGTERM));
+        assert_eq!(at(Signal::SIGINT, 1), Request::Pass(2));
+        assert_eq!(at(Signal::SIGTERM, 6), Request::Pass(SIGTERM), "too late to insist");
         assert_eq!(at(Signal::SIGTERM, 10), Request::End(143));
     }
 }

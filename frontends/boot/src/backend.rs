@@ -1,0 +1,30 @@
+//! What a binary says of its host: how it starts, and what of it is not in [`kernel_core::host::Host`].
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use anyhow::Result;
+use kernel_core::host::{ByteStream, Host, VcpuId};
+
+/// A concrete host.
+pub trait Backend {
+    /// Its type.
+    type Host: Host;
+
+    /// Starts it; `ram_size` is the range of offsets into guest RAM, in bytes. Called while the process has one thread.
+    fn start(ram_size: u64) -> Result<Arc<Self::Host>>;
+
+    /// A stream over descriptors of this process, which stay as they are.
+    fn stream(
+        host: &Self::Host,
+        input: Option<BorrowedFd<'_>>,
+        output: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Arc<dyn ByteStream>>;
+
+    /// From now on, a terminal that changes its size kicks vCPU 0.
+    fn watch_window_size(host: &Self::Host) -> io::Result<()>;
+
+    /// Runs `body` for every vCPU and returns when all have returned.
+    fn run_vcpus(host: &Arc<Self::Host>, body: &(dyn Fn(VcpuId) + Send + Sync));
+}
