@@ -13,6 +13,7 @@ use crate::vfs::inode::{
     Attachment, Device, FileKind, Inode, MODE_BITS, Metadata, Owner, SetAttr, SetTime, StatFs, Timestamp,
 };
 use crate::vfs::locks::FileLocks;
+use crate::vfs::mount::FileSystem;
 
 /// `PIPEFS_MAGIC`, `SOCKFS_MAGIC`, `ANON_INODE_FS_MAGIC`.
 const MAGIC: [u64; 3] = [0x5049_5045, 0x534f_434b, 0x0904_1934];
@@ -26,6 +27,25 @@ pub enum AnonKind {
     Socket,
     /// Anything else: shows as `anon_inode:` and this (`[eventfd]`, `[eventpoll]`).
     Other(&'static str),
+}
+
+/// The file system of one file that is in no directory.
+pub(super) struct AnonFs {
+    pub root: Arc<dyn Inode>,
+}
+
+impl FileSystem for AnonFs {
+    fn name(&self) -> &'static str {
+        "anon_inodefs"
+    }
+
+    fn root(&self) -> Arc<dyn Inode> {
+        self.root.clone()
+    }
+
+    fn device(&self) -> Device {
+        self.root.metadata().dev
+    }
 }
 
 /// Numbers the inodes of an instance that have no names. Part of [`crate::services::Services`].

@@ -19,4 +19,5 @@ pub mod names;
 pub mod open;
 pub mod path;
 pub mod permission;
+pub mod types;
 pub mod walk;

@@ -12,9 +12,11 @@ use hashbrown::HashMap;
 use crate::errno::{EBUSY, EINVAL, ENOTDIR, Result};
 use crate::sync::Mutex;
 use crate::vfs::dentry::{Dentry, DentryCache};
+use crate::vfs::device::Devices;
 use crate::vfs::inode::{Device, FileKind, Inode};
 use crate::vfs::locks::LockWaits;
 use crate::vfs::path::{Path, name_inside, path_of};
+use crate::vfs::types::FsTypes;
 
 bitflags::bitflags! {
     /// What a mount forbids; the bits are those of `MS_*` in `mount(2)`.
@@ -93,6 +95,11 @@ impl Mount {
         })
     }
 
+    /// For one file that is in no tree: see [`Path::detached`].
+    pub(super) fn detached(fs: Arc<dyn FileSystem>, root: Arc<Dentry>) -> Arc<Mount> {
+        Mount::new(0, fs, root, b"none", MountFlags::empty())
+    }
+
     /// What it forbids.
     pub fn flags(&self) -> MountFlags {
         MountFlags::from_bits_truncate(self.flags.load(Ordering::Relaxed))
@@ -126,16 +133,14 @@ pub struct Namespace {
     /// Who waits for whose record lock.
     pub lock_waits: Arc<LockWaits>,
     /// Openers of device nodes and FIFOs.
-    pub devices: Arc<crate::vfs::device::Devices>,
+    pub devices: Arc<Devices>,
+    /// What `mount(2)` can make.
+    pub types: Arc<FsTypes>,
 }
 
 impl Namespace {
     /// A namespace with `fs` as its root.
-    pub fn new(
-        fs: Arc<dyn FileSystem>,
-        source: &[u8],
-        devices: Arc<crate::vfs::device::Devices>,
-    ) -> Arc<Namespace> {
+    pub fn new(fs: Arc<dyn FileSystem>, source: &[u8], devices: Arc<Devices>) -> Arc<Namespace> {
         let root = Dentry::root(fs.root());
         let mount = Mount::new(1, fs, root, source, MountFlags::REL_ATIME);
         Arc::new(Namespace {
@@ -145,6 +150,7 @@ impl Namespace {
             dentries: Arc::default(),
             lock_waits: Arc::default(),
             devices,
+            types: Arc::default(),
         })
     }
 

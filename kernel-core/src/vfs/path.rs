@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::vfs::anon::AnonFs;
 use crate::vfs::dentry::Dentry;
 use crate::vfs::inode::Inode;
 use crate::vfs::mount::Mount;
@@ -18,6 +19,13 @@ pub struct Path {
 }
 
 impl Path {
+    /// A place for a file that is in no directory, so that magic links of `/proc/PID/fd` can lead to it.
+    pub fn detached(inode: &Arc<dyn Inode>) -> Path {
+        let dentry = Dentry::root(inode.clone());
+        let fs = Arc::new(AnonFs { root: inode.clone() });
+        Path { mount: Mount::detached(fs, dentry.clone()), dentry }
+    }
+
     /// What is there.
     pub fn inode(&self) -> &Arc<dyn Inode> {
         self.dentry.inode()

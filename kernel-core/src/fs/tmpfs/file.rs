@@ -29,9 +29,10 @@ pub struct TmpFile {
 }
 
 impl TmpFile {
-    /// The operations of a regular file.
-    pub fn new(inode: Arc<TmpInode>, cache: Arc<PageCache>) -> TmpFile {
-        TmpFile { inode, cache }
+    /// The operations of a regular file; EINVAL if it is not one.
+    pub fn new(inode: &Arc<TmpInode>) -> Result<TmpFile> {
+        let cache = inode.cache().ok_or(EINVAL)?.clone();
+        Ok(TmpFile { inode: inode.clone(), cache })
     }
 
     fn accessed(&self, op: Op<'_>) {

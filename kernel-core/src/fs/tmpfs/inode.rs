@@ -150,14 +150,11 @@ impl TmpInode {
         }
     }
 
-    /// Replaces the seals (`F_SEAL_*`).
-    pub(super) fn set_seals(&self, seals: u32) {
-        self.attr.lock().seals = seals;
-    }
-
-    pub(super) fn set_memfd_name(&self, name: &[u8]) {
+    /// Makes it a file without a name, with seals (`F_SEAL_*`).
+    pub(super) fn become_memfd(&self, name: &[u8], seals: u32) {
         let mut attr = self.attr.lock();
         attr.nlink = 0;
+        attr.seals = seals;
         attr.rare.get_or_insert_default().memfd_name = Some(name.to_vec());
     }
 
@@ -297,7 +294,7 @@ impl Inode for TmpInode {
     fn open(&self, _flags: OpenFlags, _caller: &dyn Caller) -> Result<Opened> {
         let Some(me) = self.me() else { return Ok(Opened::Special) };
         match &self.body {
-            Body::File(cache) => Ok(Opened::File(Arc::new(TmpFile::new(me, cache.clone())))),
+            Body::File(_) => Ok(Opened::File(Arc::new(TmpFile::new(&me)?))),
             Body::Directory(_) => Ok(Opened::File(Arc::new(DirFile::new(me)))),
             _ => Ok(Opened::Special),
         }

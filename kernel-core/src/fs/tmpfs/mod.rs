@@ -17,9 +17,12 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use crate::errno::{EINVAL, ENOSPC, Result};
 use crate::mm::cache::{Backing, PageCache};
 use crate::services::Services;
+use crate::sync::Mutex;
 use crate::vfs::inode::{Device, FileKind, Inode, MODE_BITS, NewAttr, NewNode, S_ISVTX, StatFs, Timestamp};
 use crate::vfs::mount::FileSystem;
+use crate::vfs::types::FsType;
 
+pub use file::TmpFile;
 pub use inode::TmpInode;
 
 /// `TMPFS_MAGIC`.
@@ -95,12 +98,26 @@ pub struct Tmpfs {
     root: Arc<TmpInode>,
 }
 
+/// The type `tmpfs`.
+pub struct TmpfsType(pub Arc<Services>);
+
+impl FsType for TmpfsType {
+    fn name(&self) -> &'static str {
+        "tmpfs"
+    }
+
+    fn mount(&self, _: &[u8], options: &[u8], device: Device) -> Result<Arc<dyn FileSystem>> {
+        let options = Options::parse(options, self.0.ram.total())?;
+        Ok(Tmpfs::new(&self.0, "tmpfs", device, options))
+    }
+}
+
 /// What all inodes of a tmpfs know.
 struct Shared {
     services: Arc<Services>,
     name: &'static str,
     device: Device,
-    limits: crate::sync::Mutex<Limits>,
+    limits: Mutex<Limits>,
     /// Bytes of data in whole pages.
     used: AtomicU64,
     inodes: AtomicU64,
@@ -120,7 +137,7 @@ impl Tmpfs {
             services: services.clone(),
             name,
             device,
-            limits: crate::sync::Mutex::new(Limits {
+            limits: Mutex::new(Limits {
                 size: options.size,
                 inodes: options.inodes.unwrap_or(services.ram.total() / BLOCK),
             }),
@@ -138,20 +155,29 @@ impl Tmpfs {
         &self.root
     }
 
-    /// A regular file in no directory, for `memfd_create` and shared anonymous memory. `seals` are `F_SEAL_*`.
-    pub fn unnamed_file(&self, attr: &NewAttr, name: &[u8], seals: u32) -> Result<Arc<TmpInode>> {
-        let ino = self.shared.take_inode()?;
-        let inode = TmpInode::new(&self.shared, ino, NewNode::File, attr, None);
-        inode.set_seals(seals);
-        inode.set_memfd_name(name);
-        Ok(inode)
-    }
-
     /// A regular file whose bytes are a part of a blob, as an archive has them.
     pub fn file_of(&self, attr: &NewAttr, backing: Backing) -> Result<Arc<TmpInode>> {
         let ino = self.shared.take_inode()?;
         Ok(TmpInode::new(&self.shared, ino, NewNode::File, attr, Some(backing)))
     }
+}
+
+/// A regular file in no directory, for `memfd_create`. `seals` are `F_SEAL_*`; it counts against RAM alone.
+pub fn memfd(services: &Arc<Services>, attr: &NewAttr, name: &[u8], seals: u32) -> Arc<TmpInode> {
+    // No other file of this device number has the same number.
+    let ino = services.ram.next_id();
+    let shared = Arc::new(Shared {
+        services: services.clone(),
+        name: "tmpfs",
+        device: Device::new(0, 1),
+        limits: Mutex::new(Limits { size: None, inodes: 1 }),
+        used: AtomicU64::new(0),
+        inodes: AtomicU64::new(1),
+        last_ino: AtomicU64::new(ino),
+    });
+    let inode = TmpInode::new(&shared, ino, NewNode::File, attr, None);
+    inode.become_memfd(name, seals);
+    inode
 }
 
 impl FileSystem for Tmpfs {

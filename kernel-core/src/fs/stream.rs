@@ -1,0 +1,209 @@
+//! Bytes that the host carries, as a file: what PID 1 has as standard input and output when there is no terminal.
+
+use alloc::sync::Arc;
+use core::any::Any;
+
+use crate::errno::{EAGAIN, EIO, EPIPE, Result};
+use crate::host::{ByteStream, Ready, StreamError};
+use crate::io::{Sink, Source};
+use crate::sched::wait::{Events, WaitQueue};
+use crate::services::Services;
+use crate::sync::Mutex;
+use crate::task::siginfo::SigInfo;
+use crate::vfs::caller::Caller;
+use crate::vfs::file::{FileOps, Op, OpenFile, OpenFlags};
+use crate::vfs::inode::{
+    Device, FileKind, Inode, MODE_BITS, Metadata, Opened, Owner, SetAttr, StatFs, Timestamp,
+};
+use crate::vfs::locks::FileLocks;
+
+/// Bytes moved at a time.
+const CHUNK: usize = 4096;
+const SIGPIPE: u8 = 13;
+
+/// A host stream as a file.
+pub struct Stream {
+    host: Arc<dyn ByteStream>,
+    services: Arc<Services>,
+    queue: WaitQueue,
+}
+
+impl Stream {
+    /// A file of `host`; the kernel tells it with [`Stream::host_event`] when something may have changed.
+    pub fn new(host: Arc<dyn ByteStream>, services: &Arc<Services>) -> Arc<Stream> {
+        Arc::new(Stream { host, services: services.clone(), queue: WaitQueue::new() })
+    }
+
+    /// The host may be ready for what it was not: wakes those who wait.
+    pub fn host_event(&self) {
+        if !self.queue.is_empty() {
+            let events = self.events();
+            if !events.is_empty() {
+                self.queue.wake(events);
+            }
+        }
+    }
+
+    /// An open file of it. It looks like a `kind`: FIFO for a host's pipe or file, character device for `/dev/null`.
+    pub fn open(self: &Arc<Stream>, kind: FileKind, ino: u64, flags: OpenFlags) -> Arc<OpenFile> {
+        let now = Timestamp::from_ns(self.services.clock.realtime_ns());
+        let inode = Arc::new(StreamInode {
+            stream: self.clone(),
+            ino,
+            owner: Mutex::new(Owner { mode: kind.mode_bits() | 0o600, uid: 0, gid: 0 }),
+            time: now,
+            locks: FileLocks::default(),
+        });
+        OpenFile::new(self.clone(), inode, None, flags)
+    }
+
+    fn events(&self) -> Events {
+        let ready = self.host.ready(Ready::READ | Ready::WRITE);
+        let mut events = Events::empty();
+        if ready.contains(Ready::READ) {
+            events |= Events::IN | Events::RDNORM;
+        }
+        if ready.contains(Ready::WRITE) {
+            events |= Events::OUT | Events::WRNORM;
+        }
+        if ready.contains(Ready::HANGUP) {
+            events |= Events::HUP;
+        }
+        events
+    }
+}
+
+impl FileOps for Stream {
+    fn read(&self, _: Op<'_>, dst: &mut dyn Sink) -> Result<usize> {
+        let mut chunk = [0; CHUNK];
+        let len = dst.remaining().min(CHUNK);
+        match self.host.read(chunk.get_mut(..len).unwrap_or_default()) {
+            Ok(read) => dst.put(chunk.get(..read).unwrap_or_default()),
+            Err(StreamError::WouldBlock) => Err(EAGAIN),
+            Err(StreamError::Closed) => Ok(0),
+            Err(StreamError::Failed) => Err(EIO),
+        }
+    }
+
+    fn write(&self, op: Op<'_>, src: &mut dyn Source) -> Result<usize> {
+        let mut chunk = [0; CHUNK];
+        let mut written = 0;
+        while src.remaining() > 0 {
+            let wish = src.remaining().min(CHUNK);
+            let taken = match src.take(chunk.get_mut(..wish).unwrap_or_default()) {
+                Ok(taken) => taken,
+                Err(_) if written > 0 => break,
+                Err(error) => return Err(error),
+            };
+            let error = match self.host.write(chunk.get(..taken).unwrap_or_default()) {
+                Ok(len) => {
+                    written += len;
+                    if len < wish {
+                        break;
+                    }
+                    continue;
+                }
+                Err(error) => error,
+            };
+            if written > 0 {
+                break;
+            }
+            return Err(match error {
+                StreamError::WouldBlock => EAGAIN,
+                StreamError::Failed => EIO,
+                StreamError::Closed => {
+                    self.services.processes.signal_process(op.caller.pid(), SigInfo::kernel(SIGPIPE));
+                    EPIPE
+                }
+            });
+        }
+        if written == 0 && src.remaining() > 0 { Err(EAGAIN) } else { Ok(written) }
+    }
+
+    fn poll(&self, op: Op<'_>) -> Events {
+        let flags = op.file.flags();
+        let mut events = self.events();
+        if !flags.readable() {
+            events -= Events::IN | Events::RDNORM;
+        }
+        if !flags.writable() {
+            events -= Events::OUT | Events::WRNORM;
+        }
+        events
+    }
+
+    fn wait_queue(&self) -> Option<&WaitQueue> {
+        Some(&self.queue)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// What `fstat` sees of a stream.
+struct StreamInode {
+    stream: Arc<Stream>,
+    ino: u64,
+    owner: Mutex<Owner>,
+    time: Timestamp,
+    locks: FileLocks,
+}
+
+impl Inode for StreamInode {
+    fn metadata(&self) -> Metadata {
+        let owner = *self.owner.lock();
+        let rdev = match FileKind::of_mode(owner.mode) {
+            FileKind::Char => Device::new(1, 3),
+            _ => Device::default(),
+        };
+        Metadata {
+            dev: Device::new(0, 7),
+            ino: self.ino,
+            mode: owner.mode,
+            nlink: 1,
+            uid: owner.uid,
+            gid: owner.gid,
+            rdev,
+            size: 0,
+            block_size: CHUNK as u32,
+            blocks: 0,
+            atime: self.time,
+            mtime: self.time,
+            ctime: self.time,
+            btime: self.time,
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn statfs(&self) -> StatFs {
+        StatFs { magic: 0x5049_5045, block_size: CHUNK as u64, ..StatFs::default() }
+    }
+
+    /// Through `/proc/self/fd` and `/dev/stdin`: the same stream again.
+    fn open(&self, _: OpenFlags, _: &dyn Caller) -> Result<Opened> {
+        Ok(Opened::File(self.stream.clone()))
+    }
+
+    fn set_attr(&self, attr: &SetAttr) -> Result<()> {
+        if attr.size.is_some() {
+            return Err(crate::errno::EINVAL);
+        }
+        let mut owner = self.owner.lock();
+        owner.mode = attr.mode.map_or(owner.mode, |mode| owner.mode & !MODE_BITS | mode & MODE_BITS);
+        owner.uid = attr.uid.unwrap_or(owner.uid);
+        owner.gid = attr.gid.unwrap_or(owner.gid);
+        Ok(())
+    }
+
+    fn locks(&self) -> Option<&FileLocks> {
+        Some(&self.locks)
+    }
+
+    fn anonymous_name(&self) -> Option<alloc::vec::Vec<u8>> {
+        Some(alloc::format!("pipe:[{}]", self.ino).into_bytes())
+    }
+}

@@ -1,0 +1,64 @@
+//! The file system types that `mount(2)` can make.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::errno::{ENODEV, Result};
+use crate::sync::Mutex;
+use crate::vfs::inode::Device;
+use crate::vfs::mount::FileSystem;
+
+/// Whether a type is mounted from a block device; `/proc/filesystems` says `nodev` if not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// A block device.
+    Device,
+    /// Nothing.
+    Nothing,
+}
+
+/// Makes file systems of one type.
+pub trait FsType: Send + Sync {
+    /// The type's name.
+    fn name(&self) -> &'static str;
+    /// What it is mounted from.
+    fn needs(&self) -> Needs {
+        Needs::Nothing
+    }
+    /// A file system; `device` is the number it may show, `options` is the text behind `-o`. EINVAL for bad options.
+    fn mount(&self, source: &[u8], options: &[u8], device: Device) -> Result<Arc<dyn FileSystem>>;
+}
+
+/// The types of an instance. Whoever has one registers it at boot.
+#[derive(Default)]
+pub struct FsTypes {
+    types: Mutex<Vec<Arc<dyn FsType>>>,
+    last_device: AtomicU32,
+}
+
+/// Device numbers of file systems without a device start above those of files without names.
+const FIRST_MINOR: u32 = 20;
+
+impl FsTypes {
+    /// From now on the type can be mounted.
+    pub fn register(&self, new: Arc<dyn FsType>) {
+        self.types.lock().push(new);
+    }
+
+    /// A device number for a file system without a device.
+    pub fn next_device(&self) -> Device {
+        Device::new(0, FIRST_MINOR + self.last_device.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Makes a file system of type `name`; ENODEV if nobody knows it.
+    pub fn make(&self, name: &[u8], source: &[u8], options: &[u8]) -> Result<Arc<dyn FileSystem>> {
+        let found = self.types.lock().iter().find(|known| known.name().as_bytes() == name).cloned();
+        found.ok_or(ENODEV)?.mount(source, options, self.next_device())
+    }
+
+    /// All types.
+    pub fn all(&self) -> Vec<Arc<dyn FsType>> {
+        self.types.lock().clone()
+    }
+}
