@@ -30,6 +30,8 @@ use crate::vfs::mount::Namespace;
 pub enum Shutdown {
     /// PID 1 ended.
     InitEnded(ExitStatus),
+    /// PID 1's program could not be executed.
+    NoInit(Errno),
     /// The guest asked for it (`reboot`).
     PowerOff,
     /// The guest asked to be started again.
@@ -83,6 +85,11 @@ pub struct Kernel<H: Host> {
     /// What each vCPU runs.
     vcpus: Vec<Slice>,
     devices: Mutex<Arc<[Arc<dyn Device>]>>,
+    pub(crate) forks: AtomicU64,
+    pub(crate) switches: AtomicU64,
+    pub(crate) user_ns: AtomicU64,
+    pub(crate) system_ns: AtomicU64,
+    pub(crate) idle_ns: AtomicU64,
     over: AtomicBool,
     shutdown: Mutex<Option<Shutdown>>,
 }
@@ -127,6 +134,11 @@ impl<H: Host> Kernel<H> {
             unknown_calls: Mutex::default(),
             vcpus: (0..parts.vcpus).map(|_| Slice::default()).collect(),
             devices: Mutex::new(parts.devices.into()),
+            forks: AtomicU64::new(0),
+            switches: AtomicU64::new(0),
+            user_ns: AtomicU64::new(0),
+            system_ns: AtomicU64::new(0),
+            idle_ns: AtomicU64::new(0),
             over: AtomicBool::new(false),
             shutdown: Mutex::new(None),
             services: parts.services,
@@ -156,6 +168,23 @@ impl<H: Host> Kernel<H> {
     /// Sends a signal to PID 1, as from outside.
     pub fn signal_init(&self, signal: u8) {
         self.services.processes.signal_process(1, SigInfo::kernel(signal));
+    }
+
+    /// Processes and threads ever made.
+    pub fn forks(&self) -> u64 {
+        self.forks.load(Ordering::Relaxed)
+    }
+
+    /// Tasks ever taken up by a vCPU.
+    pub fn switches(&self) -> u64 {
+        self.switches.load(Ordering::Relaxed)
+    }
+
+    /// Nanoseconds of all vCPUs: in guests, in the kernel, waiting.
+    pub fn vcpu_times(&self) -> (u64, u64, u64) {
+        let [user, system, idle] =
+            [&self.user_ns, &self.system_ns, &self.idle_ns].map(|ns| ns.load(Ordering::Relaxed));
+        (user, system, idle)
     }
 
     /// Number of vCPUs.

@@ -29,6 +29,9 @@ impl<H: Host> Kernel<H> {
         let spent = self.host.monotonic_ns().saturating_sub(start);
         let in_guest = task.user_ns.load(Ordering::Relaxed).saturating_sub(user);
         task.system_ns.fetch_add(spent.saturating_sub(in_guest), Ordering::Relaxed);
+        self.switches.fetch_add(1, Ordering::Relaxed);
+        self.user_ns.fetch_add(in_guest, Ordering::Relaxed);
+        self.system_ns.fetch_add(spent.saturating_sub(in_guest), Ordering::Relaxed);
         match resumed {
             Resumed::Suspended => {
                 *task.fiber.lock() = Some(fiber);
@@ -44,7 +47,9 @@ impl<H: Host> Kernel<H> {
         self.scheduler.set_idle(vcpu);
         self.poll_outside();
         if !self.scheduler.has_runnable() && !self.is_over() {
+            let start = self.host.monotonic_ns();
             self.host.wait(vcpu, self.services.timers.next());
+            self.idle_ns.fetch_add(self.host.monotonic_ns().saturating_sub(start), Ordering::Relaxed);
             self.poll_outside();
         }
         self.scheduler.clear_idle(vcpu);

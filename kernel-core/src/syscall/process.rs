@@ -163,7 +163,7 @@ pub fn execveat<H: Host>(
     if args.is_empty() {
         args.push(Vec::new());
     }
-    cx.exec(ExecRequest { path: place, name: shown, args, env })?;
+    cx.exec(&ExecRequest { path: place, name: shown, args, env })?;
     Ok(0)
 }
 

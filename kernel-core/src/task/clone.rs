@@ -233,6 +233,7 @@ impl<H: Host> Cx<'_, H> {
             }
         }
         tree.add_thread(task.clone());
+        self.kernel.forks.fetch_add(1, Ordering::Relaxed);
         if !flags.contains(CloneFlags::THREAD) {
             let own = self.task.process.pid;
             let (parent, thread) = match flags.contains(CloneFlags::PARENT) {

@@ -8,6 +8,7 @@ use crate::arch::x86_64::{start_registers, xsave};
 use crate::errno::{EACCES, EAGAIN, ELOOP, ENOEXEC, Result};
 use crate::host::Host;
 use crate::io::VecSink;
+use crate::mm::cache::PageCache;
 use crate::mm::elf::{self, Binary};
 use crate::mm::stack::{self, AuxInfo, Start};
 use crate::mm::{Mm, script};
@@ -30,9 +31,10 @@ const HEAD: usize = 256;
 /// A program that was found and may be executed.
 struct Program {
     binary: Binary,
-    file: Arc<OpenFile>,
     interpreter: Option<Binary>,
     args: Vec<Vec<u8>>,
+    /// What the task is called from now on.
+    comm: Vec<u8>,
     /// What the credentials become.
     cred: Cred,
     secure: bool,
@@ -52,14 +54,30 @@ pub struct ExecRequest {
 
 impl<H: Host> Cx<'_, H> {
     /// Replaces the program. An error leaves everything as it was; after the point of no return, failure kills.
-    pub fn exec(&self, request: ExecRequest) -> Result<()> {
-        let program = self.find_program(&request)?;
-        let start = Start {
-            args: &program.args,
-            env: &request.env,
-            path: &request.name,
-            aux: self.aux_info(&program),
-        };
+    pub fn exec(&self, request: &ExecRequest) -> Result<()> {
+        let program = self.find_program(request)?;
+        self.run_program(program, &request.name, &request.env)
+    }
+
+    /// Replaces the program by one that is no file of the guest: PID 1's first.
+    pub(crate) fn exec_image(
+        &self,
+        pages: Arc<PageCache>,
+        args: Vec<Vec<u8>>,
+        env: &[Vec<u8>],
+    ) -> Result<()> {
+        let binary = Binary { pages, file: None };
+        if elf::interpreter(&binary)?.is_some() {
+            return Err(ENOEXEC);
+        }
+        let (name, cred) = (args.first().cloned().unwrap_or_default(), Cred::clone(&self.cred()));
+        let comm = base_name(&name).to_vec();
+        let program = Program { binary, interpreter: None, args, comm, cred, secure: false };
+        self.run_program(program, &name, env)
+    }
+
+    fn run_program(&self, program: Program, name: &[u8], env: &[Vec<u8>]) -> Result<()> {
+        let start = Start { args: &program.args, env, path: name, aux: self.aux_info(&program) };
         stack::check_size(&start, self.task.process.rlimit(linux_raw_sys::general::RLIMIT_STACK))?;
         let mm = Mm::new(&self.kernel.host, &self.kernel.services.ram)?;
         mm.set_limits(self.kernel.mm_limits(&self.task.process, &program.cred));
@@ -69,7 +87,7 @@ impl<H: Host> Cx<'_, H> {
         if self.kernel.become_sole_thread(self).is_none() {
             return Err(EAGAIN);
         }
-        self.install(program, mm, &request);
+        self.install(program, mm);
         let mut context = self.context.borrow_mut();
         context.regs = start_registers(image.entry, sp);
         let area = xsave::initial(self.kernel.host.fpu_size());
@@ -77,7 +95,7 @@ impl<H: Host> Cx<'_, H> {
         Ok(())
     }
 
-    fn install(&self, program: Program, mm: Arc<Mm<H>>, request: &ExecRequest) {
+    fn install(&self, program: Program, mm: Arc<Mm<H>>) {
         let (task, process) = (self.task, &self.task.process);
         self.take_leaders_place();
         // The old memory goes when the last task lets go of it; robust futexes and the cleared id belong to it.
@@ -96,15 +114,14 @@ impl<H: Host> Cx<'_, H> {
         } else {
             self.files.close_on_exec(self);
         }
-        let name = request.path.dentry.name();
-        task.set_comm(if name.is_empty() { base_name(&request.name) } else { &name });
+        task.set_comm(&program.comm);
         let changed = program.cred.euid != self.cred().euid || program.cred.egid != self.cred().egid;
         if changed {
             process.parent_death_signal.store(0, Ordering::Relaxed);
         }
         process.dumpable.store(u8::from(!changed), Ordering::Relaxed);
         process.exit_signal.store(SIGCHLD, Ordering::Relaxed);
-        *process.exe.lock() = Some(program.file);
+        *process.exe.lock() = program.binary.file;
         task.set_cred(program.cred);
         if let Some(node) = self.kernel.tree.lock().node_mut(process.pid) {
             node.has_execed = true;
@@ -157,7 +174,8 @@ impl<H: Host> Cx<'_, H> {
                     None => None,
                 };
                 let (cred, secure) = self.cred_after(&path, &file);
-                return Ok(Program { binary, file, interpreter, args, cred, secure });
+                let comm = base_name(&request.name).to_vec();
+                return Ok(Program { binary, interpreter, args, comm, cred, secure });
             };
             let mut words = alloc::vec![interpreter.path.clone()];
             words.extend(interpreter.arg);

@@ -62,6 +62,7 @@ impl<H: Host> Kernel<H> {
         task.finish_vfork();
         drop(task.take_resources());
         let process = &task.process;
+        process.set_last_comm(task.comm());
         let is_last = {
             let mut group = process.signals.lock();
             group.threads.retain(|thread| thread.tid() != task.tid());

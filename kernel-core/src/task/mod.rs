@@ -17,6 +17,7 @@ pub mod signal;
 pub mod thread;
 pub mod times;
 pub mod tree;
+pub mod view;
 pub mod wait;
 
 pub use process::Process;

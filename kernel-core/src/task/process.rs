@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::host::Host;
 use crate::ipc::pidfd::ExitState;
@@ -83,6 +83,12 @@ pub struct Process<H: Host> {
     pub(crate) uid: AtomicU32,
     /// `PR_SET_DUMPABLE`, `PR_SET_NO_NEW_PRIVS`, `PR_SET_CHILD_SUBREAPER`.
     pub(crate) dumpable: AtomicU8,
+    /// `/proc/PID/oom_score_adj`.
+    pub(crate) oom_score_adj: AtomicI32,
+    /// Name of the thread that ended last.
+    last_comm: Mutex<[u8; 16]>,
+    /// Monotonic nanoseconds at its start.
+    pub(crate) start_ns: u64,
     pub(crate) no_new_privs: AtomicU8,
     pub(crate) child_subreaper: AtomicU8,
     /// Timers that signal.
@@ -119,6 +125,9 @@ impl<H: Host> Process<H> {
             children_system_ns: AtomicU64::new(0),
             uid: AtomicU32::new(0),
             dumpable: AtomicU8::new(1),
+            oom_score_adj: AtomicI32::new(0),
+            last_comm: Mutex::default(),
+            start_ns: services.clock.monotonic_ns(),
             no_new_privs: AtomicU8::new(0),
             child_subreaper: AtomicU8::new(0),
             timers: ProcessTimers::new(pid, services),
@@ -153,6 +162,16 @@ impl<H: Host> Process<H> {
     /// Replaces what its signals do (exec with shared actions).
     pub(crate) fn set_actions(&self, actions: Arc<SignalActions>) {
         *self.actions.lock() = actions;
+    }
+
+    /// The name of a zombie.
+    pub fn last_comm(&self) -> [u8; 16] {
+        *self.last_comm.lock()
+    }
+
+    /// A thread ended.
+    pub(crate) fn set_last_comm(&self, comm: [u8; 16]) {
+        *self.last_comm.lock() = comm;
     }
 
     /// Its threads that have not ended.

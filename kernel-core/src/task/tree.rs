@@ -72,6 +72,11 @@ impl<H: Host> ProcessTree<H> {
         None
     }
 
+    /// The number given last.
+    pub fn last(&self) -> u32 {
+        self.last
+    }
+
     fn is_used(&self, id: u32) -> bool {
         let in_use = |node: &Node<H>| node.process.group() == id || node.process.session().id == id;
         self.nodes.contains_key(&id) || self.threads.contains_key(&id) || self.last_went_round(id, in_use)

@@ -1,0 +1,252 @@
+//! Tasks as `/proc` shows them.
+
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use crate::errno::Result;
+use crate::fs::proc::source::{ProcessSource, SignalSets, System, TaskStat, TaskView};
+use crate::host::Host;
+use crate::kernel::Kernel;
+use crate::mm::info::{Layout, MapInfo, Usage};
+use crate::syscall::system::{RELEASE, VERSION};
+use crate::task::cred::Cred;
+use crate::task::signal::action::{DEFAULT, IGNORE};
+use crate::task::signal::bit;
+use crate::task::thread::Resources;
+use crate::task::{Process, Task};
+use crate::vfs::context::FsContext;
+use crate::vfs::fd::FdTable;
+use crate::vfs::path::Path;
+
+/// The kernel as `/proc` knows it; the kernel holds the mounts, hence the weak reference.
+pub(crate) struct ProcView<H: Host>(pub Weak<Kernel<H>>);
+
+/// A process, or one thread of it.
+struct View<H: Host> {
+    kernel: Arc<Kernel<H>>,
+    process: Arc<Process<H>>,
+    /// The thread shown: of a process its first; `None` for a zombie.
+    task: Option<Arc<Task<H>>>,
+    /// Numbers are those of all threads together.
+    whole: bool,
+}
+
+impl<H: Host> ProcessSource for ProcView<H> {
+    fn pids(&self) -> Vec<u32> {
+        let Some(kernel) = self.0.upgrade() else { return Vec::new() };
+        let tree = kernel.tree.lock();
+        tree.nodes().map(|node| node.process.pid).collect()
+    }
+
+    fn threads(&self, pid: u32) -> Vec<u32> {
+        let process = self.0.upgrade().and_then(|kernel| kernel.tree.lock().process(pid));
+        let Some(process) = process else { return Vec::new() };
+        let mut tids: Vec<u32> = process.threads().iter().map(|task| task.tid()).collect();
+        if !tids.contains(&pid) {
+            tids.push(pid);
+        }
+        tids.sort_unstable();
+        tids
+    }
+
+    fn process(&self, pid: u32) -> Option<Arc<dyn TaskView>> {
+        let kernel = self.0.upgrade()?;
+        let process = {
+            let tree = kernel.tree.lock();
+            tree.process(pid).or_else(|| tree.thread(pid).map(|task| task.process.clone()))?
+        };
+        let task = process.threads().first().cloned();
+        Some(Arc::new(View { kernel, process, task, whole: true }))
+    }
+
+    fn thread(&self, pid: u32, tid: u32) -> Option<Arc<dyn TaskView>> {
+        let kernel = self.0.upgrade()?;
+        let process = kernel.tree.lock().process(pid)?;
+        let task = process.threads().into_iter().find(|task| task.tid() == tid);
+        if task.is_none() && tid != pid {
+            return None;
+        }
+        Some(Arc::new(View { kernel, process, task, whole: false }))
+    }
+
+    fn system(&self) -> System {
+        let Some(kernel) = self.0.upgrade() else { return System::default() };
+        let names = kernel.names.lock().clone();
+        let (tasks, last_pid) = {
+            let tree = kernel.tree.lock();
+            (tree.thread_count() as u32, tree.last())
+        };
+        let (user_ns, system_ns, idle_ns) = kernel.vcpu_times();
+        System {
+            hostname: names.host,
+            domainname: names.domain,
+            release: RELEASE.as_bytes().to_vec(),
+            version: VERSION.as_bytes().to_vec(),
+            command_line: kernel.command_line.clone(),
+            cpus: kernel.vcpus() as u32,
+            running: kernel.scheduler.runnable() as u32 + 1,
+            tasks,
+            last_pid,
+            forks: kernel.forks(),
+            switches: kernel.switches(),
+            user_ns,
+            system_ns,
+            idle_ns,
+            ..System::default()
+        }
+    }
+
+    fn set_hostname(&self, name: &[u8]) -> Result<()> {
+        if name.len() > 64 {
+            return Err(crate::errno::EINVAL);
+        }
+        if let Some(kernel) = self.0.upgrade() {
+            kernel.names.lock().host = name.to_vec();
+        }
+        Ok(())
+    }
+
+    fn log_record(&self, from: u64) -> Option<(u64, Vec<u8>)> {
+        let line = self.0.upgrade()?.log.line(from)?;
+        let mut text = alloc::format!("{},{},{},-;", line.priority, line.sequence, line.time_us).into_bytes();
+        text.extend_from_slice(&line.text);
+        text.push(b'\n');
+        Some((line.sequence, text))
+    }
+
+    fn log(&self, line: &[u8]) {
+        if let Some(kernel) = self.0.upgrade() {
+            let time_us = kernel.services.clock.monotonic_ns() / 1000;
+            kernel.log.add(4, time_us, line);
+        }
+    }
+}
+
+impl<H: Host> View<H> {
+    fn resources(&self) -> Option<Resources<H>> {
+        self.task.as_ref()?.resources()
+    }
+
+    /// `R`, `S`, `T` or `Z`.
+    fn state(&self) -> u8 {
+        match &self.task {
+            None => b'Z',
+            Some(_) if self.process.signals.lock().stop.is_some() => b'T',
+            Some(task) if task.state.is_parked() => b'S',
+            Some(_) => b'R',
+        }
+    }
+}
+
+impl<H: Host> TaskView for View<H> {
+    fn stat(&self) -> TaskStat {
+        let process = &self.process;
+        let (ppid, status) = {
+            let tree = self.kernel.tree.lock();
+            tree.node(process.pid).map_or((0, None), |node| (node.parent, node.zombie))
+        };
+        let session = process.session();
+        let tty = session.tty.lock().clone();
+        let (user_ns, system_ns) = match &self.task {
+            Some(task) if !self.whole => {
+                (task.user_ns.load(Ordering::Relaxed), task.system_ns.load(Ordering::Relaxed))
+            }
+            _ => process.cpu_ns(),
+        };
+        let comm = self.task.as_ref().map_or_else(|| process.last_comm(), |task| task.comm());
+        TaskStat {
+            pid: process.pid,
+            tid: self.task.as_ref().map_or(process.pid, |task| task.tid()),
+            ppid,
+            pgid: process.group(),
+            sid: session.id,
+            tty: tty.as_ref().map_or(0, |tty| tty.device.raw()),
+            tty_pgid: tty.and_then(|tty| tty.foreground()).map_or(-1, |group| group as i32),
+            state: self.state(),
+            comm: comm.split(|byte| *byte == 0).next().unwrap_or_default().to_vec(),
+            threads: process.threads().len() as u32,
+            user_ns,
+            system_ns,
+            children_user_ns: process.children_user_ns.load(Ordering::Relaxed),
+            children_system_ns: process.children_system_ns.load(Ordering::Relaxed),
+            start_ns: process.start_ns,
+            cpu: self.task.as_ref().map_or(0, |task| task.vcpu().0 as u32),
+            exit_signal: process.exit_signal.load(Ordering::Relaxed),
+            exit_code: status.map_or(0, |status| status.wait_status()),
+            oom_score_adj: process.oom_score_adj.load(Ordering::Relaxed),
+            no_new_privs: process.no_new_privs.load(Ordering::Relaxed),
+            dumpable: process.dumpable.load(Ordering::Relaxed),
+            ..TaskStat::default()
+        }
+    }
+
+    fn cred(&self) -> Arc<Cred> {
+        self.task.as_ref().map_or_else(|| Arc::new(Cred::root()), |task| task.cred())
+    }
+
+    fn signals(&self) -> SignalSets {
+        let group = self.process.signals.lock();
+        let actions = self.process.actions();
+        let with = |wanted: fn(u64) -> bool| -> u64 {
+            (1..=64u8).filter(|signal| wanted(actions.get(*signal).handler)).map(bit).sum()
+        };
+        let own = self.task.as_ref().map(|task| task.signals.lock().clone()).unwrap_or_default();
+        SignalSets {
+            pending: own.pending.set(),
+            shared_pending: group.pending.set(),
+            blocked: own.blocked,
+            ignored: with(|handler| handler == IGNORE),
+            caught: with(|handler| handler != IGNORE && handler != DEFAULT),
+            queued: (own.pending.len() + group.pending.len()) as u32,
+        }
+    }
+
+    fn limits(&self) -> [(u64, u64); 16] {
+        let limits = self.process.rlimits();
+        core::array::from_fn(|resource| {
+            limits.get(resource as u32).map_or((0, 0), |limit| (limit.soft, limit.hard))
+        })
+    }
+
+    fn exe(&self) -> Option<Path> {
+        let file = self.process.exe.lock().clone();
+        file.and_then(|file| file.path.clone())
+    }
+
+    fn fs(&self) -> Option<Arc<FsContext>> {
+        self.resources().map(|resources| resources.fs)
+    }
+
+    fn files(&self) -> Option<Arc<FdTable>> {
+        self.resources().map(|resources| resources.files)
+    }
+
+    fn maps(&self) -> Vec<MapInfo> {
+        self.resources().map_or(Vec::new(), |resources| resources.mm.maps())
+    }
+
+    fn usage(&self) -> Usage {
+        self.resources().map_or_else(Usage::default, |resources| resources.mm.usage())
+    }
+
+    fn layout(&self) -> Option<Layout> {
+        self.resources().map(|resources| resources.mm.layout())
+    }
+
+    fn read_memory(&self, addr: u64, buf: &mut [u8]) -> usize {
+        let Some(resources) = self.resources() else { return 0 };
+        let Ok(mut source) = resources.mm.user().reader(addr, buf.len() as u64) else { return 0 };
+        crate::io::Source::take(&mut source, buf).unwrap_or(0)
+    }
+
+    fn set_comm(&self, name: &[u8]) {
+        if let Some(task) = &self.task {
+            task.set_comm(name);
+        }
+    }
+
+    fn set_oom_score_adj(&self, value: i32) {
+        self.process.oom_score_adj.store(value, Ordering::Relaxed);
+    }
+}
