@@ -16,6 +16,11 @@ pub enum StartError {
         "cannot start the processes that hold guests ({0}): is the limit of processes (`ulimit -u`) reached?"
     )]
     Spawner(#[source] io::Error),
+    /// They end before they hold anything.
+    #[error(
+        "the processes that hold guests end at once: this machine does not let them give up the memory they start with"
+    )]
+    Stub,
     /// `ptrace` is refused.
     #[error(
         "this machine does not let Lodger trace its own processes ({0}): a container needs seccomp rules that allow \

@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use host_linux::affinity::Core;
 use host_linux::fiber::{FiberPool, HostFiber};
 use host_linux::ram::{Ram, RamFile};
 use host_linux::stream::HostStream;
@@ -13,6 +12,7 @@ use host_linux::{clock, terminal};
 use kernel_core::host::{
     Cpu, Exit, FiberBody, Frames, Host, HostError, PAGE_SIZE, Phys, UserContext, VcpuId,
 };
+use nix::errno::Errno;
 
 use crate::error::StartError;
 use crate::pool::{Pool, SLOTS};
@@ -98,29 +98,19 @@ impl SkasHost {
 /// With one vCPU that is the calling thread, which keeps to one processor meanwhile. Spaces that ran here cannot run
 /// from another thread later: the host knows a tracer by its thread.
 pub fn run_vcpus(host: &Arc<SkasHost>, body: impl Fn(VcpuId) + Send + Sync) {
-    let vcpu = &host.machine.vcpu;
-    // Without a processor of its own everything works, only slower.
-    let core = Core::current().and_then(|core| core.pin(0).map(|()| core)).ok();
-    vcpu.begin(core);
-    // Also when `body` panics.
-    let _end = Tenure { machine: &host.machine, core };
+    let machine = &host.machine;
+    machine.vcpu.begin();
+    let _end = Tenure(machine);
     body(VcpuId(0));
 }
 
-/// A thread being the vCPU thread.
-struct Tenure<'a> {
-    machine: &'a Machine,
-    core: Option<Core>,
-}
+/// A thread being the vCPU; ends also when the vCPU's code panics.
+struct Tenure<'a>(&'a Machine);
 
 impl Drop for Tenure<'_> {
     fn drop(&mut self) {
-        self.machine.pool.clear();
-        self.machine.vcpu.end();
-        if let Some(core) = self.core {
-            // It may use one processor only, if the host has changed its mind; that harms nobody.
-            let _ = core.release(0);
-        }
+        self.0.pool.clear();
+        self.0.vcpu.end();
     }
 }
 
@@ -128,7 +118,10 @@ impl Drop for Tenure<'_> {
 fn try_stub(pool: &Pool) -> Result<Format, StartError> {
     let refused = |error: HostError| StartError::Spawner(io::Error::other(format!("{error:?}")));
     let mut stub = pool.take().map_err(refused)?;
-    let tracee = Tracee::attach(stub.pid).map_err(|errno| StartError::Ptrace(errno.into()))?;
+    let tracee = Tracee::attach(stub.pid).map_err(|errno| match errno {
+        Errno::ESRCH => StartError::Stub,
+        _ => StartError::Ptrace(errno.into()),
+    })?;
     stub.tracee = Some(tracee);
     let format = Format::of(&tracee).map_err(|errno| StartError::Xstate(errno.into()));
     pool.kill(stub);
@@ -172,7 +165,7 @@ impl Host for SkasHost {
     }
 
     fn wait(&self, _: VcpuId, deadline_ns: Option<u64>) {
-        self.machine.vcpu.signals.wait(deadline_ns);
+        self.machine.vcpu.wait(deadline_ns);
     }
 
     fn new_fiber(&self, body: FiberBody) -> Result<HostFiber, HostError> {

@@ -31,6 +31,8 @@ pub struct Stub {
     pub tracee: Option<Tracee>,
     /// Whether mappings of another space are in it.
     pub used: bool,
+    /// When it was moved to the vCPU's processor, see `Vcpu::adopt`.
+    pub moves: u32,
 }
 
 /// All stubs of a host that belong to no space.
@@ -84,7 +86,7 @@ impl Pool {
             Ok(pid) => {
                 // Made while this one boots; if that fails, the next `take` says so.
                 let _ = state.order();
-                Ok(Stub { pid, slot, tracee: None, used: false })
+                Ok(Stub { pid, slot, tracee: None, used: false, moves: 0 })
             }
             Err(error) => {
                 state.free.push(slot);

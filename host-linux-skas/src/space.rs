@@ -92,6 +92,8 @@ impl SkasSpace {
     pub fn new(machine: Arc<Machine>, stub: Stub) -> SkasSpace {
         let mut batch = Batch::default();
         if stub.used {
+            // The requests tell where things were in the last guest.
+            machine.requests.zero(Phys(u64::from(stub.slot) * PAGE_SIZE), PAGE_SIZE);
             // Not `limits`: nothing else of the last guest can be there, but this does not have to be argued.
             batch.push(MapOp::Unmap { va: 0, len: crate::layout::CODE });
         }
@@ -172,12 +174,12 @@ impl State {
     /// Attaches the stub when it is used for the first time: the vCPU thread has to do that.
     fn tracee(&mut self, machine: &Machine) -> Result<Tracee, Errno> {
         let stub = self.stub.as_mut().ok_or(Errno::ESRCH)?;
-        if let Some(tracee) = stub.tracee {
-            return Ok(tracee);
-        }
-        let tracee = Tracee::attach(stub.pid)?;
-        machine.vcpu.adopt(stub.pid);
+        let tracee = match stub.tracee {
+            Some(tracee) => tracee,
+            None => Tracee::attach(stub.pid)?,
+        };
         stub.tracee = Some(tracee);
+        machine.vcpu.adopt(stub.pid, &mut stub.moves);
         Ok(tracee)
     }
 

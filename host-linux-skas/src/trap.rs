@@ -6,6 +6,8 @@ use crate::tracee::Stopped;
 
 // `si_code` values of <asm-generic/siginfo.h>.
 const SI_KERNEL: i32 = 0x80;
+const SEGV_MAPERR: i32 = 1;
+const SEGV_ACCERR: i32 = 2;
 const FPE_INTDIV: i32 = 1;
 const FPE_INTOVF: i32 = 2;
 const BUS_ADRALN: i32 = 1;
@@ -39,11 +41,12 @@ pub fn at_signal(signal: i32, info: &libc::siginfo_t, stopped: &Stopped) -> Opti
     // SAFETY: the signals below carry an address when their code is positive.
     let addr = unsafe { info.si_addr() }.addr() as u64;
     match signal {
-        libc::SIGSEGV if code == SI_KERNEL => Some(Exit::Trap(Trap::GeneralProtection)),
-        libc::SIGSEGV => {
+        libc::SIGSEGV if code == SEGV_MAPERR || code == SEGV_ACCERR => {
             let access = if addr == stopped.regs.rip { Access::Exec } else { Access::Unknown };
             Some(Exit::Fault { addr, access })
         }
+        // Also what the guest brought about itself with protection keys, which no mapping would cure.
+        libc::SIGSEGV => Some(Exit::Trap(Trap::GeneralProtection)),
         libc::SIGBUS if code == BUS_ADRALN => Some(Exit::Trap(Trap::AlignmentCheck)),
         // The host has no memory for a page of RAM, or the page is broken. To fault again would not help.
         libc::SIGBUS => Some(Exit::Died),

@@ -1,9 +1,10 @@
 //! The vCPU: who runs on it, how that is interrupted, and on which processor.
 
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use host_linux::affinity::Core;
+use host_linux::clock;
 use host_linux::kick::Token;
 use nix::unistd::gettid;
 
@@ -34,11 +35,6 @@ impl Signals {
         }
     }
 
-    /// Sleeps until kicked, or until the monotonic clock reaches the deadline.
-    pub fn wait(&self, deadline_ns: Option<u64>) {
-        self.token.wait(deadline_ns);
-    }
-
     /// Says that `stub` is about to run. `None` if the vCPU was kicked before: then it must not.
     pub fn enter(&self, stub: i32) -> Option<Running<'_>> {
         self.running.store(stub, Ordering::SeqCst);
@@ -65,27 +61,72 @@ impl Drop for Running<'_> {
     }
 }
 
+/// How long a vCPU stays on a processor at least.
+const STAY_NS: u64 = 100_000_000;
+
+/// The processor that a vCPU and its stubs keep to.
+#[derive(Default)]
+struct Place {
+    core: Option<Core>,
+    /// How often it was changed: a stub that was last moved at another count is moved when it runs next.
+    moves: u32,
+    /// When it was chosen (monotonic).
+    since_ns: u64,
+}
+
 /// The only vCPU of a host.
 #[derive(Default)]
 pub struct Vcpu {
     /// How it is interrupted.
     pub signals: Arc<Signals>,
-    core: Mutex<Option<Core>>,
+    place: Mutex<Place>,
     /// The thread that is this vCPU; 0 when none is.
     thread: AtomicI32,
 }
 
 impl Vcpu {
-    /// Makes the calling thread this vCPU, which with its stubs keeps to `core`, if any.
-    pub fn begin(&self, core: Option<Core>) {
-        self.thread.store(gettid().as_raw(), Ordering::Relaxed);
-        *self.core.lock().unwrap_or_else(PoisonError::into_inner) = core;
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// No thread is this vCPU any more.
+    /// Makes the calling thread this vCPU, and keeps it to the processor that it is on.
+    pub fn begin(&self) {
+        self.thread.store(gettid().as_raw(), Ordering::Relaxed);
+        // Without a processor of its own everything works, only slower.
+        let core = Core::current().and_then(|core| core.pin(0).map(|()| core)).ok();
+        let mut place = self.place();
+        *place = Place { core, moves: place.moves.wrapping_add(1), since_ns: clock::monotonic_ns() };
+    }
+
+    /// The calling thread is not this vCPU any more.
     pub fn end(&self) {
         self.thread.store(0, Ordering::Relaxed);
-        *self.core.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some(core) = self.place().core.take() {
+            // It goes on with one processor then, if the host has changed its mind; that harms nobody.
+            let _ = core.release(0);
+        }
+    }
+
+    /// Sleeps until kicked, or until the monotonic clock reaches the deadline.
+    ///
+    /// Another process may have become busy on this processor meanwhile. So, now and then, the vCPU is let go for the
+    /// time of its sleep, and stays where the host's scheduler wakes it.
+    pub fn wait(&self, deadline_ns: Option<u64>) {
+        let core = {
+            let place = self.place();
+            place.core.filter(|_| clock::monotonic_ns().saturating_sub(place.since_ns) >= STAY_NS)
+        };
+        let freed = core.filter(|core| core.release(0).is_ok());
+        self.signals.token.wait(deadline_ns);
+        let Some(core) = freed else { return };
+        let Ok(next) = core.again() else { return };
+        let _ = next.pin(0);
+        let mut place = self.place();
+        place.since_ns = clock::monotonic_ns();
+        if next != core {
+            place.core = Some(next);
+            place.moves = place.moves.wrapping_add(1);
+        }
     }
 
     /// Whether the calling thread is this vCPU, so that it may trace stubs.
@@ -93,9 +134,14 @@ impl Vcpu {
         self.thread.load(Ordering::Relaxed) == gettid().as_raw()
     }
 
-    /// Moves a stub to this vCPU's processor.
-    pub fn adopt(&self, stub: i32) {
-        if let Some(core) = &*self.core.lock().unwrap_or_else(PoisonError::into_inner) {
+    /// Moves a stub, which was last moved at `moves`, to this vCPU's processor.
+    pub fn adopt(&self, stub: i32, moves: &mut u32) {
+        let place = self.place();
+        if *moves == place.moves {
+            return;
+        }
+        *moves = place.moves;
+        if let Some(core) = &place.core {
             // Elsewhere it runs as well, only slower.
             let _ = core.pin(stub);
         }

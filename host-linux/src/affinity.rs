@@ -10,7 +10,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
 /// One processor, and the set of all that this process may use.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Core {
     one: CpuSet,
     all: CpuSet,
@@ -23,6 +23,13 @@ impl Core {
         let mut one = CpuSet::new();
         one.set(nix::sched::sched_getcpu()?)?;
         Ok(Core { one, all })
+    }
+
+    /// Where the calling thread is now that it was let go for a while: the same processors may be used.
+    pub fn again(&self) -> io::Result<Core> {
+        let mut one = CpuSet::new();
+        one.set(nix::sched::sched_getcpu()?)?;
+        Ok(Core { one, all: self.all })
     }
 
     /// Keeps a thread (0: the calling one) to this processor.

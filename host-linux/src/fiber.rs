@@ -7,7 +7,7 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 use kernel_core::host::{Fiber, FiberBody, HostError, Resumed, Suspend};
 
 /// Bytes of a fiber's stack, without its guard page. Only touched pages cost memory.
-const STACK_SIZE: usize = 128 * 1024;
+const STACK_SIZE: usize = 256 * 1024;
 
 /// Stacks kept for reuse; mapping one with its guard costs several microseconds.
 const POOL_LIMIT: usize = 64;

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use kernel_core::host::{Frames, PAGE_SIZE, Phys};
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 
 /// A shared file in memory that is not yet mapped here: helper processes are forked before it is.
 pub struct RamFile {
@@ -40,6 +40,9 @@ impl RamFile {
         // SAFETY: a new mapping at an address of the host's choice replaces nothing.
         let base =
             unsafe { mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags, &self.fd, 0)? };
+        // A process forked from this one (by whatever library) has no business with guests' memory.
+        // SAFETY: the advice concerns the mapping just made and changes nothing in this process.
+        unsafe { madvise(base, length.get(), MmapAdvise::MADV_DONTFORK)? };
         Ok(Ram { fd: self.fd, base: base.cast(), size: self.size })
     }
 }

@@ -27,8 +27,8 @@ static SAVED: OnceLock<Saved> = OnceLock::new();
 static RAW: AtomicBool = AtomicBool::new(false);
 /// The eventfd that SIGWINCH writes to; -1 before there is one.
 static RESIZE_EVENT: AtomicI32 = AtomicI32::new(-1);
-/// Set by SIGWINCH until the watcher takes it.
-static RESIZED: AtomicBool = AtomicBool::new(false);
+/// What SIGWINCH adds to that eventfd: more than all others together, who add 1.
+pub(crate) static RESIZED: u64 = 1 << 32;
 /// Keeps that eventfd open for as long as a handler may write to it.
 static RESIZE_OWNER: Mutex<Option<Arc<EventFd>>> = Mutex::new(None);
 
@@ -96,19 +96,12 @@ pub fn watch_window_size(watcher: &Watcher) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the window changed its size since the last call.
-pub(crate) fn take_resized() -> bool {
-    RESIZED.swap(false, Ordering::SeqCst)
-}
-
 extern "C" fn on_resize(_: libc::c_int) {
-    RESIZED.store(true, Ordering::SeqCst);
-    let one = 1u64;
-    // SAFETY: write(2) may be called in a signal handler and `one` has eight bytes. It can only fail when the counter
-    // is full, and then the watcher is awake anyway.
+    // SAFETY: write(2) may be called in a signal handler, and the constant has eight bytes. It can only fail when the
+    // counter is full, and then the watcher is about to see it.
     unsafe {
         let errno = *libc::__errno_location();
-        libc::write(RESIZE_EVENT.load(Ordering::SeqCst), (&raw const one).cast(), 8);
+        libc::write(RESIZE_EVENT.load(Ordering::SeqCst), (&raw const RESIZED).cast(), 8);
         *libc::__errno_location() = errno;
     }
 }

@@ -182,8 +182,7 @@ impl Shared {
         }
         let mut kick = false;
         if polls[0].any().unwrap_or(true) {
-            let _ = self.wake.read();
-            kick |= terminal::take_resized();
+            kick |= self.wake.read().is_ok_and(|count| count >= terminal::RESIZED);
         }
         if polls[1].any().unwrap_or(true) {
             kick |= self.timer_expired();
