@@ -157,7 +157,7 @@ impl Host for SkasHost {
     }
 
     fn cpu(&self) -> Cpu {
-        host_linux::cpu::cpu()
+        Cpu { xstate_features: self.machine.format.features(), ..host_linux::cpu::cpu() }
     }
 
     fn kick(&self, _: VcpuId) {

@@ -58,6 +58,11 @@ impl Format {
         self.size
     }
 
+    /// The components that guests have.
+    pub fn features(&self) -> u64 {
+        self.features
+    }
+
     /// Loads `area`, made valid; or the initial state if the host still refuses it.
     pub fn load(&self, tracee: &Tracee, area: &[u8]) -> Result<(), Errno> {
         let mut valid = vec![0; self.size];
