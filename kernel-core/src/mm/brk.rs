@@ -1,5 +1,6 @@
 //! The program break, and where the parts of an address space go. Source: `brk(2)`.
 
+use crate::errno::{ENOMEM, Result};
 use crate::host::{Host, PAGE_SIZE, Prot, Space};
 use crate::mm::map::Object;
 use crate::mm::vma::{Vma, VmaFlags};
@@ -30,6 +31,25 @@ impl<H: Host> Mm<H> {
         inner.mmap_top -= inner.mmap_top % PAGE_SIZE;
         inner.search_top = inner.mmap_top;
         inner.largest_hole = 0;
+    }
+
+    /// Where a position-independent program of `len` bytes goes: two thirds up, at random, aligned. ENOMEM.
+    pub(super) fn place_program(&self, len: u64, align: u64) -> Result<u64> {
+        let limits = self.space.limits();
+        let span = limits.end - limits.start;
+        let wish = limits.start + span / 3 * 2 + self.random_pages(MMAP_RANDOM.min(span / 16));
+        let start = wish - wish % align.min(span / 16);
+        let end = start.checked_add(len).filter(|&end| start >= limits.start && end <= limits.end);
+        end.map(|_| start).ok_or(ENOMEM)
+    }
+
+    /// Where `len` bytes find room below the stack. ENOMEM.
+    pub(super) fn find_room(&self, len: u64) -> Result<u64> {
+        let len = len.checked_next_multiple_of(PAGE_SIZE).filter(|&len| len != 0).ok_or(ENOMEM)?;
+        if len > self.space.limits().end {
+            return Err(ENOMEM);
+        }
+        Ok(self.find_anywhere(&mut self.contents.inner.lock(), len)?.start)
     }
 
     /// Puts the heap's start behind the program's data, which ends at `end`.

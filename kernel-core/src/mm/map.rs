@@ -1,17 +1,18 @@
 //! `mmap` and `munmap`. Source: `mmap(2)`.
 
 use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use linux_raw_sys::general as sys;
 
 use crate::errno::{EAGAIN, EEXIST, EINVAL, ENOMEM, EOPNOTSUPP, EOVERFLOW, EPERM, Errno, Result};
 use crate::host::{Access, Host, PAGE_SIZE, Prot, Space};
+use crate::mm::Mm;
 use crate::mm::backing::Inner;
 use crate::mm::cache::{Backing, Mapper, PageCache};
 use crate::mm::fault::STACK_GAP;
 use crate::mm::vma::{Vma, VmaFlags};
-use crate::mm::{Mm, batch::Batch};
 use crate::vfs::file::OpenFile;
 
 /// Where Linux starts to look for room for `MAP_32BIT`, and where it ends.
@@ -84,6 +85,13 @@ impl MapRequest {
     }
 }
 
+/// Whether what of a file is in RAM is mapped at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Eager {
+    Yes,
+    No,
+}
+
 /// `PROT_*` as the host names them; bits that mean nothing are dropped.
 pub(super) fn prot_of(bits: u32) -> Prot {
     let mut prot = Prot::empty();
@@ -96,6 +104,15 @@ pub(super) fn prot_of(bits: u32) -> Prot {
 impl<H: Host> Mm<H> {
     /// `mmap(2)`.
     pub fn mmap(&self, request: &MapRequest) -> Result<u64> {
+        self.place(request, Eager::Yes)
+    }
+
+    /// `mmap(2)`, but nothing is mapped until it is touched, or [`Mm::map_files`] is called.
+    pub(super) fn map_lazily(&self, request: &MapRequest) -> Result<u64> {
+        self.place(request, Eager::No)
+    }
+
+    fn place(&self, request: &MapRequest, eager: Eager) -> Result<u64> {
         if request.len == 0 {
             return Err(EINVAL);
         }
@@ -121,7 +138,10 @@ impl<H: Host> Mm<H> {
                 inner.check_count(1 + inner.vmas.splits(&range))?;
                 inner.unmap(&range, batch);
             }
-            self.add(inner, batch, range.start, vma);
+            if eager == Eager::Yes {
+                self.map_resident(inner, batch, range.clone(), &vma);
+            }
+            self.add(inner, range.start, vma);
             Ok::<_, Errno>((range, locked))
         })?;
         let populate = request.has(sys::MAP_POPULATE) && !request.has(sys::MAP_NONBLOCK);
@@ -151,14 +171,31 @@ impl<H: Host> Mm<H> {
         })
     }
 
-    /// Adds a mapping where none is, with what of its file is in RAM.
-    pub(super) fn add(&self, inner: &mut Inner, batch: &mut Batch, start: u64, vma: Vma) {
+    /// Adds a mapping where none is.
+    pub(super) fn add(&self, inner: &mut Inner, start: u64, vma: Vma) {
         if let Object::File { pages, .. } = &vma.object {
             let me: Weak<dyn Mapper> = self.this.clone();
             pages.add_mapper(self.id, me);
         }
-        self.map_resident(inner, batch, start..vma.end, &vma);
         inner.insert(start, vma);
+    }
+
+    /// Maps what of all mapped files is in RAM, in one go.
+    pub(super) fn map_files(&self) {
+        self.change(|inner, batch| {
+            let files: Vec<(Range<u64>, Vma)> = inner
+                .vmas
+                .iter()
+                .filter(|(range, vma)| {
+                    matches!(vma.object, Object::File { .. })
+                        && inner.backing.overlapping(range.clone()).next().is_none()
+                })
+                .map(|(range, vma)| (range, vma.clone()))
+                .collect();
+            for (range, vma) in files {
+                self.map_resident(inner, batch, range, &vma);
+            }
+        });
     }
 
     /// Where a fixed mapping goes.

@@ -142,6 +142,11 @@ impl<H: Host> Mm<H> {
         self.contents.inner.lock().limits = limits;
     }
 
+    /// The limits it obeys.
+    pub fn limits(&self) -> MmLimits {
+        self.contents.inner.lock().limits
+    }
+
     /// Gives all memory back early; nothing runs in it any more.
     pub fn release(&self) {
         let limits = self.space.limits();
@@ -193,6 +198,11 @@ impl<H: Host> Mm<H> {
         let end =
             addr.checked_add(len).and_then(|end| end.checked_next_multiple_of(PAGE_SIZE)).ok_or(EINVAL)?;
         if addr % PAGE_SIZE != 0 || end > self.space.limits().end { Err(EINVAL) } else { Ok(addr..end) }
+    }
+
+    /// Bytes nobody can predict.
+    fn entropy(&self, buf: &mut [u8]) {
+        self.host.entropy(buf);
     }
 
     /// A random multiple of the page size below `below`.

@@ -81,7 +81,8 @@ impl<H: Host> Mm<H> {
                 let mut tail = vma;
                 tail.skip(old_end - range.start);
                 tail.end = end;
-                self.add(inner, batch, old_end, tail);
+                self.map_resident(inner, batch, old_end..end, &tail);
+                self.add(inner, old_end, tail);
                 return Ok((old, grown));
             }
             if !has(sys::MREMAP_MAYMOVE) {
@@ -123,6 +124,6 @@ impl<H: Host> Mm<H> {
                 inner.unmap(&old, batch);
             }
         }
-        inner.insert(target.start, moved);
+        self.add(inner, target.start, moved);
     }
 }
