@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use host_linux::terminal::RawMode;
 use kernel_core::host::{ByteStream, Host, VcpuId};
+use kernel_core::kernel::TraceSink;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::backend::Backend;
@@ -76,7 +77,7 @@ impl Read for Keyboard {
 }
 
 /// Where `--strace` writes: standard error, or a file.
-pub fn trace_writer(path: &std::path::Path) -> Result<Box<dyn Fn(&str) + Send + Sync>> {
+pub fn trace_writer(path: &std::path::Path) -> Result<TraceSink> {
     if path.as_os_str() == "-" {
         return Ok(Box::new(logger::line));
     }

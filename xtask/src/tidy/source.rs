@@ -21,9 +21,9 @@ pub struct Source {
 }
 
 impl Source {
-    /// Reads a file if it is Rust; `path` is from the root of the work tree.
+    /// Reads a file if it is Rust, and ours; `path` is from the root of the work tree.
     pub fn read(path: &str) -> Option<Source> {
-        if !path.ends_with(".rs") {
+        if !path.ends_with(".rs") || path.contains("/vendor/") {
             return None;
         }
         let text = std::fs::read_to_string(cargo::root().join(path)).ok()?;
