@@ -16,6 +16,7 @@ extern crate alloc;
 
 pub mod abi;
 pub mod arch;
+pub mod boot;
 pub mod debug;
 pub mod errno;
 pub mod fs;

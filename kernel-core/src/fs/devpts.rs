@@ -19,6 +19,7 @@ use crate::vfs::inode::{
     Device, FileKind, Inode, MODE_BITS, Metadata, Opened, Owner, SetAttr, SetTime, StatFs, Timestamp,
 };
 use crate::vfs::mount::FileSystem;
+use crate::vfs::types::FsType;
 
 /// `DEVPTS_SUPER_MAGIC`.
 const MAGIC: u64 = 0x1cd1;
@@ -132,6 +133,19 @@ impl DevPts {
             Owner { mode: FileKind::Char.mode_bits() | options.ptmx_mode & MODE_BITS, uid: 0, gid: 0 };
         let ptmx = PtsNode::with(PTMX_INO, PTMX, owner, now_ns);
         Ok(DevPts { root: Arc::new(Root { ptys, ptmx, made: Timestamp::from_ns(now_ns) }) })
+    }
+}
+
+/// The type, for `mount(2)`: every devpts shows the same terminals.
+pub struct PtsType(pub Arc<Ptys>);
+
+impl FsType for PtsType {
+    fn name(&self) -> &'static str {
+        "devpts"
+    }
+
+    fn mount(&self, _: &[u8], options: &[u8], _: Device) -> Result<Arc<dyn FileSystem>> {
+        Ok(Arc::new(DevPts::new(self.0.clone(), options)?))
     }
 }
 

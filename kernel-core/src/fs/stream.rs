@@ -7,7 +7,7 @@ use crate::errno::{EAGAIN, EIO, EPIPE, Result};
 use crate::host::{ByteStream, Ready, StreamError};
 use crate::io::{Sink, Source};
 use crate::sched::wait::{Events, WaitQueue};
-use crate::services::Services;
+use crate::services::{Device as PolledDevice, Services};
 use crate::sync::Mutex;
 use crate::task::siginfo::SigInfo;
 use crate::vfs::caller::Caller;
@@ -29,19 +29,9 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A file of `host`; the kernel tells it with [`Stream::host_event`] when something may have changed.
+    /// A file of `host`.
     pub fn new(host: Arc<dyn ByteStream>, services: &Arc<Services>) -> Arc<Stream> {
         Arc::new(Stream { host, services: services.clone(), queue: WaitQueue::new() })
-    }
-
-    /// The host may be ready for what it was not: wakes those who wait.
-    pub fn host_event(&self) {
-        if !self.queue.is_empty() {
-            let events = self.events();
-            if !events.is_empty() {
-                self.queue.wake(events);
-            }
-        }
     }
 
     /// An open file of it. It looks like a `kind`: FIFO for a host's pipe or file, character device for `/dev/null`.
@@ -70,6 +60,18 @@ impl Stream {
             events |= Events::HUP;
         }
         events
+    }
+}
+
+impl PolledDevice for Stream {
+    /// The host may be ready for what it was not: wakes those who wait.
+    fn poll_device(&self) {
+        if !self.queue.is_empty() {
+            let events = self.events();
+            if !events.is_empty() {
+                self.queue.wake(events);
+            }
+        }
     }
 }
 

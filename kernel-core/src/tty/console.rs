@@ -7,6 +7,7 @@ use linux_raw_sys::general as sys;
 
 use crate::errno::Result;
 use crate::host::{ByteStream, Ready, StreamError};
+use crate::services::Device as PolledDevice;
 use crate::tty::CONSOLE;
 use crate::tty::termios::{Termios, WinSize};
 use crate::tty::tty::{Driver, READABLE, Tty, TtyServices};
@@ -36,17 +37,19 @@ impl Console {
         &self.tty
     }
 
-    /// To be called when the host has kicked vCPU 0: takes input, gives output, and looks at the size of the window.
-    pub fn poll_devices(&self) {
-        self.update_size();
-        self.tty.pull_input();
-        self.tty.push_output();
-    }
-
     fn update_size(&self) {
         if let Some((rows, columns)) = self.stream.window_size() {
             self.tty.set_size(WinSize { rows, columns, ..WinSize::default() });
         }
+    }
+}
+
+impl PolledDevice for Console {
+    /// Takes input, gives output, and looks at the size of the window.
+    fn poll_device(&self) {
+        self.update_size();
+        self.tty.pull_input();
+        self.tty.push_output();
     }
 }
 

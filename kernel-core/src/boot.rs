@@ -1,0 +1,324 @@
+//! From a configuration to a kernel with PID 1 on its way.
+
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+use crate::arch::x86_64::xsave;
+use crate::errno::{EIO, Errno, Result};
+use crate::fs::archive;
+use crate::fs::dev;
+use crate::fs::devpts::PtsType;
+use crate::fs::proc::source::ProcessSource;
+use crate::fs::stream::Stream;
+use crate::fs::tmpfs::{Options, Tmpfs, TmpfsType};
+use crate::host::{ByteStream, Fpu, Host, Ready, Registers, StreamError, Suspend, UserContext};
+use crate::ipc::fifo::FifoOpener;
+use crate::kernel::{HostClock, Kernel, Parts, Shutdown, TraceSink, WeakKernel};
+use crate::log_ring::LogRing;
+use crate::mm::Mm;
+use crate::mm::cache::{Backing, Blob, PageCache};
+use crate::mm::ram::Ram;
+use crate::sched::timers::Timers;
+use crate::sched::wait::{Events, Wake};
+use crate::services::{Clock, Device as PolledDevice, Services};
+use crate::syscall::Cx;
+use crate::task::cred::Cred;
+use crate::task::exec::ExecRequest;
+use crate::task::process::ExitStatus;
+use crate::task::rlimit::Rlimits;
+use crate::task::session::Session;
+use crate::task::signal::TaskSignals;
+use crate::task::thread::{NewTask, Resources};
+use crate::task::view::ProcView;
+use crate::task::{Process, Task};
+use crate::tty::Terminals;
+use crate::vfs::context::FsContext;
+use crate::vfs::device::Devices;
+use crate::vfs::fd::{FdTable, OnExec};
+use crate::vfs::file::{OpenFile, OpenFlags};
+use crate::vfs::inode::{Device, FileKind, NewAttr, NewNode};
+use crate::vfs::mount::{FileSystem, MountFlags, Namespace};
+use crate::vfs::path::Path;
+use crate::vfs::walk::LastLink;
+
+/// The first program.
+pub enum Init {
+    /// A static program in kernel memory, whatever the root file system has.
+    Image(Arc<dyn Blob>),
+    /// A file of the guest.
+    Path(Vec<u8>),
+}
+
+/// What PID 1 has as standard input, output and error.
+pub enum Stdio {
+    /// A host stream each.
+    Streams([Arc<dyn ByteStream>; 3]),
+    /// The console, a terminal on this stream.
+    Console(Arc<dyn ByteStream>),
+}
+
+/// What an instance is made of.
+pub struct BootConfig {
+    /// The root file system: a cpio archive, maybe compressed with gzip.
+    pub root: Arc<dyn Blob>,
+    /// PID 1's program.
+    pub init: Init,
+    /// Its arguments, its own name first.
+    pub args: Vec<Vec<u8>>,
+    /// Its environment.
+    pub env: Vec<Vec<u8>>,
+    /// What it has for standard streams.
+    pub stdio: Stdio,
+    /// `uname -n`.
+    pub hostname: Vec<u8>,
+    /// `/proc/cmdline`.
+    pub command_line: Vec<u8>,
+    /// Guest RAM in bytes.
+    pub memory: u64,
+    /// Number of vCPUs; each needs a thread in [`Kernel::run_vcpu`].
+    pub vcpus: usize,
+    /// The most threads in all.
+    pub max_tasks: usize,
+    /// Takes traced calls.
+    pub trace: Option<TraceSink>,
+    /// Where kernel messages are kept; the frontend's logger adds them.
+    pub log: Arc<LogRing>,
+}
+
+/// Why an instance cannot start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BootError {
+    /// The root file system cannot be unpacked; what is wrong with it.
+    Root(String),
+    /// There is not enough memory or the host refuses something.
+    Start(Errno),
+}
+
+impl From<Errno> for BootError {
+    fn from(errno: Errno) -> BootError {
+        BootError::Start(errno)
+    }
+}
+
+/// A stream that takes everything and gives nothing: the console of an instance without a terminal.
+struct NoStream;
+
+impl ByteStream for NoStream {
+    fn read(&self, _: &mut [u8]) -> core::result::Result<usize, StreamError> {
+        Err(StreamError::WouldBlock)
+    }
+
+    fn write(&self, buf: &[u8]) -> core::result::Result<usize, StreamError> {
+        Ok(buf.len())
+    }
+
+    fn ready(&self, _: Ready) -> Ready {
+        Ready::WRITE
+    }
+}
+
+impl<H: Host> Kernel<H> {
+    /// Builds an instance; PID 1 starts as soon as a vCPU runs.
+    pub fn boot(host: Arc<H>, config: BootConfig) -> core::result::Result<Arc<Kernel<H>>, BootError> {
+        let ram = Ram::new(host.ram(), config.memory);
+        let clock: Arc<dyn Clock> = Arc::new(HostClock { host: host.clone() });
+        let mut failure = None;
+        let mut terminals = None;
+        let mut streams = Vec::new();
+        let kernel = Arc::new_cyclic(|weak: &Weak<Kernel<H>>| {
+            let services = Arc::new(Services {
+                ram,
+                timers: Arc::<Timers>::default(),
+                clock,
+                processes: Arc::new(WeakKernel(weak.clone())),
+                anon: Default::default(),
+            });
+            let console = match &config.stdio {
+                Stdio::Console(stream) => stream.clone(),
+                Stdio::Streams(_) => Arc::new(NoStream),
+            };
+            let ttys = Terminals::new(&services, console);
+            let mut polled: Vec<Arc<dyn PolledDevice>> = alloc::vec![ttys.console.clone()];
+            if let Stdio::Streams(hosts) = &config.stdio {
+                streams.extend(hosts.iter().map(|host| Stream::new(host.clone(), &services)));
+                polled.extend(streams.iter().map(|stream| stream.clone() as Arc<dyn PolledDevice>));
+            }
+            let rootfs = Tmpfs::new(&services, "rootfs", Device::new(0, 2), root_options());
+            let limit = usize::try_from(config.memory).unwrap_or(usize::MAX);
+            if let Err(error) = archive::unpack(&config.root, &rootfs, limit) {
+                failure = Some(BootError::Root(error.to_string()));
+            }
+            let source: Arc<dyn ProcessSource> = Arc::new(ProcView(weak.clone()));
+            let namespace = namespace(rootfs, &services, &ttys, &source, &mut failure);
+            terminals = Some(ttys);
+            Kernel::assemble(Parts {
+                host,
+                services,
+                namespace,
+                hostname: config.hostname,
+                command_line: config.command_line,
+                log: config.log,
+                trace: config.trace,
+                vcpus: config.vcpus,
+                max_tasks: config.max_tasks,
+                devices: polled,
+            })
+        });
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let stdio = Standard { terminals, streams };
+        kernel.start_init(config.init, config.args, config.env, stdio)?;
+        Ok(kernel)
+    }
+
+    /// Makes PID 1. It executes its program itself, in its own fiber, as a task that can walk paths and read files.
+    fn start_init(
+        self: &Arc<Self>,
+        init: Init,
+        args: Vec<Vec<u8>>,
+        env: Vec<Vec<u8>>,
+        stdio: Standard,
+    ) -> Result<()> {
+        let pid = self.tree.lock().allocate().unwrap_or(1);
+        let session = Session::new(0);
+        let process = Process::new(pid, 0, session, Arc::default(), Rlimits::default(), &self.services);
+        let fs = FsContext::new(self.namespace.clone());
+        let task = Task::new(
+            &self.scheduler,
+            NewTask {
+                tid: pid,
+                process: process.clone(),
+                resources: Resources {
+                    mm: Mm::new(&self.host, &self.services.ram)?,
+                    files: FdTable::new(),
+                    fs,
+                },
+                cred: Arc::new(Cred::root()),
+                signals: TaskSignals::default(),
+                comm: *b"init\0\0\0\0\0\0\0\0\0\0\0\0",
+                start_ns: self.services.clock.monotonic_ns(),
+            },
+        );
+        {
+            let mut tree = self.tree.lock();
+            tree.add(process.clone(), 0, 0);
+            tree.add_thread(task.clone());
+            process.signals.lock().threads.push(task.clone());
+        }
+        let (kernel, body_task) = (self.clone(), task.clone());
+        let body = move |suspend: &dyn Suspend| {
+            let fpu = Fpu::new(xsave::initial(kernel.host.fpu_size()));
+            let context = RefCell::new(UserContext { regs: Registers::default(), fpu });
+            let started = match Cx::new(&kernel, &body_task, &context, suspend) {
+                Some(cx) => stdio.open(&cx).and_then(|()| exec_init(&cx, &init, args, env)),
+                None => Err(EIO),
+            };
+            // Nothing of this is needed any more, and the fiber's stack lives as long as PID 1.
+            drop((stdio, init));
+            let status = match started {
+                Ok(()) => crate::task::run::run(&kernel, &body_task, &context, suspend),
+                Err(errno) => {
+                    kernel.shut_down(Shutdown::NoInit(errno));
+                    None
+                }
+            };
+            drop(context);
+            kernel.finish(&body_task, status.unwrap_or(ExitStatus::Exited(0)));
+        };
+        *task.fiber.lock() = Some(self.host.new_fiber(Box::new(body))?);
+        task.wake(Events::empty());
+        Ok(())
+    }
+}
+
+fn exec_init<H: Host>(cx: &Cx<'_, H>, init: &Init, args: Vec<Vec<u8>>, env: Vec<Vec<u8>>) -> Result<()> {
+    match init {
+        Init::Image(blob) => {
+            let backing = Backing::Blob { owner: blob.clone(), offset: 0, len: blob.bytes().len() };
+            cx.exec_image(PageCache::new(&cx.services().ram, backing), args, &env)
+        }
+        Init::Path(name) => {
+            let path = cx.fs.walker(cx).resolve(&cx.fs.cwd(), name, LastLink::Follow)?;
+            cx.exec(&ExecRequest { path, name: name.clone(), args, env })
+        }
+    }
+}
+
+/// What PID 1's standard streams are opened from.
+struct Standard {
+    terminals: Option<Terminals>,
+    streams: Vec<Arc<Stream>>,
+}
+
+impl Standard {
+    fn open<H: Host>(&self, cx: &Cx<'_, H>) -> Result<()> {
+        let install = |file: Arc<OpenFile>| cx.files.install(file, OnExec::Keep, u64::MAX);
+        if self.streams.is_empty() {
+            // PID 1 opens the console itself, so that it has a path and can become a controlling terminal.
+            let path = cx.fs.walker(cx).resolve(&cx.fs.root(), b"/dev/console", LastLink::Follow)?;
+            let Some(terminals) = &self.terminals else { return Err(EIO) };
+            let flags = OpenFlags::RDWR | OpenFlags::NOCTTY;
+            let ops = terminals.console.tty().open(flags, cx)?;
+            let file = OpenFile::new(ops, path.inode().clone(), Some(path), flags);
+            for _ in 0..3 {
+                install(file.clone())?;
+            }
+            return Ok(());
+        }
+        let flags = [OpenFlags::empty(), OpenFlags::WRONLY, OpenFlags::WRONLY];
+        for (number, (stream, flags)) in self.streams.iter().zip(flags).enumerate() {
+            install(stream.open(FileKind::Fifo, number as u64 + 1, flags))?;
+        }
+        Ok(())
+    }
+}
+
+fn root_options() -> Options {
+    Options { mode: 0o755, ..Options::default() }
+}
+
+/// The tree of mounts: the root, `/dev` on it, and the types that the guest can mount.
+fn namespace(
+    rootfs: Arc<Tmpfs>,
+    services: &Arc<Services>,
+    terminals: &Terminals,
+    source: &Arc<dyn ProcessSource>,
+    failure: &mut Option<BootError>,
+) -> Arc<Namespace> {
+    let devices = Arc::<Devices>::default();
+    dev::register(&devices, services, source);
+    terminals.register(&devices);
+    devices.register_fifo(Arc::new(FifoOpener));
+    let namespace = Namespace::new(rootfs.clone(), b"rootfs", devices);
+    let types = &namespace.types;
+    types.register(Arc::new(TmpfsType(services.clone())));
+    types.register(Arc::new(PtsType(terminals.ptys.clone())));
+    let mounted = dev::devtmpfs(services, types.next_device()).and_then(|dev| {
+        types.register(Arc::new(dev::DevType(dev.clone())));
+        if rootfs.root_dir().child(b"dev").is_err() {
+            rootfs.root_dir().make_child(
+                b"dev",
+                NewNode::Directory,
+                &NewAttr { mode: 0o755, uid: 0, gid: 0 },
+            )?;
+        }
+        mount_dev(&namespace, dev)
+    });
+    if let Err(errno) = mounted {
+        failure.get_or_insert(BootError::Start(errno));
+    }
+    namespace
+}
+
+/// Mounts `dev` on `/dev`, which is made if the root has none.
+fn mount_dev(namespace: &Arc<Namespace>, dev: Arc<dyn FileSystem>) -> Result<()> {
+    let root = namespace.root();
+    let dentry = root.dentry.child(b"dev", &namespace.dentries)?;
+    let at = Path { mount: root.mount, dentry };
+    namespace.mount(dev, b"devtmpfs", &at, MountFlags::NO_SUID | MountFlags::NO_EXEC)?;
+    Ok(())
+}
