@@ -17,6 +17,8 @@ use brush_interactive::{
 };
 use tokio::sync::Mutex;
 
+use crate::jobs;
+
 type Shell = brush_core::Shell<ShellExtensionsImpl<Formatter>>;
 
 const HELP: &str = "\
@@ -263,7 +265,9 @@ async fn create(options: &Options, interactive: bool) -> Result<Shell, ShellErro
         .shell_name(name)
         .maybe_shell_args(arguments)
         .error_formatter(Formatter { name: options.name.clone() })
-        .default_builtins(BuiltinSet::BashMode);
+        .default_builtins(BuiltinSet::BashMode)
+        .builtin("kill", jobs::registration(jobs::kill))
+        .builtin("wait", jobs::registration(jobs::wait));
     Ok(shell.build().await?)
 }
 
@@ -290,7 +294,10 @@ mod tests {
     fn a_dash_makes_a_login_shell_and_values_follow_their_group() {
         let options = parsed(&["-bash", "-eo", "pipefail", "+u", "script", "-v"]);
         assert!(options.login && options.name == "bash");
-        assert_eq!((options.enabled, options.disabled), (vec!["errexit".into(), "pipefail".into()], vec!["nounset".into()]));
+        assert_eq!(
+            (options.enabled, options.disabled),
+            (vec!["errexit".into(), "pipefail".into()], vec!["nounset".into()])
+        );
         assert_eq!(options.operands, ["script", "-v"]);
     }
 }

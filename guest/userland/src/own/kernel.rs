@@ -153,6 +153,9 @@ mod tests {
 
     #[test]
     fn durations_read_well() {
-        assert_eq!((duration(7), duration(3599), duration(90061)), ("7 s".into(), "59 min".into(), "1 days, 1:01".into()));
+        assert_eq!(
+            (duration(7), duration(3599), duration(90061)),
+            ("7 s".into(), "59 min".into(), "1 days, 1:01".into())
+        );
     }
 }

@@ -26,7 +26,10 @@ pub fn free(words: &[OsString]) -> i32 {
     let cached = ["Buffers", "Cached", "SReclaimable"].iter().map(|name| bytes(&info, name)).sum::<u64>();
     // As procps counts it: what is not available to new programs is in use.
     let used = total.saturating_sub(bytes(&info, "MemAvailable").max(idle));
-    println!("{:7}{:>12}{:>12}{:>12}{:>12}{:>12}{:>12}", "", "total", "used", "free", "shared", "buff/cache", "available");
+    println!(
+        "{:7}{:>12}{:>12}{:>12}{:>12}{:>12}{:>12}",
+        "", "total", "used", "free", "shared", "buff/cache", "available"
+    );
     println!(
         "{:7}{:>12}{:>12}{:>12}{:>12}{:>12}{:>12}",
         "Mem:",
@@ -39,7 +42,13 @@ pub fn free(words: &[OsString]) -> i32 {
     );
     let (swap, swap_free) = (bytes(&info, "SwapTotal"), bytes(&info, "SwapFree"));
     let swap_used = swap.saturating_sub(swap_free);
-    println!("{:7}{:>12}{:>12}{:>12}", "Swap:", amount(swap, unit), amount(swap_used, unit), amount(swap_free, unit));
+    println!(
+        "{:7}{:>12}{:>12}{:>12}",
+        "Swap:",
+        amount(swap, unit),
+        amount(swap_used, unit),
+        amount(swap_free, unit)
+    );
     0
 }
 

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::{fail, plain, usage};
 
-const USAGE: &str = "ps [-e|-f|-A|a|u|x] [-o FIELD,...]; fields: pid ppid pgid sid user uid tty stat vsz rss time comm args";
+const USAGE: &str =
+    "ps [-e|-f|-A|a|u|x] [-o FIELD,...]; fields: pid ppid pgid sid user uid tty stat vsz rss time comm args";
 
 const SHORT: &[&str] = &["pid", "user", "stat", "time", "args"];
 const FULL: &[&str] = &["pid", "ppid", "user", "stat", "vsz", "rss", "time", "args"];
@@ -25,7 +26,8 @@ pub fn ps(words: &[OsString]) -> i32 {
         let letters = word.trim_start_matches('-');
         if word.starts_with("-o") || letters == "o" {
             let inline = letters.trim_start_matches('o').to_owned();
-            let list = if inline.is_empty() { words.next().map(|list| list.into_owned()) } else { Some(inline) };
+            let list =
+                if inline.is_empty() { words.next().map(|list| list.into_owned()) } else { Some(inline) };
             columns = list.unwrap_or_default().split([',', ' ']).map(str::to_owned).collect();
         } else if letters.is_empty() || !letters.chars().all(|letter| "eAafuxwlj".contains(letter)) {
             return usage(USAGE);

@@ -290,17 +290,46 @@ fn spawn_async_ao_list_in_task<'a, SE: extensions::ShellExtensions>(
         cloned_params.set_fd(openfiles::OpenFiles::STDIN_FD, null);
     }
 
+    let (started, starting) = std::sync::mpsc::channel();
     let join_handle = threads::spawn(async move {
-        cloned_ao_list
-            .execute(&mut cloned_shell, &cloned_params)
-            .await
+        // A lone program is started here rather than by the list, to learn its process ID.
+        let lone = match cloned_ao_list.first.seq.as_slice() {
+            [command @ ast::Command::Simple(_)] => Some(command),
+            _ => None,
+        };
+        let is_pipeline = cloned_ao_list.additional.is_empty() && !cloned_ao_list.first.bang;
+        let Some(command) = lone.filter(|_| is_pipeline) else {
+            drop(started);
+            return cloned_ao_list
+                .execute(&mut cloned_shell, &cloned_params)
+                .await;
+        };
+        let pipeline_context = PipelineExecutionContext {
+            shell: commands::ShellForCommand::ParentShell(&mut cloned_shell),
+            process_group_id: None,
+        };
+        let spawn_result = command
+            .execute_in_pipeline(pipeline_context, cloned_params)
+            .await?;
+        if let ExecutionSpawnResult::StartedProcess(child) = &spawn_result
+            && let Some(pid) = child.pid()
+        {
+            let _ = started.send(pid);
+        }
+        drop(started);
+        match spawn_result.wait().await? {
+            ExecutionWaitResult::Completed(result) => Ok(result),
+            ExecutionWaitResult::Stopped(_) => Ok(ExecutionResult::stopped()),
+        }
     });
 
-    shell.jobs_mut().add_as_current(jobs::Job::new(
+    let mut job = jobs::Job::new(
         [jobs::JobTask::Internal(join_handle)],
         ao_list.to_string(),
         jobs::JobState::Running,
-    ))
+    );
+    job.starting = Some(jobs::Starting::new(starting));
+    shell.jobs_mut().add_as_current(job)
 }
 
 #[async_trait::async_trait]

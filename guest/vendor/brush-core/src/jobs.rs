@@ -252,6 +252,32 @@ impl Display for JobAnnotation {
     }
 }
 
+/// The process ID of a program that a thread of the shell is about to start in the background.
+pub(crate) struct Starting {
+    pid: std::sync::OnceLock<Option<sys::process::ProcessId>>,
+    receiver: std::sync::Mutex<std::sync::mpsc::Receiver<sys::process::ProcessId>>,
+}
+
+impl Starting {
+    /// How long to wait for a program whose start is held up, say by a redirection to a FIFO.
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+
+    /// The thread sends the ID when it has one, and drops its end when there will be none.
+    pub(crate) fn new(receiver: std::sync::mpsc::Receiver<sys::process::ProcessId>) -> Self {
+        Self {
+            pid: std::sync::OnceLock::new(),
+            receiver: std::sync::Mutex::new(receiver),
+        }
+    }
+
+    fn pid(&self) -> Option<sys::process::ProcessId> {
+        *self.pid.get_or_init(|| {
+            let receiver = self.receiver.lock().ok()?;
+            receiver.recv_timeout(Self::PATIENCE).ok()
+        })
+    }
+}
+
 /// Encapsulates a set of processes managed by the shell as a single unit.
 pub struct Job {
     /// The tasks that make up the job.
@@ -259,6 +285,9 @@ pub struct Job {
 
     /// If available, the process group ID of the job's processes.
     pgid: Option<sys::process::ProcessId>,
+
+    /// Where the process ID of a lone program comes from.
+    pub(crate) starting: Option<Starting>,
 
     /// The annotation of the job (e.g., current, previous).
     annotation: JobAnnotation,
@@ -302,6 +331,7 @@ impl Job {
             id: 0,
             tasks: tasks.into_iter().collect(),
             pgid: None,
+            starting: None,
             annotation: JobAnnotation::None,
             command_line,
             state,
@@ -447,7 +477,7 @@ impl Job {
                 JobTask::Internal(_) => (),
             }
         }
-        None
+        self.starting.as_ref().and_then(Starting::pid)
     }
 
     /// Tries to retrieve the process group ID (PGID) of the job.
