@@ -8,7 +8,7 @@
 //! private page may be written in place exactly if nobody else holds it.
 //!
 //! Invariant: what is unmapped is given back only after the host has said that no guest can reach it (`batch`).
-mod advise;
+pub mod advise;
 mod backing;
 mod batch;
 mod brk;

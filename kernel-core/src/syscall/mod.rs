@@ -10,6 +10,7 @@ pub mod args;
 pub mod creds;
 pub mod cx;
 pub mod futex;
+pub mod memory;
 pub mod process;
 pub mod resource;
 pub mod signals;

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::Arg::{DirFd, Enum, Fd, Flags, Hex, In, Int, Out, Ptr, Signal, Size, Str, Strs};
-use super::{Arg, Args, Cx, SysError, SysResult, creds, process, resource, signals, system};
+use super::{Arg, Args, Cx, SysError, SysResult, creds, memory, process, resource, signals, system};
 use crate::debug::{names, strace};
 use crate::errno::ENOSYS;
 use crate::host::Host;
@@ -55,7 +55,7 @@ pub struct Table<H: Host>(core::marker::PhantomData<H>);
 impl<H: Host> Table<H> {
     /// All families.
     pub const FAMILIES: &'static [&'static [Call<H>]] =
-        &[Self::PROCESSES, Self::CREDENTIALS, Self::RESOURCES, Self::SIGNALS, Self::SYSTEM];
+        &[Self::PROCESSES, Self::CREDENTIALS, Self::RESOURCES, Self::SIGNALS, Self::SYSTEM, Self::MEMORY];
 
     const PROCESSES: &'static [Call<H>] = &[
         sys(24, "sched_yield", &[], Full, |cx, _| process::sched_yield(cx)),
@@ -206,6 +206,34 @@ impl<H: Host> Table<H> {
         }),
         sys(297, "rt_tgsigqueueinfo", &[Int, Int, Signal, Ptr], Full, |cx, a| {
             signals::rt_tgsigqueueinfo(cx, a.int(0), a.int(1), a.int(2), a.ptr(3))
+        }),
+    ];
+
+    const MEMORY: &'static [Call<H>] = &[
+        sys(9, "mmap", &[Ptr, Size, Flags(names::PROT), Flags(names::MAP), Fd, Hex], Full, |cx, a| {
+            memory::mmap(cx, [a.ptr(0), a.raw(1), a.raw(5)], a.uint(2), a.uint(3), a.fd(4))
+        }),
+        sys(10, "mprotect", &[Ptr, Size, Flags(names::PROT)], Full, |cx, a| {
+            memory::mprotect(cx, a.ptr(0), a.raw(1), a.raw(2))
+        }),
+        sys(11, "munmap", &[Ptr, Size], Full, |cx, a| memory::munmap(cx, a.ptr(0), a.raw(1))),
+        sys(12, "brk", &[Ptr], Full, |cx, a| memory::brk(cx, a.ptr(0))),
+        sys(25, "mremap", &[Ptr, Size, Size, Hex, Ptr], Full, |cx, a| {
+            memory::mremap(cx, [a.ptr(0), a.raw(1), a.raw(2), a.raw(3), a.ptr(4)])
+        }),
+        sys(26, "msync", &[Ptr, Size, Hex], Full, |cx, a| memory::msync(cx, a.ptr(0), a.raw(1), a.uint(2))),
+        sys(27, "mincore", &[Ptr, Size, Ptr], Full, |cx, a| {
+            memory::mincore(cx, a.ptr(0), a.raw(1), a.ptr(2))
+        }),
+        sys(28, "madvise", &[Ptr, Size, Int], Partial("no huge pages, no page merging"), |cx, a| {
+            memory::madvise(cx, a.ptr(0), a.raw(1), a.uint(2))
+        }),
+        sys(149, "mlock", &[Ptr, Size], Full, |cx, a| memory::mlock2(cx, a.ptr(0), a.raw(1), 0)),
+        sys(150, "munlock", &[Ptr, Size], Full, |cx, a| memory::munlock(cx, a.ptr(0), a.raw(1))),
+        sys(151, "mlockall", &[Hex], Full, |cx, a| memory::mlockall(cx, a.uint(0))),
+        sys(152, "munlockall", &[], Full, |cx, _| memory::munlockall(cx)),
+        sys(325, "mlock2", &[Ptr, Size, Hex], Full, |cx, a| {
+            memory::mlock2(cx, a.ptr(0), a.raw(1), a.uint(2))
         }),
     ];
 
