@@ -8,14 +8,18 @@
 //!   `abi kill-self N` misbehave, for the system tests; `abi show WHAT` serves the cases about `execve(2)`.
 
 mod epoll;
+mod event;
 mod exec;
 mod fault;
 mod file;
 mod futex;
 mod garbage;
 mod hostile;
+mod lock;
 mod memory;
 mod path;
+mod perm;
+mod pipe;
 mod process;
 mod runner;
 mod signal;
@@ -39,7 +43,11 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("futex", futex::CASES),
     ("path", path::CASES),
     ("file", file::CASES),
+    ("perm", perm::CASES),
+    ("lock", lock::CASES),
+    ("pipe", pipe::CASES),
     ("epoll", epoll::CASES),
+    ("event", event::CASES),
 ];
 
 fn main() {
