@@ -20,11 +20,15 @@ mod memory;
 mod path;
 mod perm;
 mod pipe;
+mod proc;
 mod process;
 mod runner;
 mod signal;
 mod support;
 mod thread;
+mod time;
+mod tty;
+mod unix;
 mod wait;
 
 use std::process::exit;
@@ -48,6 +52,10 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("pipe", pipe::CASES),
     ("epoll", epoll::CASES),
     ("event", event::CASES),
+    ("unix", unix::CASES),
+    ("tty", tty::CASES),
+    ("time", time::CASES),
+    ("proc", proc::CASES),
 ];
 
 fn main() {
