@@ -41,7 +41,7 @@ pub(super) fn ioctl(tty: &Tty, side: Side, op: Op<'_>, command: u32, arg: u64) -
         }
         nr::TCSETSF | nr::TCSETSF2 | nr::TCSETAF => set_termios(tty, op, command, arg, Input::Flush),
         nr::TCSBRK | nr::TCSBRKP => done(tty.check_background(op.caller, Stop::Output)),
-        nr::TCXONC => flow(tty, op, arg),
+        nr::TCXONC => flow(tty, side, op, arg),
         nr::TCFLSH => flush(tty, side, op, arg),
         nr::TIOCGWINSZ => set_user(op, arg, &tty.size()),
         nr::TIOCSWINSZ => {
@@ -160,26 +160,39 @@ fn set_termios(tty: &Tty, op: Op<'_>, command: u32, arg: u64, input: Input) -> R
     Ok(0)
 }
 
-/// `tcflow`.
-fn flow(tty: &Tty, op: Op<'_>, arg: u64) -> Result<u64> {
-    tty.check_background(op.caller, Stop::Output)?;
-    tty.update(|state, _| {
+/// `tcflow`: stops or starts what this side writes, or tells the other side to.
+fn flow(tty: &Tty, side: Side, op: Op<'_>, arg: u64) -> Result<u64> {
+    if side == Side::Slave {
+        tty.check_background(op.caller, Stop::Output)?;
+    }
+    tty.update(|state, effects| {
         let ldisc = &mut state.ldisc;
-        let character = match u32::try_from(arg) {
-            Ok(sys::TCOOFF) => {
+        let character = match (u32::try_from(arg), side) {
+            (Ok(sys::TCOOFF), Side::Slave) => {
                 ldisc.stop(StopCause::Ioctl);
                 return Ok(0);
             }
-            Ok(sys::TCOON) => {
+            (Ok(sys::TCOON), Side::Slave) => {
                 ldisc.start(StopCause::Ioctl);
                 return Ok(0);
             }
-            Ok(sys::TCIOFF) => ldisc.termios().control(sys::VSTOP),
-            Ok(sys::TCION) => ldisc.termios().control(sys::VSTART),
+            (Ok(action @ (sys::TCOOFF | sys::TCOON)), Side::Master) => {
+                state.pty.master_stopped = action == sys::TCOOFF;
+                effects.wake_master |= WRITABLE;
+                return Ok(0);
+            }
+            (Ok(sys::TCIOFF), _) => ldisc.termios().control(sys::VSTOP),
+            (Ok(sys::TCION), _) => ldisc.termios().control(sys::VSTART),
             _ => return Err(EINVAL),
         };
-        if character != 0 {
-            ldisc.output.send(character);
+        match (character, side) {
+            (0, _) => {}
+            (_, Side::Slave) => ldisc.output.send(character),
+            (_, Side::Master) if state.input_room() > 0 => {
+                state.backlog.push_back(character);
+                state.feed(effects);
+            }
+            (_, Side::Master) => {}
         }
         Ok(0)
     })

@@ -161,7 +161,7 @@ impl PtyMaster {
         self.index
     }
 
-    /// For `TIOCGPTPEER`: opens the terminal, locked or not named anywhere, and gives the node it would have been found as.
+    /// For `TIOCGPTPEER`: opens the terminal wherever devpts is mounted, and gives its node. EIO if it is locked.
     pub fn open_peer(
         &self,
         flags: OpenFlags,
@@ -210,7 +210,8 @@ impl FileOps for PtyMaster {
         while src.remaining() > 0 {
             let step = self.tty.update(|state, effects| {
                 let mut chunk = [0; 256];
-                let len = src.remaining().min(chunk.len()).min(state.input_room());
+                let room = if state.pty.master_stopped { 0 } else { state.input_room() };
+                let len = src.remaining().min(chunk.len()).min(room);
                 if len == 0 {
                     return Err(EAGAIN);
                 }
@@ -241,7 +242,7 @@ impl FileOps for PtyMaster {
         if state.pty.slave_closed {
             events |= Events::HUP;
         }
-        if state.input_room() > 0 {
+        if state.input_room() > 0 && !state.pty.master_stopped {
             events |= WRITABLE;
         }
         events

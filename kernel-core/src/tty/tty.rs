@@ -103,6 +103,8 @@ pub(super) struct PtyState {
     pub master_closed: bool,
     /// All who had the terminal open have closed it.
     pub slave_closed: bool,
+    /// `tcflow` stopped what the master writes.
+    pub master_stopped: bool,
     /// `TIOCSPTLCK`.
     pub locked: bool,
     /// `TIOCPKT`.
