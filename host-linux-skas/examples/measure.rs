@@ -95,6 +95,12 @@ fn measure(host: &SkasHost, vcpu: VcpuId, stores: u64) {
             run(&far, &mut away);
         }
     });
+    report("system call and one map", 5000, || {
+        for turn in 0..5000 {
+            space.apply(&[map(DATA, PAGE, Fill::Lazy, turn * PAGE)]).expect("a map");
+            run(&space, &mut ctx);
+        }
+    });
     for (pages, fill) in
         [(1, Fill::Lazy), (1, Fill::Now), (16, Fill::Lazy), (16, Fill::Now), (512, Fill::Now)]
     {

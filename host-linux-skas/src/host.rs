@@ -118,6 +118,7 @@ impl Drop for Tenure<'_> {
 fn try_stub(pool: &Pool) -> Result<Format, StartError> {
     let refused = |error: HostError| StartError::Spawner(io::Error::other(format!("{error:?}")));
     let mut stub = pool.take().map_err(refused)?;
+    // One that cannot be attached ends with the spawner, which ends with `pool`.
     let tracee = Tracee::attach(stub.pid).map_err(|errno| match errno {
         Errno::ESRCH => StartError::Stub,
         _ => StartError::Ptrace(errno.into()),

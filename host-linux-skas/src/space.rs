@@ -174,9 +174,13 @@ impl State {
     /// Attaches the stub when it is used for the first time: the vCPU thread has to do that.
     fn tracee(&mut self, machine: &Machine) -> Result<Tracee, Errno> {
         let stub = self.stub.as_mut().ok_or(Errno::ESRCH)?;
-        let tracee = match stub.tracee {
-            Some(tracee) => tracee,
-            None => Tracee::attach(stub.pid)?,
+        let tracee = match stub.tracee.map_or_else(|| Tracee::attach(stub.pid), Ok) {
+            Ok(tracee) => tracee,
+            Err(errno) => {
+                // It ended before, and the spawner has reaped it.
+                self.reaped(machine);
+                return Err(errno);
+            }
         };
         stub.tracee = Some(tracee);
         machine.vcpu.adopt(stub.pid, &mut stub.moves);
@@ -185,8 +189,8 @@ impl State {
 
     fn run(&mut self, machine: &Machine, ctx: &mut UserContext) -> Result<Exit, Dead> {
         let tracee = self.tracee(machine)?;
-        if let Err(errno) = self.flush(machine) {
-            log::error!("the host refused to map guest memory: {errno:?}");
+        if let Err(failure) = self.flush(machine) {
+            log::error!("a guest's memory could not be mapped: {failure:?}");
             return Err(Dead);
         }
         self.load_fpu(machine, tracee, &ctx.fpu)?;
@@ -240,7 +244,7 @@ impl State {
     /// Makes all pending changes; a failure is the caller's.
     fn flush_now(&mut self, machine: &Machine) -> Result<(), HostError> {
         self.flush(machine).map_err(|failure| match failure {
-            Some(Errno::ENOMEM | Errno::EAGAIN) => HostError::OutOfMemory,
+            Failure::Refused(Errno::ENOMEM | Errno::EAGAIN) => HostError::OutOfMemory,
             _ => {
                 self.give_up(machine);
                 HostError::SpaceDied
@@ -248,13 +252,13 @@ impl State {
         })
     }
 
-    /// Makes all pending changes. The error is the host's for the first that failed, or `None` if the stub is dead.
-    fn flush(&mut self, machine: &Machine) -> Result<(), Option<Errno>> {
+    /// Makes all pending changes, until one fails.
+    fn flush(&mut self, machine: &Machine) -> Result<(), Failure> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let tracee = self.tracee(machine).map_err(|_| None)?;
-        let Some(slot) = self.stub.as_ref().map(|stub| stub.slot) else { return Err(None) };
+        let tracee = self.tracee(machine).map_err(|_| Failure::Lost)?;
+        let Some(slot) = self.stub.as_ref().map(|stub| stub.slot) else { return Err(Failure::Lost) };
         self.loaded = None;
         self.changed = true;
         let mut result = Ok(());
@@ -266,6 +270,9 @@ impl State {
             }
         }
         self.batch.clear();
+        if result == Err(Failure::Reaped) {
+            self.reaped(machine);
+        }
         result
     }
 
@@ -315,35 +322,45 @@ impl State {
     }
 }
 
+/// Why a batch was not done.
+#[derive(Debug, PartialEq, Eq)]
+enum Failure {
+    /// The host refused a change.
+    Refused(Errno),
+    /// The stub cannot be reached, or does not do what its code says.
+    Lost,
+    /// The stub is dead and reaped: its number may soon be another's.
+    Reaped,
+}
+
+impl From<Errno> for Failure {
+    fn from(_: Errno) -> Failure {
+        Failure::Lost
+    }
+}
+
 /// Has the stub make the requests in the first `bytes` of its page.
-fn perform(tracee: Tracee, bytes: u64) -> Result<(), Option<Errno>> {
-    let regs = Registers {
-        rip: stub_code::batch_entry(),
-        rbx: REQUESTS,
-        rbp: REQUESTS + bytes,
-        rflags: 0x202,
-        ..Registers::default()
-    };
-    tracee.set_registers(&regs).map_err(|_| None)?;
+fn perform(tracee: Tracee, bytes: u64) -> Result<(), Failure> {
+    let (rip, rbx, rbp) = (stub_code::batch_entry(), REQUESTS, REQUESTS + bytes);
+    tracee.set_registers(&Registers { rip, rbx, rbp, rflags: 0x202, ..Registers::default() })?;
     loop {
-        tracee.run_stub().map_err(|_| None)?;
+        tracee.run_stub()?;
         match tracee.wait() {
             Stop::Signal(libc::SIGTRAP) => return Ok(()),
             Stop::Signal(libc::SIGILL) => {
-                let rax = tracee.registers().map_err(|_| None)?.regs.rax;
-                return Err(Some(Errno::from_raw((rax as i32).saturating_neg())));
+                let rax = tracee.registers()?.regs.rax;
+                return Err(Failure::Refused(Errno::from_raw((rax as i32).saturating_neg())));
             }
-            // A kick that came late, or a signal that somebody sent.
+            // A kick that came late.
             Stop::Signal(KICK_SIGNAL) | Stop::Other => {}
-            Stop::Signal(signal) => {
-                // A fault of the stub itself would be raised again and again.
-                let info = tracee.signal_info().map_err(|_| None)?;
-                if info.si_code > 0 {
-                    log::error!("signal {signal} in a stub");
-                    return Err(None);
+            // One that somebody sent is no matter; one that the stub's own code raised would come again and again.
+            Stop::Signal(_) => {
+                if tracee.signal_info()?.si_code > 0 {
+                    return Err(Failure::Lost);
                 }
             }
-            Stop::Syscall | Stop::Died => return Err(None),
+            Stop::Syscall => return Err(Failure::Lost),
+            Stop::Died => return Err(Failure::Reaped),
         }
     }
 }

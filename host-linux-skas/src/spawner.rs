@@ -120,6 +120,7 @@ fn first_step(fds: [i32; 3]) -> ! {
             }
         }
         libc::setsid();
+        libc::chdir(c"/".as_ptr()); // or its file system could not be unmounted
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         libc::prctl(libc::PR_SET_NAME, c"lodger-spawner".as_ptr());
         let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

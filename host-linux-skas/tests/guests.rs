@@ -148,6 +148,52 @@ fn traps_are_told_apart() {
     });
 }
 
+guest!(jump, "jmp rax");
+// A far return (`rex.w retf`) to the 32-bit code segment.
+guest!(compat, "push 0x23", "push rbx", ".byte 0x48, 0xcb", "int 0x80");
+
+#[test]
+fn a_hostile_guest_gets_signals_and_nothing_else() {
+    const STUB: u64 = 0x7fff_ffff_0000;
+    on_host(|host| {
+        let mut guest = Machine::new(host, jump());
+        // Addresses that no program counter can have.
+        for rip in [1 << 60, 0xffff_8000_0000_0000, u64::MAX] {
+            guest.ctx.regs.rip = rip;
+            assert!(matches!(guest.run(), Exit::Fault { .. } | Exit::Trap(Trap::GeneralProtection)));
+        }
+        // The stub's requests are read only.
+        guest.ctx = context(host);
+        host.ram().write(Phys(0x1_0000), store_load());
+        guest.ctx.regs.rdi = STUB + PAGE;
+        assert_eq!(guest.run(), Exit::Fault { addr: STUB + PAGE, access: Access::Unknown });
+        // The stub's own system calls are the guest's if the guest makes them.
+        assert!(guest.space.limits().end <= STUB);
+        for offset in 0..PAGE {
+            guest.ctx = context(host);
+            guest.ctx.regs.rip = STUB + offset;
+            let deadline = Some(host.monotonic_ns() + 1_000_000_000);
+            let exit = host.run(VcpuId(0), &guest.space, &mut guest.ctx, deadline);
+            assert!(!matches!(exit, Exit::Died | Exit::Interrupted), "{exit:?} at {offset}");
+        }
+    });
+}
+
+#[test]
+fn code_of_32_bits_is_refused() {
+    on_host(|host| {
+        let mut guest = Machine::new(host, compat());
+        guest.space.apply(&[map(DATA, 0x2_0000, Prot::READ | Prot::WRITE)]).unwrap();
+        guest.ctx.regs.rsp = DATA + PAGE;
+        guest.ctx.regs.rbx = CODE + compat().len() as u64 - 2;
+        assert_eq!(guest.run(), Exit::Trap(Trap::GeneralProtection));
+        // Whatever becomes of it, it is back in 64-bit mode.
+        host.ram().write(Phys(0x1_0000), count_calls());
+        guest.ctx.regs.rip = CODE;
+        assert_eq!(guest.run(), Exit::Syscall);
+    });
+}
+
 guest!(spin, "2: inc rbx", "jmp 2b");
 
 #[test]

@@ -1,7 +1,7 @@
 //! Life and death of stubs: whatever ends the kernel ends them, what hits the terminal does not, and a stub that dies
 //! takes only its own space along. The kernel's part is played by this test's own executable, started anew.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -66,10 +66,12 @@ fn start(executable: &Path, prepare: impl FnOnce(&mut Command)) -> (Child, Strin
     command.args(["kernel", "--exact", "--nocapture"]).env(ROLE, "1").stdout(Stdio::piped());
     prepare(&mut command);
     let mut child = command.spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut lines =
-        lines.map_while(Result::ok).filter(|line| line.contains("up") || line.contains("refused"));
-    let said = lines.next().unwrap_or_default();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let lines = output.by_ref().lines().map_while(Result::ok);
+    let said =
+        lines.filter(|line| line.contains("up") || line.contains("refused")).next().unwrap_or_default();
+    // Kept open: the child may have more to say.
+    child.stdout = Some(output.into_inner());
     (child, said)
 }
 
