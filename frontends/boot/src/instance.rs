@@ -2,13 +2,19 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use kernel_core::host::ByteStream;
+use anyhow::{Context, Result, anyhow, bail};
+use kernel_core::boot::{BootConfig, BootError, Init, Stdio};
+use kernel_core::errno;
+use kernel_core::host::{ByteStream, Host};
+use kernel_core::kernel::{Kernel, Shutdown};
+use kernel_core::log_ring::LogRing;
 
 use crate::backend::Backend;
-use crate::control::{self, Control};
+use crate::control::{self, Control, Guest};
 use crate::logger;
 use crate::plan::{self, Io, Surroundings};
 use crate::root::{self, Loaded};
@@ -31,7 +37,8 @@ enum Streams {
 /// Boots a guest and returns its exit status.
 pub fn run<B: Backend>(request: &Request) -> Result<u8> {
     let run = &request.run;
-    logger::install(run.log);
+    let log = Arc::new(LogRing::default());
+    logger::install(run.log, log.clone());
     control::exit_on_panic();
     // All that can be wrong with the words and the files is said before anything is started.
     let plan = plan::plan(request, &Surroundings::here()).map_err(anyhow::Error::msg)?;
@@ -64,8 +71,90 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
             terminal::stream::<B>(&host, io::stderr().as_fd(), false)?,
         ]),
     };
-    drop((streams, init, trace, loaded));
-    bail!("the kernel is not there yet");
+    let (stdio, terminal) = match streams {
+        Streams::Three(streams) => (Stdio::Streams(streams), None),
+        Streams::Console(stream, terminal) => (Stdio::Console(stream), Some(terminal)),
+    };
+    let init = match (init, &run.init) {
+        (None, Some(path)) => Init::Path(path.as_os_str().as_bytes().to_vec()),
+        (image, _) => Init::Image(Arc::new(image.unwrap_or_default())),
+    };
+    let kernel = Kernel::boot(
+        host.clone(),
+        BootConfig {
+            root: loaded.archive,
+            init,
+            args: plan.argv,
+            env: plan.env,
+            stdio,
+            hostname: run.hostname.clone().into_bytes(),
+            command_line: plan.cmdline,
+            memory: run.mem,
+            vcpus: 1,
+            max_tasks: MAX_TASKS,
+            trace,
+            log,
+        },
+    )
+    .map_err(cannot_boot)?;
+    control.attach(Arc::new(Running(kernel.clone())));
+    let body = kernel.clone();
+    B::run_vcpus(&host, &move |vcpu| body.run_vcpu(vcpu));
+    control.detach();
+    drop(terminal);
+    finish(request, kernel.shutdown(), &control)
+}
+
+/// The most threads in a guest.
+const MAX_TASKS: usize = 4096;
+
+/// A kernel that runs, for signals and the terminal's escape.
+struct Running<H: Host>(Arc<Kernel<H>>);
+
+impl<H: Host> Guest for Running<H> {
+    fn signal(&self, signal: u8) {
+        self.0.signal_init(signal);
+    }
+
+    fn end(&self) {
+        self.0.shut_down(Shutdown::Ended);
+    }
+}
+
+fn cannot_boot(error: BootError) -> anyhow::Error {
+    match error {
+        BootError::Root(why) => anyhow!("cannot unpack the root file system: {why}"),
+        BootError::Start(errno) => anyhow!("cannot start the guest: {errno:?}"),
+    }
+}
+
+/// What lodger ends with.
+fn finish(request: &Request, shutdown: Option<Shutdown>, control: &Control) -> Result<u8> {
+    let init = request.run.init.as_deref().map(|path| path.display().to_string());
+    match (shutdown, init) {
+        (Some(Shutdown::Ended) | None, _) => Ok(control.status().unwrap_or(crate::FAILURE)),
+        (Some(Shutdown::PowerOff | Shutdown::Halt), _) => Ok(0),
+        (Some(Shutdown::Restart), _) => start_again(),
+        (Some(Shutdown::InitEnded(status)), None) => Ok(status.shell_status()),
+        (Some(Shutdown::InitEnded(status)), Some(init)) => {
+            bail!("the guest's init, {init}, ended ({status}): the guest cannot go on")
+        }
+        (Some(Shutdown::NoInit(errno)), init) => {
+            let init = init.unwrap_or_else(|| "lodger's own init".into());
+            logger::say(&format!("cannot execute {init}: {errno:?}"));
+            Ok(match errno {
+                errno::ENOENT | errno::ENOTDIR => 127,
+                errno::ENOEXEC | errno::EACCES | errno::ELOOP => 126,
+                _ => crate::FAILURE,
+            })
+        }
+    }
+}
+
+/// A guest that restarts its machine gets a new one: lodger itself starts again, with the same words.
+fn start_again() -> Result<u8> {
+    let error = std::process::Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
+    Err(error).context("cannot restart")
 }
 
 fn warn_of_left_out(loaded: &Loaded) {

@@ -1,19 +1,39 @@
 //! Kernel messages on standard error: what `--log` asks for, one line each.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use log::{LevelFilter, Log, Metadata, Record};
+use kernel_core::log_ring::LogRing;
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 /// The terminal is raw: a line feed alone does not go to the start of the line.
 static RAW: AtomicBool = AtomicBool::new(false);
 
-struct Stderr;
+/// Keeps messages for the guest's `dmesg`, and prints the important ones.
+struct Logger {
+    shown: LevelFilter,
+    ring: Arc<LogRing>,
+    start: Instant,
+}
 
-/// Prints messages of `level` and above from now on. Once in a process.
-pub fn install(level: LevelFilter) {
-    if log::set_logger(&Stderr).is_ok() {
-        log::set_max_level(level);
+/// Keeps messages in `ring` from now on, and prints those of `shown` and above. Once in a process.
+pub fn install(shown: LevelFilter, ring: Arc<LogRing>) {
+    let logger = Logger { shown, ring, start: Instant::now() };
+    // Leaked: the log facade wants it for the rest of the process, and lodger installs one.
+    if log::set_logger(Box::leak(Box::new(logger))).is_ok() {
+        log::set_max_level(shown.max(LevelFilter::Info));
+    }
+}
+
+/// As syslog counts.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
     }
 }
 
@@ -34,13 +54,17 @@ pub fn line(text: &str) {
     let _ = std::io::stderr().write_all(format!("{text}{end}").as_bytes());
 }
 
-impl Log for Stderr {
+impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.level() <= log::max_level()
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
+        let time_us = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if record.level() <= Level::Info {
+            self.ring.add(priority(record.level()), time_us, record.args().to_string().as_bytes());
+        }
+        if record.level() <= self.shown {
             say(&format!("{}: {}", record.level().as_str().to_lowercase(), record.args()));
         }
     }

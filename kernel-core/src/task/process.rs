@@ -31,6 +31,17 @@ pub enum ExitStatus {
     },
 }
 
+impl core::fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            ExitStatus::Exited(code) => write!(f, "exit status {code}"),
+            ExitStatus::Signaled { signal, .. } => {
+                write!(f, "killed by {}", crate::debug::names::signal((*signal).into()))
+            }
+        }
+    }
+}
+
 impl ExitStatus {
     /// As `wait4` reports it.
     pub fn wait_status(self) -> i32 {
