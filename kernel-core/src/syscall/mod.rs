@@ -9,13 +9,27 @@
 pub mod args;
 pub mod creds;
 pub mod cx;
+pub mod fcntl;
+pub mod fd;
+pub mod file_attr;
+pub mod file_dir;
+pub mod file_io;
+pub mod file_names;
+pub mod file_open;
+pub mod file_stat;
 pub mod futex;
+pub mod locks;
 pub mod memory;
+pub mod mount;
+pub mod paths;
 pub mod process;
 pub mod resource;
 pub mod signals;
+pub mod splice;
 pub mod system;
 pub mod table;
+mod table_files;
+pub mod xattr;
 
 use crate::errno::{EINTR, ERESTART, Errno};
 

@@ -36,7 +36,7 @@ pub struct Call<H: Host> {
     pub handler: Handler<H>,
 }
 
-const fn sys<H: Host>(
+pub(super) const fn sys<H: Host>(
     number: u32,
     name: &'static str,
     args: &'static [Arg],
@@ -54,8 +54,20 @@ pub struct Table<H: Host>(core::marker::PhantomData<H>);
 
 impl<H: Host> Table<H> {
     /// All families.
-    pub const FAMILIES: &'static [&'static [Call<H>]] =
-        &[Self::PROCESSES, Self::CREDENTIALS, Self::RESOURCES, Self::SIGNALS, Self::SYSTEM, Self::MEMORY];
+    pub const FAMILIES: &'static [&'static [Call<H>]] = &[
+        Self::PROCESSES,
+        Self::CREDENTIALS,
+        Self::RESOURCES,
+        Self::SIGNALS,
+        Self::SYSTEM,
+        Self::MEMORY,
+        Self::FILE_IO,
+        Self::DESCRIPTORS,
+        Self::FILE_INFO,
+        Self::FILE_NAMES,
+        Self::FILE_ATTRIBUTES,
+        Self::XATTRS,
+    ];
 
     const PROCESSES: &'static [Call<H>] = &[
         sys(24, "sched_yield", &[], Full, |cx, _| process::sched_yield(cx)),

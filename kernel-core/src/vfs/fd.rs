@@ -117,14 +117,9 @@ impl FdTable {
     /// A copy that shares the open files, for `fork` and `unshare(CLONE_FILES)`. Numbers that are only reserved are free
     /// in it.
     pub fn copy(&self) -> Arc<FdTable> {
-        self.copy_below(usize::MAX)
-    }
-
-    /// A copy of the descriptors below `end` (`close_range` with CLOSE_RANGE_UNSHARE needs no more).
-    pub fn copy_below(&self, end: usize) -> Arc<FdTable> {
         let mut copy = Slots::default();
         let slots = self.slots.lock();
-        for (fd, slot) in slots.slots.iter().enumerate().take(end) {
+        for (fd, slot) in slots.slots.iter().enumerate() {
             if let Slot::Open { .. } = slot {
                 copy.set(fd, slot.clone());
             }

@@ -1,0 +1,110 @@
+//! `fcntl(2)`.
+
+use linux_raw_sys::general as sys;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::errno::{EBADF, EINVAL, EPERM, ESRCH};
+use crate::host::Host;
+use crate::syscall::args::RawFd;
+use crate::syscall::{Cx, SysResult, locks};
+use crate::vfs::fd::OnExec;
+use crate::vfs::file::{AsyncOwner, OpenFile, OpenFlags};
+use crate::vfs::permission;
+
+const FD_CLOEXEC: u64 = 1;
+const F_SETSIG: u32 = 10;
+const F_GETSIG: u32 = 11;
+const F_SETOWN_EX: u32 = 15;
+const F_GETOWN_EX: u32 = 16;
+const F_OWNER_PID: u32 = 1;
+const F_OWNER_PGRP: u32 = 2;
+const F_GETLEASE: u32 = 1025;
+const F_UNLCK: u64 = 2;
+
+/// `struct f_owner_ex`.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct OwnerEx {
+    kind: i32,
+    pid: i32,
+}
+
+/// `fcntl(2)`.
+pub fn fcntl<H: Host>(cx: &Cx<'_, H>, fd: RawFd, command: u32, arg: u64) -> SysResult {
+    let file = cx.file_or_path(fd)?;
+    let value = match command {
+        sys::F_DUPFD => return duplicate(cx, fd, arg, OnExec::Keep),
+        sys::F_DUPFD_CLOEXEC => return duplicate(cx, fd, arg, OnExec::Close),
+        sys::F_GETFD => u64::from(cx.files.on_exec(fd)? == OnExec::Close),
+        sys::F_SETFD => {
+            let on_exec = if arg & FD_CLOEXEC != 0 { OnExec::Close } else { OnExec::Keep };
+            cx.files.set_on_exec(fd, on_exec)?;
+            0
+        }
+        sys::F_GETFL => u64::from(file.flags().bits()),
+        // A path only knows no more than these.
+        _ if file.flags().contains(OpenFlags::PATH) => return Err(EBADF.into()),
+        sys::F_SETFL => return set_flags(cx, &file, arg as u32),
+        sys::F_GETLK
+        | sys::F_SETLK
+        | sys::F_SETLKW
+        | sys::F_OFD_GETLK
+        | sys::F_OFD_SETLK
+        | sys::F_OFD_SETLKW => {
+            return locks::record_lock(cx, fd, &file, command, arg);
+        }
+        sys::F_SETOWN => {
+            let id = arg as i32;
+            let kind = if id < 0 { F_OWNER_PGRP } else { F_OWNER_PID };
+            set_owner(&file, kind, id.checked_abs().ok_or(EINVAL)? as u32);
+            0
+        }
+        sys::F_GETOWN => {
+            let owner = *file.async_owner.lock();
+            let id = i64::from(owner.id);
+            (if owner.kind == F_OWNER_PGRP { -id } else { id }) as u64
+        }
+        F_SETOWN_EX => {
+            let owner: OwnerEx = cx.user().get(arg)?;
+            let kind = u32::try_from(owner.kind).ok().filter(|&kind| kind <= F_OWNER_PGRP).ok_or(EINVAL)?;
+            set_owner(&file, kind, u32::try_from(owner.pid).map_err(|_| ESRCH)?);
+            0
+        }
+        F_GETOWN_EX => {
+            let owner = *file.async_owner.lock();
+            cx.user().set(arg, &OwnerEx { kind: owner.kind as i32, pid: owner.id as i32 })?;
+            0
+        }
+        F_SETSIG => {
+            let signal = u8::try_from(arg).ok().filter(|&signal| signal <= 64).ok_or(EINVAL)?;
+            file.async_owner.lock().signal = signal;
+            0
+        }
+        F_GETSIG => u64::from(file.async_owner.lock().signal),
+        // Nobody can take a lease here, so nobody has one.
+        F_GETLEASE => F_UNLCK,
+        _ => file.ops.control(cx.op(&file), command, arg)?,
+    };
+    Ok(value)
+}
+
+fn set_owner(file: &OpenFile, kind: u32, id: u32) {
+    let mut owner = file.async_owner.lock();
+    *owner = AsyncOwner { kind, id, ..*owner };
+}
+
+fn duplicate<H: Host>(cx: &Cx<'_, H>, fd: RawFd, from: u64, on_exec: OnExec) -> SysResult {
+    let file = cx.file_or_path(fd)?;
+    let limit = cx.caller().rlimit(sys::RLIMIT_NOFILE);
+    let from = u32::try_from(from).ok().filter(|&from| u64::from(from) < limit).ok_or(EINVAL)?;
+    Ok(cx.files.reserve(from as usize, limit)?.commit(file, on_exec) as u64)
+}
+
+fn set_flags<H: Host>(cx: &Cx<'_, H>, file: &OpenFile, flags: u32) -> SysResult {
+    let new = OpenFlags::from_bits_retain(flags);
+    if new.contains(OpenFlags::NOATIME) && !file.flags().contains(OpenFlags::NOATIME) {
+        permission::check_owner(file.inode.owner(), &cx.cred()).map_err(|_| EPERM)?;
+    }
+    file.set_status(new);
+    Ok(0)
+}

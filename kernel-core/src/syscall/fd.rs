@@ -1,0 +1,116 @@
+//! Descriptors: `close(2)`, `dup(2)`, `close_range(2)`, `ioctl(2)`.
+
+use linux_raw_sys::general as sys;
+
+use crate::errno::{EBADF, EINVAL, ENOTTY};
+use crate::host::Host;
+use crate::sched::wait::Events;
+use crate::syscall::args::RawFd;
+use crate::syscall::paths::check_flags;
+use crate::syscall::{Cx, SysResult};
+use crate::vfs::fd::OnExec;
+use crate::vfs::file::OpenFlags;
+use crate::vfs::inode::FileKind;
+
+const CLOSE_RANGE_UNSHARE: u32 = 2;
+const CLOSE_RANGE_CLOEXEC: u32 = 4;
+const O_CLOEXEC: u32 = OpenFlags::CLOEXEC.bits();
+/// `ioctl` commands that every file knows.
+const FIONCLEX: u32 = 0x5450;
+const FIOCLEX: u32 = 0x5451;
+const FIONBIO: u32 = 0x5421;
+const FIOASYNC: u32 = 0x5452;
+const FIOQSIZE: u32 = 0x5460;
+const FIONREAD: u32 = 0x541b;
+
+fn limit<H: Host>(cx: &Cx<'_, H>) -> u64 {
+    cx.caller().rlimit(sys::RLIMIT_NOFILE)
+}
+
+/// `close(2)`.
+pub fn close<H: Host>(cx: &Cx<'_, H>, fd: RawFd) -> SysResult {
+    cx.files.close(fd, cx.caller())?;
+    Ok(0)
+}
+
+/// `close_range(2)`.
+pub fn close_range<H: Host>(cx: &Cx<'_, H>, first: u32, last: u32, flags: u32) -> SysResult {
+    check_flags(flags, CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)?;
+    if first > last {
+        return Err(EINVAL.into());
+    }
+    let mut files = cx.files.clone();
+    if flags & CLOSE_RANGE_UNSHARE != 0 {
+        files = cx.files.copy();
+        cx.task.replace_resources(|resources| resources.files = files.clone());
+    }
+    if flags & CLOSE_RANGE_CLOEXEC != 0 {
+        files.close_range_on_exec(first..=last);
+    } else {
+        files.close_range(first..=last, cx.caller());
+    }
+    Ok(0)
+}
+
+/// `dup(2)`.
+pub fn dup<H: Host>(cx: &Cx<'_, H>, fd: RawFd) -> SysResult {
+    let file = cx.file_or_path(fd)?;
+    Ok(cx.files.install(file, OnExec::Keep, limit(cx))? as u64)
+}
+
+/// `dup2(2)`.
+pub fn dup2<H: Host>(cx: &Cx<'_, H>, old: RawFd, new: RawFd) -> SysResult {
+    if old == new {
+        cx.file_or_path(old)?;
+        return Ok(new as u64);
+    }
+    replace(cx, old, new, OnExec::Keep)
+}
+
+/// `dup3(2)`.
+pub fn dup3<H: Host>(cx: &Cx<'_, H>, old: RawFd, new: RawFd, flags: u32) -> SysResult {
+    if flags & !O_CLOEXEC != 0 || old == new {
+        return Err(EINVAL.into());
+    }
+    replace(cx, old, new, if flags != 0 { OnExec::Close } else { OnExec::Keep })
+}
+
+fn replace<H: Host>(cx: &Cx<'_, H>, old: RawFd, new: RawFd, on_exec: OnExec) -> SysResult {
+    if new < 0 || new as u64 >= limit(cx) {
+        return Err(EBADF.into());
+    }
+    let file = cx.file_or_path(old)?;
+    if let Some(gone) = cx.files.replace(new, file, on_exec, limit(cx))? {
+        cx.files.after_close(gone, cx.caller());
+    }
+    Ok(new as u64)
+}
+
+/// `ioctl(2)`.
+pub fn ioctl<H: Host>(cx: &Cx<'_, H>, fd: RawFd, command: u32, arg: u64) -> SysResult {
+    let file = cx.file(fd)?;
+    match command {
+        FIOCLEX => cx.files.set_on_exec(fd, OnExec::Close)?,
+        FIONCLEX => cx.files.set_on_exec(fd, OnExec::Keep)?,
+        FIONBIO | FIOASYNC => {
+            let on: i32 = cx.user().get(arg)?;
+            let flag = if command == FIONBIO { OpenFlags::NONBLOCK } else { OpenFlags::ASYNC };
+            let mut flags = file.flags();
+            flags.set(flag, on != 0);
+            file.set_status(flags);
+        }
+        FIOQSIZE => match file.inode.kind() {
+            FileKind::Regular | FileKind::Directory | FileKind::Symlink => {
+                cx.user().set(arg, &(file.inode.metadata().size as i64))?;
+            }
+            _ => return Err(ENOTTY.into()),
+        },
+        FIONREAD if file.inode.kind() == FileKind::Regular => {
+            let left = file.inode.metadata().size.saturating_sub(*file.position.lock());
+            cx.user().set(arg, &(left.min(i32::MAX as u64) as i32))?;
+        }
+        // Some wait: `tcdrain`, `tcsetattr` with output to drain.
+        _ => return cx.block_on(&file, Events::all(), |op| op.file.ops.ioctl(op, command, arg)),
+    }
+    Ok(0)
+}
