@@ -2,14 +2,18 @@
 //! takes only its own space along. The kernel's part is played by this test's own executable, started anew.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use host_linux_skas::{SkasHost, SkasOptions, run_vcpus};
-use kernel_core::host::{Exit, Fill, Fpu, Host, MapOp, Phys, Prot, Registers, Space, UserContext, VcpuId};
+use kernel_core::host::{
+    ByteStream, Exit, Fill, Fpu, Host, MapOp, Phys, Prot, Registers, Space, StreamError, UserContext, VcpuId,
+};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::time::TimeValLike;
 use nix::unistd::{Pid, getsid};
 
 /// Set in the executable that plays the kernel.
@@ -61,15 +65,43 @@ fn kernel() {
     });
 }
 
-fn start(executable: &Path, prepare: impl FnOnce(&mut Command)) -> (Child, String) {
+/// Not a test by itself either: a host with nothing to do for half a second, which then tells what that took.
+#[test]
+fn idle() {
+    if std::env::var_os(ROLE).is_none() {
+        return;
+    }
+    let host = SkasHost::new(SkasOptions::default()).unwrap();
+    let (read, _write) = nix::unistd::pipe().unwrap();
+    let stream = host.stream(Some(read.as_fd()), None).unwrap();
+    assert_eq!(stream.read(&mut [0]), Err(StreamError::WouldBlock));
+    let used = || {
+        let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).unwrap();
+        usage.user_time().num_microseconds() + usage.system_time().num_microseconds()
+    };
+    run_vcpus(&host, |vcpu| {
+        let before = used();
+        host.wait(vcpu, Some(host.monotonic_ns() + 500_000_000));
+        println!("it took up {} us", used() - before);
+    });
+}
+
+#[test]
+fn an_idle_host_uses_no_processor() {
+    let (mut kernel, said) = start("idle", &own_executable(), |_| {});
+    kernel.wait().unwrap();
+    let used: u64 = said.split_whitespace().nth(3).and_then(|word| word.parse().ok()).expect(&said);
+    assert!(used < 20_000, "{used} us in half a second");
+}
+
+fn start(role: &str, executable: &Path, prepare: impl FnOnce(&mut Command)) -> (Child, String) {
     let mut command = Command::new(executable);
-    command.args(["kernel", "--exact", "--nocapture"]).env(ROLE, "1").stdout(Stdio::piped());
+    command.args([role, "--exact", "--nocapture"]).env(ROLE, "1").stdout(Stdio::piped());
     prepare(&mut command);
     let mut child = command.spawn().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
-    let lines = output.by_ref().lines().map_while(Result::ok);
-    let said =
-        lines.filter(|line| line.contains("up") || line.contains("refused")).next().unwrap_or_default();
+    let mut lines = output.by_ref().lines().map_while(Result::ok);
+    let said = lines.find(|line| line.contains("up") || line.contains("refused")).unwrap_or_default();
     // Kept open: the child may have more to say.
     child.stdout = Some(output.into_inner());
     (child, said)
@@ -112,7 +144,7 @@ fn wait_for_end_of(pids: &[i32]) {
 
 #[test]
 fn nothing_survives_a_killed_kernel() {
-    let (mut kernel, said) = start(&own_executable(), |_| {});
+    let (mut kernel, said) = start("kernel", &own_executable(), |_| {});
     assert_eq!(said, "up");
     let (spawner, mut all) = family(&kernel);
     assert!(!all.is_empty());
@@ -124,7 +156,7 @@ fn nothing_survives_a_killed_kernel() {
 
 #[test]
 fn signals_of_the_terminal_do_not_reach_stubs() {
-    let (mut kernel, said) = start(&own_executable(), |command| {
+    let (mut kernel, said) = start("kernel", &own_executable(), |command| {
         command.process_group(0);
     });
     assert_eq!(said, "up");
@@ -151,7 +183,7 @@ fn an_ordinary_user_can_run_it() {
     std::fs::create_dir_all(&directory).unwrap();
     let copy = directory.join("life");
     std::fs::copy(own_executable(), &copy).unwrap();
-    let (mut kernel, said) = start(&copy, |command| {
+    let (mut kernel, said) = start("kernel", &copy, |command| {
         command.uid(65534).gid(65534).current_dir("/");
     });
     assert_eq!(said, "up");
@@ -165,7 +197,7 @@ fn an_ordinary_user_can_run_it() {
 
 #[test]
 fn a_limit_of_address_space_is_one_clear_sentence() {
-    let (mut kernel, said) = start(&own_executable(), |command| {
+    let (mut kernel, said) = start("kernel", &own_executable(), |command| {
         let limit =
             || Ok(nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_AS, 1 << 32, 1 << 32)?);
         // SAFETY: the closure makes one system call.

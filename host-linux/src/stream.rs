@@ -272,4 +272,36 @@ mod tests {
         assert_eq!(stream.write(b"abc"), Ok(3));
         assert_eq!(stream.read(&mut [0; 4]), Ok(0));
     }
+
+    #[test]
+    fn a_pipe_that_cannot_be_opened_again_is_polled() {
+        let (_token, watcher) = watcher();
+        let (read, write) = nix::unistd::pipe().unwrap();
+        let polled = |fd| Some(Channel { watched: watcher.watch(fd), mode: Mode::Polled });
+        let stream = HostStream { input: polled(read), output: polled(write), wishes: watcher.wishes() };
+        assert_eq!(stream.read(&mut [0; 8]), Err(StreamError::WouldBlock));
+        let bytes = vec![1; 1 << 17];
+        let mut written = 0;
+        while let Ok(count) = stream.write(&bytes) {
+            assert!(count <= PIECE);
+            written += count;
+        }
+        assert_eq!(stream.read(&mut vec![0; written]), Ok(written));
+    }
+
+    #[test]
+    fn a_socket_is_not_changed_either() {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+        let (token, watcher) = watcher();
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::empty()).unwrap();
+        let stream = HostStream::new(Some(ours.as_fd()), Some(ours.as_fd()), &watcher).unwrap();
+        assert_eq!(stream.read(&mut [0; 8]), Err(StreamError::WouldBlock));
+        nix::unistd::write(&theirs, b"hi").unwrap();
+        token.wait(None);
+        assert_eq!(stream.read(&mut [0; 8]), Ok(2));
+        assert!(!is_nonblocking(&ours));
+        drop(theirs);
+        assert_eq!(stream.write(b"x"), Err(StreamError::Closed));
+    }
 }

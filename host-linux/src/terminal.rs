@@ -15,10 +15,11 @@ use crate::watcher::Watcher;
 const FATAL: [Signal; 6] =
     [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT, Signal::SIGQUIT];
 
-/// What the fatal-signal handler needs: readable without a lock.
+/// What the signal handlers need: readable without a lock.
 struct Saved {
     fd: OwnedFd,
     settings: libc::termios,
+    raw: libc::termios,
 }
 
 /// Settings of the first terminal made raw: a process has one controlling terminal.
@@ -44,12 +45,12 @@ impl RawMode {
     pub fn enter(fd: BorrowedFd<'_>) -> io::Result<RawMode> {
         let fd = fd.try_clone_to_owned()?;
         let before = tcgetattr(&fd)?;
-        let saved = Saved { fd: fd.try_clone()?, settings: before.clone().into() };
-        if SAVED.set(saved).is_ok() {
-            catch_fatal_signals()?;
-        }
         let mut raw = before.clone();
         cfmakeraw(&mut raw);
+        let saved = Saved { fd: fd.try_clone()?, settings: before.clone().into(), raw: raw.clone().into() };
+        if SAVED.set(saved).is_ok() {
+            catch_signals()?;
+        }
         tcsetattr(&fd, SetArg::TCSADRAIN, &raw)?;
         RAW.store(true, Ordering::SeqCst);
         Ok(RawMode { fd, before })
@@ -106,14 +107,29 @@ extern "C" fn on_resize(_: libc::c_int) {
     }
 }
 
-fn catch_fatal_signals() -> io::Result<()> {
+fn catch_signals() -> io::Result<()> {
     let flags = SaFlags::SA_RESETHAND | SaFlags::SA_NODEFER | SaFlags::SA_ONSTACK;
     let action = SigAction::new(SigHandler::Handler(on_fatal), flags, SigSet::empty());
     for signal in FATAL {
         // SAFETY: the handler only restores the terminal and raises the signal again.
         unsafe { sigaction(signal, &action)? };
     }
+    let action = SigAction::new(SigHandler::Handler(on_continue), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler only uses atomics and tcsetattr.
+    unsafe { sigaction(Signal::SIGCONT, &action)? };
     Ok(())
+}
+
+/// Whoever stopped this process has given the terminal to a shell meanwhile, which left its own settings there.
+extern "C" fn on_continue(_: libc::c_int) {
+    if let (true, Some(saved)) = (RAW.load(Ordering::SeqCst), SAVED.get()) {
+        // SAFETY: both arguments live forever, `tcsetattr` may be called in a signal handler, and errno is put back.
+        unsafe {
+            let errno = *libc::__errno_location();
+            libc::tcsetattr(saved.fd.as_raw_fd(), libc::TCSANOW, &saved.raw);
+            *libc::__errno_location() = errno;
+        }
+    }
 }
 
 extern "C" fn on_fatal(signal: libc::c_int) {

@@ -12,7 +12,7 @@ use kernel_core::host::{ByteStream, Ready, StreamError};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::{OpenptyResult, openpty};
 use nix::sys::signal::{Signal, raise};
-use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 
 fn watcher() -> (Arc<Token>, Watcher) {
     let token = Arc::new(Token::default());
@@ -65,6 +65,26 @@ fn a_fatal_signal_restores_the_terminal() {
                 "{status:?}"
             );
             assert!(!is_raw(&pty.slave));
+        }
+    }
+}
+
+#[test]
+fn a_continued_process_has_its_raw_terminal_again() {
+    let pty = terminal();
+    // SAFETY: as above.
+    match unsafe { nix::unistd::fork() }.unwrap() {
+        nix::unistd::ForkResult::Child => {
+            let Ok(_raw) = RawMode::enter(pty.slave.as_fd()) else { std::process::exit(1) };
+            let Ok(mut shell) = tcgetattr(&pty.slave) else { std::process::exit(1) };
+            shell.local_flags |= LocalFlags::ICANON;
+            let _ = tcsetattr(&pty.slave, SetArg::TCSANOW, &shell);
+            let _ = raise(Signal::SIGCONT);
+            std::process::exit(if is_raw(&pty.slave) { 0 } else { 2 });
+        }
+        nix::unistd::ForkResult::Parent { child } => {
+            let status = nix::sys::wait::waitpid(child, None).unwrap();
+            assert!(matches!(status, nix::sys::wait::WaitStatus::Exited(_, 0)), "{status:?}");
         }
     }
 }
