@@ -13,6 +13,7 @@ use linux_raw_sys::ioctl as nr;
 use crate::errno::*;
 use crate::fs::devpts::DevPts;
 use crate::sched::wait::Events;
+use crate::services::Device as _;
 use crate::tty::termios::{RawTermios, Termios, WinSize};
 use crate::tty::tty::{HUNG_UP, READABLE, Tty, WRITABLE};
 use crate::vfs::file::OpenFlags;
@@ -451,7 +452,7 @@ fn the_console_carries_bytes_of_the_host() {
     assert!(init.session.tty.lock().is_none());
     assert_eq!(file.ioctl(&init, nr::TIOCSCTTY, 0), Ok(0));
     stream.input(b"ls\n");
-    console.poll_devices();
+    console.poll_device();
     assert_eq!(file.read(&init, 10), Ok(b"ls\n".to_vec()));
     assert_eq!(stream.output(), b"ls\r\n");
     // The host takes nothing: what is written waits, and goes out in order.
@@ -460,12 +461,12 @@ fn the_console_carries_bytes_of_the_host() {
     assert_eq!(file.poll(&init), Events::empty());
     stream.block(false);
     let woken = file.watch();
-    console.poll_devices();
+    console.poll_device();
     assert!(woken.events().contains(Events::OUT));
     assert_eq!(stream.output(), vec![b'a'; written]);
     stream.resize(50, 132);
     stream.input(b"\x03");
-    console.poll_devices();
+    console.poll_device();
     assert_eq!(world.signals(), [(1, sys::SIGWINCH as u8), (1, sys::SIGINT as u8)]);
     assert_eq!((file.tty().size().rows, file.tty().size().columns), (50, 132));
 }
@@ -482,7 +483,7 @@ fn the_console_takes_no_more_than_fits() {
     }
     stream.input(&text);
     stream.end();
-    console.poll_devices();
+    console.poll_device();
     assert!(stream.unread() > 0);
     let mut read = Vec::new();
     loop {
