@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use core::any::Any;
 
 use crate::errno::{EINVAL, ENOENT, Result};
+use crate::services::Clock;
 use crate::sync::Mutex;
 use crate::task::cred::Cred;
 use crate::tty::PTMX;
@@ -23,8 +24,8 @@ use crate::vfs::types::FsType;
 
 /// `DEVPTS_SUPER_MAGIC`.
 const MAGIC: u64 = 0x1cd1;
-/// Device number of the file system.
-const DEVICE: Device = Device::new(0, 24);
+/// Device number of the file system, whose nodes are the same on every mount: below those that mounts get.
+const DEVICE: Device = Device::new(0, 12);
 /// Inode number of the root; `ptmx` has the next, and terminal N has N + 3.
 const ROOT_INO: u64 = 1;
 const PTMX_INO: u64 = 2;
@@ -33,6 +34,7 @@ const PTMX_INO: u64 = 2;
 pub struct PtsNode {
     ino: u64,
     device: Device,
+    clock: Arc<dyn Clock>,
     state: Mutex<NodeState>,
 }
 
@@ -45,19 +47,19 @@ struct NodeState {
 
 impl PtsNode {
     /// The node of a new terminal whose master `cred` has opened.
-    pub fn new(device: Device, options: &PtsOptions, cred: &Cred, now_ns: u64) -> Arc<PtsNode> {
+    pub fn new(device: Device, options: &PtsOptions, cred: &Cred, clock: Arc<dyn Clock>) -> Arc<PtsNode> {
         let owner = Owner {
             mode: FileKind::Char.mode_bits() | options.mode & MODE_BITS,
             uid: options.uid.unwrap_or(cred.fsuid),
             gid: options.gid.unwrap_or(cred.fsgid),
         };
-        PtsNode::with(u64::from(device.minor) + 3, device, owner, now_ns)
+        PtsNode::with(u64::from(device.minor) + 3, device, owner, clock)
     }
 
-    fn with(ino: u64, device: Device, owner: Owner, now_ns: u64) -> Arc<PtsNode> {
-        let now = Timestamp::from_ns(now_ns);
+    fn with(ino: u64, device: Device, owner: Owner, clock: Arc<dyn Clock>) -> Arc<PtsNode> {
+        let now = Timestamp::from_ns(clock.realtime_ns());
         let state = NodeState { owner, atime: now, mtime: now, ctime: now };
-        Arc::new(PtsNode { ino, device, state: Mutex::new(state) })
+        Arc::new(PtsNode { ino, device, clock, state: Mutex::new(state) })
     }
 }
 
@@ -98,17 +100,19 @@ impl Inode for PtsNode {
         if attr.size.is_some() {
             return Err(EINVAL);
         }
+        let now = Timestamp::from_ns(self.clock.realtime_ns());
+        let time_of = |set| match set {
+            SetTime::Now => now,
+            SetTime::To(time) => time,
+        };
         let mut state = self.state.lock();
         let owner = &mut state.owner;
         owner.mode = attr.mode.map_or(owner.mode, |mode| owner.mode & !MODE_BITS | mode & MODE_BITS);
         owner.uid = attr.uid.unwrap_or(owner.uid);
         owner.gid = attr.gid.unwrap_or(owner.gid);
-        if let Some(SetTime::To(time)) = attr.atime {
-            state.atime = time;
-        }
-        if let Some(SetTime::To(time)) = attr.mtime {
-            state.mtime = time;
-        }
+        state.atime = attr.atime.map_or(state.atime, time_of);
+        state.mtime = attr.mtime.map_or(state.mtime, time_of);
+        state.ctime = now;
         Ok(())
     }
 }
@@ -128,11 +132,12 @@ impl DevPts {
     pub fn new(ptys: Arc<Ptys>, options: &[u8]) -> Result<DevPts> {
         let options = parse_options(options)?;
         ptys.set_options(options);
-        let now_ns = ptys.now_ns();
+        let clock = ptys.clock();
+        let made = Timestamp::from_ns(clock.realtime_ns());
         let owner =
             Owner { mode: FileKind::Char.mode_bits() | options.ptmx_mode & MODE_BITS, uid: 0, gid: 0 };
-        let ptmx = PtsNode::with(PTMX_INO, PTMX, owner, now_ns);
-        Ok(DevPts { root: Arc::new(Root { ptys, ptmx, made: Timestamp::from_ns(now_ns) }) })
+        let ptmx = PtsNode::with(PTMX_INO, PTMX, owner, clock);
+        Ok(DevPts { root: Arc::new(Root { ptys, ptmx, made }) })
     }
 }
 

@@ -1,6 +1,5 @@
 //! The console: a terminal whose other end is the host's. The host passes bytes only; our line discipline does the rest.
 
-use alloc::string::String;
 use alloc::sync::Arc;
 
 use linux_raw_sys::general as sys;
@@ -26,7 +25,7 @@ impl Console {
     /// A console on a terminal (or a pair of pipes) of the host.
     pub fn new(services: TtyServices, stream: Arc<dyn ByteStream>) -> Arc<Console> {
         let driver = Driver::Console(stream.clone());
-        let tty = Tty::new(services, driver, CONSOLE, String::from("console"), console_termios());
+        let tty = Tty::new(services, driver, CONSOLE, console_termios());
         let console = Arc::new(Console { tty, stream });
         console.update_size();
         console

@@ -100,6 +100,11 @@ impl FileOps for TtyFile {
         Some(&self.tty.queue)
     }
 
+    /// A blocking write goes on until all is taken.
+    fn is_stream(&self) -> bool {
+        true
+    }
+
     fn ioctl(&self, op: Op<'_>, command: u32, arg: u64) -> Result<u64> {
         if self.is_hung_up() {
             return Err(if command == linux_raw_sys::ioctl::TIOCSPGRP { ENOTTY } else { EIO });

@@ -4,7 +4,7 @@
 //! * [`tty`]: a terminal: line discipline, session, readers and writers.
 //! * [`job`]: sessions, foreground groups and hangups.
 //! * [`file`]: an open terminal; [`pty`]: pseudoterminal pairs and their masters; [`console`]: the host's terminal.
-//! * [`ioctl`]: `ioctl_tty(2)`.
+//! * [`ioctl`] serves `ioctl_tty(2)`.
 //!
 //! Locks: a terminal's state, then the `tty` field of a [`crate::task::session::Session`]. Signals are sent and queues
 //! woken with neither held.

@@ -1,7 +1,6 @@
 //! Pseudoterminals: pairs of a terminal (`/dev/pts/N`) and a master that plays the one who types. Source: `pty(7)`.
 
 use alloc::collections::BTreeMap;
-use alloc::format;
 use alloc::sync::Arc;
 use core::any::Any;
 
@@ -9,6 +8,7 @@ use crate::errno::{EAGAIN, EIO, ENOSPC, Result};
 use crate::fs::devpts::PtsNode;
 use crate::io::{Sink, Source};
 use crate::sched::wait::{Events, WaitQueue};
+use crate::services::Clock;
 use crate::sync::Mutex;
 use crate::task::cred::Cred;
 use crate::tty::PTS_MAJOR;
@@ -81,9 +81,9 @@ impl Ptys {
         self.state.lock().options = options;
     }
 
-    /// Nanoseconds since 1970.
-    pub fn now_ns(&self) -> u64 {
-        self.services.clock.realtime_ns()
+    /// The clock, for the times of nodes.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.services.clock.clone()
     }
 
     /// The pair `index`.
@@ -98,17 +98,15 @@ impl Ptys {
 
     /// Makes a pair, and gives its master. ENOSPC if there are too many.
     pub fn open_master(self: &Arc<Ptys>, cred: &Cred) -> Result<Arc<PtyMaster>> {
-        let now_ns = self.now_ns();
         let mut table = self.state.lock();
         if table.pairs.len() >= table.options.max.min(MAX_PTYS) {
             return Err(ENOSPC);
         }
         let index = (0..MAX_PTYS as u32).find(|index| !table.pairs.contains_key(index)).ok_or(ENOSPC)?;
         let device = Device::new(PTS_MAJOR, index);
-        let name = format!("pts/{index}");
         let driver = Driver::Pty { index };
-        let tty = Tty::new(self.services.clone(), driver, device, name, Termios::standard());
-        let node = PtsNode::new(device, &table.options, cred, now_ns);
+        let tty = Tty::new(self.services.clone(), driver, device, Termios::standard());
+        let node = PtsNode::new(device, &table.options, cred, self.clock());
         table.pairs.insert(index, Pty { tty: tty.clone(), node });
         Ok(Arc::new(PtyMaster { ptys: self.clone(), index, tty }))
     }
@@ -250,6 +248,11 @@ impl FileOps for PtyMaster {
 
     fn wait_queue(&self) -> Option<&WaitQueue> {
         Some(&self.tty.master_queue)
+    }
+
+    /// A blocking write goes on until all is taken.
+    fn is_stream(&self) -> bool {
+        true
     }
 
     fn ioctl(&self, op: Op<'_>, command: u32, arg: u64) -> Result<u64> {

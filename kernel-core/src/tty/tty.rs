@@ -4,7 +4,6 @@
 //! ([`crate::tty::pty`]) or the host's terminal ([`crate::tty::console`]).
 
 use alloc::collections::VecDeque;
-use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 
 use linux_raw_sys::general as sys;
@@ -66,8 +65,6 @@ pub(super) enum Driver {
 pub struct Tty {
     /// Its device number, as in `/proc/PID/stat`.
     pub device: Device,
-    /// Its name below `/dev`.
-    pub name: String,
     pub(super) me: Weak<Tty>,
     pub(super) services: TtyServices,
     pub(super) driver: Driver,
@@ -159,17 +156,10 @@ impl State {
 }
 
 impl Tty {
-    pub(super) fn new(
-        services: TtyServices,
-        driver: Driver,
-        device: Device,
-        name: String,
-        termios: Termios,
-    ) -> Arc<Tty> {
+    pub(super) fn new(services: TtyServices, driver: Driver, device: Device, termios: Termios) -> Arc<Tty> {
         let locked = matches!(driver, Driver::Pty { .. });
         Arc::new_cyclic(|me| Tty {
             device,
-            name,
             me: me.clone(),
             services,
             driver,
