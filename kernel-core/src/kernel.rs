@@ -10,7 +10,7 @@ use hashbrown::HashSet;
 
 use crate::errno::Errno;
 use crate::host::{Host, VcpuId};
-use crate::ipc::futex::FutexTable;
+use crate::ipc::Ipc;
 use crate::log_ring::LogRing;
 use crate::mm::MmLimits;
 use crate::sched::{Scheduler, TIME_SLICE_NS};
@@ -64,8 +64,8 @@ pub struct Kernel<H: Host> {
     pub scheduler: Arc<Scheduler<H>>,
     /// How processes are related.
     pub tree: Mutex<ProcessTree<H>>,
-    /// Who waits on which futex.
-    pub futexes: FutexTable,
+    /// Futexes, local sockets, epoll.
+    pub ipc: Ipc,
     /// The tree of mounts.
     pub namespace: Arc<Namespace>,
     /// Host and domain name.
@@ -124,7 +124,7 @@ impl<H: Host> Kernel<H> {
             scheduler: Scheduler::new(parts.host.clone()),
             fpu_features: parts.host.cpu().xstate_features,
             tree: Mutex::default(),
-            futexes: FutexTable::default(),
+            ipc: Ipc::default(),
             namespace: parts.namespace,
             names: Mutex::new(HostNames { host: parts.hostname, domain: b"(none)".to_vec() }),
             command_line: parts.command_line,

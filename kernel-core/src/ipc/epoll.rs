@@ -239,7 +239,7 @@ impl Epoll {
         Epoll { set: Arc::default(), topology: topology.clone() }
     }
 
-    /// `EPOLL_CTL_ADD`: EPERM for a file that is always ready, EEXIST, ELOOP, EINVAL as `epoll_ctl(2)`.
+    /// `EPOLL_CTL_ADD`: EEXIST, ELOOP, EINVAL as `epoll_ctl(2)`.
     pub fn add(
         &self,
         fd: RawFd,
@@ -248,7 +248,7 @@ impl Epoll {
         caller: &dyn Caller,
     ) -> Result<()> {
         let op = Op { file, caller };
-        let nested = self.target(op)?;
+        let nested = self.target(file)?;
         if interest.mode.contains(Mode::EXCLUSIVE) && (nested.is_some() || !interest.is_valid_exclusive()) {
             return Err(EINVAL);
         }
@@ -304,7 +304,7 @@ impl Epoll {
         caller: &dyn Caller,
     ) -> Result<()> {
         let op = Op { file, caller };
-        self.target(op)?;
+        self.target(file)?;
         if interest.mode.contains(Mode::EXCLUSIVE) {
             return Err(EINVAL);
         }
@@ -323,8 +323,8 @@ impl Epoll {
     }
 
     /// `EPOLL_CTL_DEL`: ENOENT.
-    pub fn remove(&self, fd: RawFd, file: &Arc<OpenFile>, caller: &dyn Caller) -> Result<()> {
-        let nested = self.target(Op { file, caller })?;
+    pub fn remove(&self, fd: RawFd, file: &Arc<OpenFile>) -> Result<()> {
+        let nested = self.target(file)?;
         let item = self.find(fd, file)?;
         item.file_closed(file);
         if let Some(nested) = nested {
@@ -338,12 +338,17 @@ impl Epoll {
         Ok(())
     }
 
-    /// Checks that a file can be watched by this instance, and says if it is an instance itself.
-    fn target<'a>(&self, op: Op<'a>) -> Result<Option<&'a Epoll>> {
-        if op.file.ops.wait_queue().is_none() && op.file.ops.caller_queue(op).is_none() {
-            return Err(EPERM);
+    /// Whether a file can be watched at all: EPERM for what never changes.
+    pub fn check_target(op: Op<'_>) -> Result<()> {
+        match op.file.ops.wait_queue().is_some() || op.file.ops.caller_queue(op).is_some() {
+            true => Ok(()),
+            false => Err(EPERM),
         }
-        let nested = op.file.ops.as_any().downcast_ref::<Epoll>();
+    }
+
+    /// The instance that a file is, if it is one; EINVAL if it is this one.
+    fn target<'a>(&self, file: &'a OpenFile) -> Result<Option<&'a Epoll>> {
+        let nested = file.ops.as_any().downcast_ref::<Epoll>();
         if nested.is_some_and(|nested| Arc::ptr_eq(&nested.set, &self.set)) {
             return Err(EINVAL);
         }

@@ -197,18 +197,23 @@ impl<'a, H: Host> Cx<'a, H> {
     ) -> Result<T, SysError> {
         let op = self.op(file);
         let first = attempt(op);
-        let queue = match (&first, file.ops.wait_queue()) {
-            (Err(errno), Some(queue)) if *errno == EAGAIN && !file.flags().contains(OpenFlags::NONBLOCK) => {
-                queue
-            }
-            _ => return first.map_err(SysError::from),
-        };
+        let would_block = matches!(first, Err(errno) if errno == EAGAIN);
+        let caller_queue = file.ops.caller_queue(op);
         let events = events | Events::ERR | Events::HUP;
-        let waited =
-            self.wait(&[(queue, events)], deadline_ns, Interruptible::AnySignal, || match attempt(op) {
-                Err(errno) if errno == EAGAIN => None,
-                other => Some(other),
-            });
+        let queues: SmallVec<[(&WaitQueue, Events); 2]> = file
+            .ops
+            .wait_queue()
+            .into_iter()
+            .chain(caller_queue.as_deref())
+            .map(|queue| (queue, events))
+            .collect();
+        if !would_block || queues.is_empty() || file.flags().contains(OpenFlags::NONBLOCK) {
+            return first.map_err(SysError::from);
+        }
+        let waited = self.wait(&queues, deadline_ns, Interruptible::AnySignal, || match attempt(op) {
+            Err(errno) if errno == EAGAIN => None,
+            other => Some(other),
+        });
         match waited {
             Wait::Ready(result) => result.map_err(SysError::from),
             Wait::TimedOut => Err(EAGAIN.into()),

@@ -6,9 +6,12 @@
 //!
 //! To add a call: write its handler into the family's file and add a line to the table.
 
+pub mod anon;
 pub mod args;
 pub mod creds;
 pub mod cx;
+pub mod epoll;
+pub mod eventfds;
 pub mod fcntl;
 pub mod fd;
 pub mod file_attr;
@@ -22,13 +25,22 @@ pub mod locks;
 pub mod memory;
 pub mod mount;
 pub mod paths;
+pub mod pipe;
+pub mod poll;
 pub mod process;
 pub mod resource;
 pub mod signals;
+pub mod socket;
+pub mod socket_control;
+pub mod socket_message;
+pub mod socket_name;
 pub mod splice;
 pub mod system;
 pub mod table;
 mod table_files;
+mod table_ipc;
+pub mod time;
+pub mod timers;
 pub mod xattr;
 
 use crate::errno::{EINTR, ERESTART, Errno};

@@ -67,6 +67,9 @@ impl<H: Host> Table<H> {
         Self::FILE_NAMES,
         Self::FILE_ATTRIBUTES,
         Self::XATTRS,
+        Self::EVENTS,
+        Self::TIME,
+        Self::SOCKETS,
     ];
 
     const PROCESSES: &'static [Call<H>] = &[

@@ -23,6 +23,8 @@ pub(super) struct Options {
     receive_timeout_ns: Option<u64>,
     send_timeout_ns: Option<u64>,
     pass_credentials: bool,
+    /// `SO_LINGER`, in seconds.
+    linger: Option<i32>,
 }
 
 impl Default for Options {
@@ -33,6 +35,7 @@ impl Default for Options {
             receive_timeout_ns: None,
             send_timeout_ns: None,
             pass_credentials: false,
+            linger: None,
         }
     }
 }
@@ -119,6 +122,16 @@ impl UnixSocket {
     /// How long a send, or a connect, may wait, in nanoseconds.
     pub fn send_timeout_ns(&self) -> Option<u64> {
         self.options().send_timeout_ns
+    }
+
+    /// `SO_LINGER` in seconds, which has no effect here.
+    pub fn linger(&self) -> Option<i32> {
+        self.options().linger
+    }
+
+    /// Sets `SO_LINGER`.
+    pub fn set_linger(&self, seconds: Option<i32>) {
+        self.options().linger = seconds;
     }
 
     /// Whether credentials come with what is received (`SO_PASSCRED`).

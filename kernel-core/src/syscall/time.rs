@@ -1,0 +1,201 @@
+//! Clocks and sleeping: `clock_gettime(2)`, `clock_nanosleep(2)`, `gettimeofday(2)`, `time(2)`.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use linux_raw_sys::general as sys;
+
+use crate::abi::time::{SECOND_NS, TimeSpec};
+use crate::errno::{EINVAL, EOPNOTSUPP, EPERM, Result};
+use crate::host::Host;
+use crate::syscall::{Cx, Restart, SysError, SysResult, Wait};
+
+/// Resolution of the clocks that are cheap and coarse: those of Linux with 250 ticks a second. They are as exact as the
+/// others here.
+const COARSE_NS: u64 = 4_000_000;
+
+/// A clock that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Realtime,
+    Monotonic,
+    /// CPU time of the calling process.
+    Process,
+    /// CPU time of the calling thread.
+    Thread,
+    /// CPU time of another process, or thread of this one.
+    Other(u32),
+}
+
+/// EINVAL for an unknown clock.
+fn source<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<Source> {
+    let Ok(fixed) = u32::try_from(clock) else { return cpu_clock(cx, clock) };
+    Ok(match fixed {
+        sys::CLOCK_REALTIME | sys::CLOCK_REALTIME_COARSE | sys::CLOCK_TAI => Source::Realtime,
+        sys::CLOCK_MONOTONIC
+        | sys::CLOCK_MONOTONIC_RAW
+        | sys::CLOCK_MONOTONIC_COARSE
+        | sys::CLOCK_BOOTTIME => Source::Monotonic,
+        sys::CLOCK_PROCESS_CPUTIME_ID => Source::Process,
+        sys::CLOCK_THREAD_CPUTIME_ID => Source::Thread,
+        _ => return Err(EINVAL),
+    })
+}
+
+/// Negative clock numbers name CPU time: `~pid << 3`, bit 2 for a thread, the lowest two bits what is counted.
+fn cpu_clock<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<Source> {
+    const OF_THREAD: i32 = 4;
+    const COUNTED: i32 = 3;
+    if clock & COUNTED == COUNTED {
+        return Err(EINVAL);
+    }
+    let id = !(clock >> 3) as u32;
+    let tree = cx.kernel.tree.lock();
+    match clock & OF_THREAD != 0 {
+        true if id == 0 || id == cx.task.tid() => Ok(Source::Thread),
+        true => match tree.thread(id) {
+            Some(task) if task.process.pid == cx.task.process.pid => Ok(Source::Other(id)),
+            _ => Err(EINVAL),
+        },
+        false if id == 0 || id == cx.task.process.pid => Ok(Source::Process),
+        false => tree.process(id).map(|_| Source::Other(id)).ok_or(EINVAL),
+    }
+}
+
+fn read<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<u64> {
+    let sum = |(user, system): (u64, u64)| user.saturating_add(system);
+    Ok(match source(cx, clock)? {
+        Source::Realtime => cx.services().clock.realtime_ns(),
+        Source::Monotonic => cx.services().clock.monotonic_ns(),
+        Source::Process => sum(cx.cpu_ns()),
+        Source::Thread => sum(cx.thread_cpu_ns()),
+        Source::Other(id) => {
+            let tree = cx.kernel.tree.lock();
+            let of_thread = clock & 4 != 0;
+            let task = if of_thread { tree.thread(id) } else { None };
+            let process = tree.process(id);
+            drop(tree);
+            match (task, process) {
+                (Some(task), _) => sum((task.user_ns.load(Relaxed), task.system_ns.load(Relaxed))),
+                (None, Some(process)) => sum(process.cpu_ns()),
+                (None, None) => return Err(EINVAL),
+            }
+        }
+    })
+}
+
+/// `clock_gettime(2)`.
+pub fn clock_gettime<H: Host>(cx: &Cx<'_, H>, clock: i32, time: u64) -> SysResult {
+    let now = read(cx, clock)?;
+    cx.user().set(time, &TimeSpec::from_ns(now))?;
+    Ok(0)
+}
+
+/// `clock_getres(2)`.
+pub fn clock_getres<H: Host>(cx: &Cx<'_, H>, clock: i32, resolution: u64) -> SysResult {
+    source(cx, clock)?;
+    let coarse = matches!(u32::try_from(clock), Ok(sys::CLOCK_REALTIME_COARSE | sys::CLOCK_MONOTONIC_COARSE));
+    if resolution != 0 {
+        cx.user().set(resolution, &TimeSpec::from_ns(if coarse { COARSE_NS } else { 1 }))?;
+    }
+    Ok(0)
+}
+
+/// `clock_settime(2)`: the clock is the host's, which guests do not set.
+pub fn clock_settime<H: Host>(cx: &Cx<'_, H>, clock: i32, time: u64) -> SysResult {
+    match u32::try_from(clock) {
+        Ok(sys::CLOCK_REALTIME) => {}
+        _ => return Err(EINVAL.into()),
+    }
+    cx.user().get::<TimeSpec>(time)?.to_ns()?;
+    Err(EPERM.into())
+}
+
+/// `gettimeofday(2)`.
+pub fn gettimeofday<H: Host>(cx: &Cx<'_, H>, time: u64, zone: u64) -> SysResult {
+    let now = cx.services().clock.realtime_ns();
+    if time != 0 {
+        let parts = [(now / SECOND_NS) as i64, (now % SECOND_NS / 1000) as i64];
+        cx.user().set(time, &parts)?;
+    }
+    if zone != 0 {
+        // struct timezone: minutes west of Greenwich, and kind of daylight saving time.
+        cx.user().set(zone, &[0i32; 2])?;
+    }
+    Ok(0)
+}
+
+/// `settimeofday(2)`: as [`clock_settime`].
+pub fn settimeofday<H: Host>(cx: &Cx<'_, H>, time: u64, zone: u64) -> SysResult {
+    if time != 0 {
+        let parts: TimeSpec = cx.user().get(time)?;
+        if !(0..1_000_000).contains(&parts.nsec) || parts.sec < 0 {
+            return Err(EINVAL.into());
+        }
+    }
+    if zone != 0 {
+        cx.user().get::<[i32; 2]>(zone)?;
+    }
+    Err(EPERM.into())
+}
+
+/// `time(2)`.
+pub fn time<H: Host>(cx: &Cx<'_, H>, place: u64) -> SysResult {
+    let seconds = cx.services().clock.realtime_ns() / SECOND_NS;
+    if place != 0 {
+        cx.user().set(place, &seconds)?;
+    }
+    Ok(seconds)
+}
+
+/// `nanosleep(2)`.
+pub fn nanosleep<H: Host>(cx: &Cx<'_, H>, time: u64, left: u64) -> SysResult {
+    let ns = cx.user().get::<TimeSpec>(time)?.to_ns()?;
+    sleep(cx, cx.services().clock.monotonic_ns().saturating_add(ns), left)
+}
+
+/// `clock_nanosleep(2)`.
+pub fn clock_nanosleep<H: Host>(cx: &Cx<'_, H>, clock: i32, flags: u32, time: u64, left: u64) -> SysResult {
+    let source = source(cx, clock)?;
+    let coarse = matches!(
+        u32::try_from(clock),
+        Ok(sys::CLOCK_REALTIME_COARSE | sys::CLOCK_MONOTONIC_COARSE | sys::CLOCK_MONOTONIC_RAW)
+    );
+    if coarse {
+        return Err(EOPNOTSUPP.into());
+    }
+    let ns = cx.user().get::<TimeSpec>(time)?.to_ns()?;
+    let now = cx.services().clock.monotonic_ns();
+    let absolute = flags & sys::TIMER_ABSTIME != 0;
+    let deadline_ns = match source {
+        // A thread cannot wait for its own CPU time; nor can it here for another's.
+        Source::Thread => return Err(EINVAL.into()),
+        Source::Process | Source::Other(_) => return Err(EOPNOTSUPP.into()),
+        _ if !absolute => now.saturating_add(ns),
+        Source::Monotonic => ns,
+        Source::Realtime => now.saturating_add(ns.saturating_sub(cx.services().clock.realtime_ns())),
+    };
+    if !absolute {
+        return sleep(cx, deadline_ns, left);
+    }
+    match cx.wait_until(&[], Some(deadline_ns), || None::<()>) {
+        Wait::Interrupted => Err(SysError::Restart(Restart::WithoutHandler)),
+        _ => Ok(0),
+    }
+}
+
+/// Sleeps until a time; interrupted, it says at `left` what is left, and goes on to the same time if no handler ran.
+fn sleep<H: Host>(cx: &Cx<'_, H>, deadline_ns: u64, left: u64) -> SysResult {
+    match cx.wait_until(&[], Some(deadline_ns), || None::<()>) {
+        Wait::Ready(()) | Wait::TimedOut => Ok(0),
+        Wait::Interrupted => {
+            let left_ns = deadline_ns.saturating_sub(cx.services().clock.monotonic_ns());
+            if left_ns == 0 {
+                return Ok(0);
+            }
+            if left != 0 {
+                cx.user().set(left, &TimeSpec::from_ns(left_ns))?;
+            }
+            Err(cx.restart_with(move |cx| sleep(cx, deadline_ns, left)))
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Timers that signal: `timer_create(2)`, `setitimer(2)`, `alarm(2)`.
+
+use linux_raw_sys::general as sys;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::abi::time::{SECOND_NS, TimeSpec};
+use crate::errno::{EINVAL, EOPNOTSUPP, Result};
+use crate::host::Host;
+use crate::ipc::alarm::{Remaining, Setting};
+use crate::ipc::posix_timer::{Action, Notify};
+use crate::ipc::timerfd::TimeBase;
+use crate::services::Clock;
+use crate::syscall::{Cx, SysResult};
+
+/// `struct itimerspec`: the period, then the time to the first expiration.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct TimerSpec {
+    interval: TimeSpec,
+    value: TimeSpec,
+}
+
+impl TimerSpec {
+    /// As `timer_gettime` shows it.
+    pub fn from_remaining(remaining: Remaining) -> TimerSpec {
+        TimerSpec {
+            interval: TimeSpec::from_ns(remaining.interval_ns),
+            value: TimeSpec::from_ns(remaining.value_ns),
+        }
+    }
+
+    /// EINVAL if a time is negative or not normalised.
+    pub fn check(&self) -> Result<()> {
+        self.interval.to_ns()?;
+        self.value.to_ns()?;
+        Ok(())
+    }
+
+    /// What to set a timer of that clock to; EINVAL as [`TimerSpec::check`].
+    pub fn setting(&self, base: TimeBase, absolute: bool, clock: &dyn Clock) -> Result<Setting> {
+        let (value_ns, interval_ns) = (self.value.to_ns()?, self.interval.to_ns()?);
+        let now = clock.monotonic_ns();
+        let first_ns = match (base, absolute) {
+            _ if value_ns == 0 => None,
+            (TimeBase::Monotonic, true) => Some(value_ns),
+            (TimeBase::Realtime, true) => {
+                Some(now.saturating_add(value_ns.saturating_sub(clock.realtime_ns())))
+            }
+            (_, false) => Some(now.saturating_add(value_ns)),
+        };
+        Ok(Setting { first_ns, interval_ns })
+    }
+}
+
+/// `struct sigevent`, of which the rest is not looked at.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct SigEvent {
+    value: u64,
+    signal: i32,
+    notify: u32,
+    tid: i32,
+    padding: [u32; 11],
+}
+
+/// `timer_create(2)`.
+pub fn timer_create<H: Host>(cx: &Cx<'_, H>, clock: u32, event: u64, id: u64) -> SysResult {
+    let base = match clock {
+        sys::CLOCK_REALTIME | sys::CLOCK_TAI => TimeBase::Realtime,
+        sys::CLOCK_MONOTONIC | sys::CLOCK_BOOTTIME => TimeBase::Monotonic,
+        // CPU time clocks exist, but nothing here interrupts a task when it has used some.
+        sys::CLOCK_PROCESS_CPUTIME_ID | sys::CLOCK_THREAD_CPUTIME_ID => return Err(EOPNOTSUPP.into()),
+        _ => return Err(EINVAL.into()),
+    };
+    let action = match event {
+        0 => Action { notify: Notify::Process, signal: sys::SIGALRM as u8, value: None },
+        addr => action_of(cx, cx.user().get(addr)?)?,
+    };
+    let timers = &cx.task.process.timers;
+    let made = timers.create(base, action, cx.services())?;
+    if let Err(errno) = cx.user().set(id, &made) {
+        // It was never known by its id.
+        let _ = timers.delete(made);
+        return Err(errno.into());
+    }
+    Ok(0)
+}
+
+fn action_of<H: Host>(cx: &Cx<'_, H>, event: SigEvent) -> Result<Action> {
+    const SIGEV_SIGNAL: u32 = sys::SIGEV_SIGNAL;
+    const SIGEV_THREAD_SIGNAL: u32 = sys::SIGEV_SIGNAL | sys::SIGEV_THREAD_ID;
+    let notify = match event.notify {
+        sys::SIGEV_NONE => Notify::Nobody,
+        // SIGEV_THREAD is the C library's business; to the kernel it is a signal.
+        SIGEV_SIGNAL | sys::SIGEV_THREAD => Notify::Process,
+        SIGEV_THREAD_SIGNAL => {
+            let tid = u32::try_from(event.tid).map_err(|_| EINVAL)?;
+            let task = cx.kernel.tree.lock().thread(tid).ok_or(EINVAL)?;
+            if task.process.pid != cx.task.process.pid {
+                return Err(EINVAL);
+            }
+            Notify::Thread(tid)
+        }
+        _ => return Err(EINVAL),
+    };
+    let signal = u8::try_from(event.signal).ok().filter(|signal| (1..=64).contains(signal));
+    let signal = match notify {
+        Notify::Nobody => signal.unwrap_or(0),
+        _ => signal.ok_or(EINVAL)?,
+    };
+    Ok(Action { notify, signal, value: Some(event.value) })
+}
+
+/// `timer_settime(2)`.
+pub fn timer_settime<H: Host>(cx: &Cx<'_, H>, id: i32, flags: u32, new: u64, old: u64) -> SysResult {
+    if new == 0 {
+        return Err(EINVAL.into());
+    }
+    let spec: TimerSpec = cx.user().get(new)?;
+    spec.check()?;
+    let timer = cx.task.process.timers.get(id)?;
+    let before =
+        timer.set(spec.setting(timer.base, flags & sys::TIMER_ABSTIME != 0, &*cx.services().clock)?);
+    if old != 0 {
+        cx.user().set(old, &TimerSpec::from_remaining(before))?;
+    }
+    Ok(0)
+}
+
+/// `timer_gettime(2)`.
+pub fn timer_gettime<H: Host>(cx: &Cx<'_, H>, id: i32, current: u64) -> SysResult {
+    let remaining = cx.task.process.timers.get(id)?.remaining();
+    cx.user().set(current, &TimerSpec::from_remaining(remaining))?;
+    Ok(0)
+}
+
+/// `timer_getoverrun(2)`.
+pub fn timer_getoverrun<H: Host>(cx: &Cx<'_, H>, id: i32) -> SysResult {
+    let overrun = cx.task.process.timers.get(id)?.overrun();
+    Ok(u64::try_from(overrun).unwrap_or(0))
+}
+
+/// `timer_delete(2)`.
+pub fn timer_delete<H: Host>(cx: &Cx<'_, H>, id: i32) -> SysResult {
+    cx.task.process.timers.delete(id)?;
+    Ok(0)
+}
+
+/// `struct itimerval`: as [`TimerSpec`], in microseconds.
+#[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct IntervalValue {
+    interval: TimeSpec,
+    value: TimeSpec,
+}
+
+impl IntervalValue {
+    fn from_remaining(remaining: Remaining) -> IntervalValue {
+        // Rounded up, so that an armed timer does not look as if it were not.
+        let time = |ns: u64| {
+            let usec = ns.div_ceil(1000);
+            TimeSpec { sec: (usec / 1_000_000) as i64, nsec: (usec % 1_000_000) as i64 }
+        };
+        IntervalValue { interval: time(remaining.interval_ns), value: time(remaining.value_ns) }
+    }
+}
+
+/// Nanoseconds of a `struct timeval`; EINVAL.
+fn timeval_ns(time: TimeSpec) -> Result<u64> {
+    let usec = u64::try_from(time.nsec).ok().filter(|usec| *usec < 1_000_000).ok_or(EINVAL)?;
+    TimeSpec { sec: time.sec, nsec: (usec * 1000) as i64 }.to_ns()
+}
+
+/// `getitimer(2)`.
+pub fn getitimer<H: Host>(cx: &Cx<'_, H>, which: u32, current: u64) -> SysResult {
+    let remaining = match which {
+        sys::ITIMER_REAL => cx.task.process.timers.real(),
+        // Those of CPU time cannot be set, so they are not.
+        sys::ITIMER_VIRTUAL | sys::ITIMER_PROF => Remaining::default(),
+        _ => return Err(EINVAL.into()),
+    };
+    cx.user().set(current, &IntervalValue::from_remaining(remaining))?;
+    Ok(0)
+}
+
+/// `setitimer(2)`; without a new value it disarms, as in Linux. CPU time timers are refused with EINVAL.
+pub fn setitimer<H: Host>(cx: &Cx<'_, H>, which: u32, new: u64, old: u64) -> SysResult {
+    let value: IntervalValue = if new == 0 { IntervalValue::default() } else { cx.user().get(new)? };
+    let (value_ns, interval_ns) = (timeval_ns(value.value)?, timeval_ns(value.interval)?);
+    let before = match which {
+        sys::ITIMER_REAL => set_real(cx, value_ns, interval_ns),
+        sys::ITIMER_VIRTUAL | sys::ITIMER_PROF if value_ns == 0 => Remaining::default(),
+        _ => return Err(EINVAL.into()),
+    };
+    if old != 0 {
+        cx.user().set(old, &IntervalValue::from_remaining(before))?;
+    }
+    Ok(0)
+}
+
+fn set_real<H: Host>(cx: &Cx<'_, H>, value_ns: u64, interval_ns: u64) -> Remaining {
+    let now = cx.services().clock.monotonic_ns();
+    let first_ns = (value_ns > 0).then(|| now.saturating_add(value_ns));
+    // A timer that is off has no period.
+    let interval_ns = if value_ns > 0 { interval_ns } else { 0 };
+    cx.task.process.timers.set_real(Setting { first_ns, interval_ns })
+}
+
+/// `alarm(2)`: the seconds that were left, rounded to the nearest, but not to none.
+pub fn alarm<H: Host>(cx: &Cx<'_, H>, seconds: u32) -> SysResult {
+    let left_ns = set_real(cx, u64::from(seconds) * SECOND_NS, 0).value_ns;
+    let (whole, rest) = (left_ns / SECOND_NS, left_ns % SECOND_NS);
+    Ok(if rest >= SECOND_NS / 2 || whole == 0 && rest > 0 { whole + 1 } else { whole })
+}
