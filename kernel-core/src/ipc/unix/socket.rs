@@ -235,10 +235,6 @@ impl UnixSocket {
         self.options.lock()
     }
 
-    pub(super) fn namespace(&self) -> &Namespace {
-        &self.namespace
-    }
-
     pub(super) fn shut(&self) -> Shut {
         Shut::from_bits_truncate(self.shut.load(Ordering::SeqCst))
     }
