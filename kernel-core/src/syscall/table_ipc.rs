@@ -36,7 +36,7 @@ const DOMAINS: Names = &[(1, "AF_UNIX"), (2, "AF_INET"), (10, "AF_INET6"), (16, 
 const SHUTDOWN: Names = &[(0, "SHUT_RD"), (1, "SHUT_WR"), (2, "SHUT_RDWR")];
 
 impl<H: Host> Table<H> {
-    pub(in crate::syscall) const EVENTS: &'static [Call<H>] = &[
+    pub(super) const EVENTS: &'static [Call<H>] = &[
         sys(7, "poll", &[Ptr, Size, Int], Full, |cx, a| poll::poll(cx, a.ptr(0), a.uint(1), a.int(2))),
         sys(22, "pipe", &[Ptr], Full, |cx, a| pipe::pipe2(cx, a.ptr(0), 0)),
         sys(23, "select", &[Int, Ptr, Ptr, Ptr, Ptr], Full, |cx, a| {
@@ -91,7 +91,7 @@ impl<H: Host> Table<H> {
         }),
     ];
 
-    pub(in crate::syscall) const TIME: &'static [Call<H>] = &[
+    pub(super) const TIME: &'static [Call<H>] = &[
         sys(35, "nanosleep", &[Ptr, Ptr], Full, |cx, a| time::nanosleep(cx, a.ptr(0), a.ptr(1))),
         sys(36, "getitimer", &[Int, Ptr], Partial("no CPU time timers"), |cx, a| {
             timers::getitimer(cx, a.uint(0), a.ptr(1))
@@ -128,7 +128,7 @@ impl<H: Host> Table<H> {
         }),
     ];
 
-    pub(in crate::syscall) const SOCKETS: &'static [Call<H>] = &[
+    pub(super) const SOCKETS: &'static [Call<H>] = &[
         sys(41, "socket", &[Enum(DOMAINS), Hex, Int], Partial("AF_UNIX only"), |cx, a| {
             socket::socket(cx, a.int(0), a.uint(1), a.int(2))
         }),
