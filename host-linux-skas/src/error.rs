@@ -24,7 +24,7 @@ pub enum StartError {
     /// `ptrace` is refused.
     #[error(
         "this machine does not let Lodger trace its own processes ({0}): a container needs seccomp rules that allow \
-         ptrace, and /proc/sys/kernel/yama/ptrace_scope must be 0 or 1"
+         ptrace, /proc/sys/kernel/yama/ptrace_scope must be 0 or 1, and no debugger may follow its children"
     )]
     Ptrace(#[source] io::Error),
     /// No XSAVE state: a processor or virtual machine without it.

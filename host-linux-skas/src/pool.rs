@@ -146,7 +146,7 @@ impl State {
     }
 
     fn kill(&mut self, stub: Stub) {
-        // SAFETY: a plain system call. The process is ours and not reaped, so the number is still its own.
+        // SAFETY: a plain system call. The process is traced and not reaped, so the number is still its own.
         unsafe { libc::kill(stub.pid, libc::SIGKILL) };
         self.dying.push(stub);
         self.bury();

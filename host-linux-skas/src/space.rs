@@ -164,8 +164,12 @@ impl Drop for SkasSpace {
     fn drop(&mut self) {
         let machine = self.machine.clone();
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stub) = state.stub.take() {
+        let Some(stub) = state.stub.take() else { return };
+        // Only its tracer can use it again.
+        if stub.tracee.is_none() || machine.vcpu.is_here() {
             machine.pool.keep(stub);
+        } else {
+            machine.pool.kill(stub);
         }
     }
 }
