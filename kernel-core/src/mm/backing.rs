@@ -10,8 +10,9 @@ use crate::mm::vma::{Vma, Vmas};
 use crate::mm::window::Windows;
 use crate::mm::{Layout, MmLimits};
 
-/// The most mappings of one address space (`vm.max_map_count`).
-pub const MAX_MAPS: usize = 65530;
+/// The most mappings and contiguous pieces of RAM of one address space together. Linux has a limit of 65,530 mappings
+/// (`vm.max_map_count`); a host mapping ends where one of ours or a piece does, so this keeps the host below its own.
+pub const MAX_MAPS: usize = 65_000;
 
 /// Whose page it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +86,8 @@ pub struct Inner {
     pub lock_future: bool,
     /// Most bytes ever mapped, and ever resident.
     pub peak: (u64, u64),
+    /// Faults served.
+    pub faults: u64,
     /// Where the last fault's chunk ended and how large it was: a fault there goes on with a larger one.
     pub sequence: (u64, u64),
     /// The last fault that changed nothing (address, instruction), and how often it came.
@@ -124,7 +127,7 @@ impl Inner {
 
     /// ENOMEM if `more` mappings would be too many.
     pub fn check_count(&self, more: usize) -> Result<()> {
-        if self.vmas.len() + more > MAX_MAPS { Err(ENOMEM) } else { Ok(()) }
+        if self.vmas.len() + self.backing.len() + more > MAX_MAPS { Err(ENOMEM) } else { Ok(()) }
     }
 
     /// ENOMEM if `more` bytes break `RLIMIT_AS`, or, if they are data, `RLIMIT_DATA`.

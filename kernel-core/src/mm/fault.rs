@@ -65,7 +65,10 @@ impl FaultError {
 impl<H: Host> Mm<H> {
     /// Serves a page fault of a guest thread whose instruction pointer is `rip`; the thread then tries again.
     pub fn fault(&self, addr: u64, access: Access, rip: u64) -> Result<(), FaultError> {
-        let result = self.change(|inner, batch| self.resolve(inner, batch, addr, access, rip));
+        let result = self.change(|inner, batch| {
+            inner.faults += 1;
+            self.resolve(inner, batch, addr, access, rip)
+        });
         if self.is_dead() { Err(FaultError::Dead) } else { result }
     }
 
@@ -112,6 +115,9 @@ impl<H: Host> Mm<H> {
         vma: &Vma,
         access: Access,
     ) -> Result<(), FaultError> {
+        if inner.check_count(0).is_err() {
+            return Err(FaultError::OutOfMemory);
+        }
         if inner.backing.get(page).is_none() {
             self.bring_in(inner, batch, page, range, vma)?;
         }

@@ -48,6 +48,8 @@ pub struct Usage {
     pub text: u64,
     /// `VmLck`.
     pub locked: u64,
+    /// How many faults were served (`ru_minflt`); a number, not bytes.
+    pub faults: u64,
 }
 
 /// Where parts of a program are, for `/proc/PID/{stat,cmdline,environ,auxv}` and `prctl(PR_SET_MM)`.
@@ -94,6 +96,7 @@ impl<H: Host> Mm<H> {
             virtual_size: inner.vmas.bytes(),
             peak_virtual: inner.peak.0,
             peak_resident: inner.peak.1.max(inner.backing.covered()),
+            faults: inner.faults,
             ..Usage::default()
         };
         for (range, vma) in inner.vmas.iter() {

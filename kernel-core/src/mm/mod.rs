@@ -90,7 +90,8 @@ impl<H: Host> Mm<H> {
     /// An empty address space.
     pub fn new(host: &Arc<H>, ram: &Arc<Ram>) -> Result<Arc<Mm<H>>> {
         let space = host.new_space()?;
-        let top = space.limits().end;
+        let limits = space.limits();
+        let top = limits.end - (limits.end - limits.start) / 8 / PAGE_SIZE * PAGE_SIZE;
         let inner = Inner {
             vmas: Vmas::default(),
             backing: RangeMap::default(),
@@ -103,6 +104,7 @@ impl<H: Host> Mm<H> {
             largest_hole: 0,
             lock_future: false,
             peak: (0, 0),
+            faults: 0,
             sequence: (0, 0),
             spurious: (0, 0, 0),
             limbo: alloc::vec::Vec::new(),
@@ -110,16 +112,14 @@ impl<H: Host> Mm<H> {
         };
         let id = ram.next_id();
         let contents = Contents { ram: ram.clone(), id, inner: Mutex::new(inner) };
-        let mm = Arc::new_cyclic(|this| Mm {
+        Ok(Arc::new_cyclic(|this| Mm {
             space,
             contents,
             host: host.clone(),
             id,
             dead: AtomicBool::new(false),
             this: this.clone(),
-        });
-        mm.place_areas();
-        Ok(mm)
+        }))
     }
 
     /// What [`Host::run`] runs in.

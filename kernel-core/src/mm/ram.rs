@@ -180,7 +180,7 @@ impl Ram {
             state.dirty.covered() > self.dirty_limit
         };
         if excess {
-            self.discard_down_to(self.dirty_limit / 2);
+            self.discard_down_to(self.dirty_limit);
         }
     }
 
@@ -192,7 +192,8 @@ impl Ram {
         }
     }
 
-    /// Gives dirty memory back to the host until at most `bytes` of it are left.
+    /// Gives dirty memory back to the host until at most `bytes` of it are left. More of it than an eighth of RAM is
+    /// given back when it is released; a vCPU with nothing to do may give back the rest.
     pub fn discard_down_to(&self, bytes: u64) {
         while let Some(range) = self.begin_discard(bytes) {
             self.frames.discard(range.clone());
