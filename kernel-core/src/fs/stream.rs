@@ -9,7 +9,6 @@ use crate::io::{Sink, Source};
 use crate::sched::wait::{Events, WaitQueue};
 use crate::services::{Device as PolledDevice, Services};
 use crate::sync::Mutex;
-use crate::task::siginfo::SigInfo;
 use crate::vfs::caller::Caller;
 use crate::vfs::file::{FileOps, Op, OpenFile, OpenFlags};
 use crate::vfs::inode::{
@@ -19,7 +18,6 @@ use crate::vfs::locks::FileLocks;
 
 /// Bytes moved at a time.
 const CHUNK: usize = 4096;
-const SIGPIPE: u8 = 13;
 
 /// A host stream as a file.
 pub struct Stream {
@@ -87,7 +85,7 @@ impl FileOps for Stream {
         }
     }
 
-    fn write(&self, op: Op<'_>, src: &mut dyn Source) -> Result<usize> {
+    fn write(&self, _: Op<'_>, src: &mut dyn Source) -> Result<usize> {
         let mut chunk = [0; CHUNK];
         let mut written = 0;
         while src.remaining() > 0 {
@@ -113,13 +111,14 @@ impl FileOps for Stream {
             return Err(match error {
                 StreamError::WouldBlock => EAGAIN,
                 StreamError::Failed => EIO,
-                StreamError::Closed => {
-                    self.services.processes.signal_process(op.caller.pid(), SigInfo::kernel(SIGPIPE));
-                    EPIPE
-                }
+                StreamError::Closed => EPIPE,
             });
         }
         if written == 0 && src.remaining() > 0 { Err(EAGAIN) } else { Ok(written) }
+    }
+
+    fn is_stream(&self) -> bool {
+        true
     }
 
     fn poll(&self, op: Op<'_>) -> Events {

@@ -397,6 +397,11 @@ impl<H: Host> Source for Buffers<'_, H> {
         })
     }
 
+    fn peek(&mut self, buf: &mut [u8]) -> Result<usize> {
+        let mut ahead = Buffers { mm: self.mm, parts: self.parts.clone(), next: self.next, left: self.left };
+        ahead.take(buf)
+    }
+
     fn take_frames(&mut self, ram: &dyn Frames, at: Phys, len: usize) -> Result<usize> {
         self.advance(len, Access::Read, |_, phys, before, run| {
             move_frames(ram, Phys(at.0 + before as u64), phys, run);

@@ -6,7 +6,7 @@ use core::cell::RefCell;
 
 use smallvec::SmallVec;
 
-use crate::errno::{EAGAIN, Result};
+use crate::errno::{EAGAIN, EINTR, Result};
 use crate::host::{Host, Suspend, UserContext};
 use crate::io::UserMemory;
 use crate::kernel::Kernel;
@@ -177,22 +177,11 @@ impl<'a, H: Host> Cx<'a, H> {
     }
 
     /// Does `attempt` on `file` until it gives something else than EAGAIN; sleeps in between until one of `events`,
-    /// unless the file is non-blocking.
+    /// unless the file is non-blocking. EAGAIN also when the file's own time limit is over.
     pub fn block_on<T>(
         &self,
         file: &OpenFile,
         events: Events,
-        attempt: impl FnMut(Op<'_>) -> Result<T>,
-    ) -> Result<T, SysError> {
-        self.block_on_until(file, events, None, attempt)
-    }
-
-    /// As [`Cx::block_on`], but no longer than until `deadline_ns` (monotonic), when it gives EAGAIN.
-    pub fn block_on_until<T>(
-        &self,
-        file: &OpenFile,
-        events: Events,
-        deadline_ns: Option<u64>,
         mut attempt: impl FnMut(Op<'_>) -> Result<T>,
     ) -> Result<T, SysError> {
         let op = self.op(file);
@@ -210,6 +199,8 @@ impl<'a, H: Host> Cx<'a, H> {
         if !would_block || queues.is_empty() || file.flags().contains(OpenFlags::NONBLOCK) {
             return first.map_err(SysError::from);
         }
+        let limit_ns = file.ops.time_limit_ns(events);
+        let deadline_ns = limit_ns.map(|ns| self.kernel.services.clock.monotonic_ns().saturating_add(ns));
         let waited = self.wait(&queues, deadline_ns, Interruptible::AnySignal, || match attempt(op) {
             Err(errno) if errno == EAGAIN => None,
             other => Some(other),
@@ -217,6 +208,7 @@ impl<'a, H: Host> Cx<'a, H> {
         match waited {
             Wait::Ready(result) => result.map_err(SysError::from),
             Wait::TimedOut => Err(EAGAIN.into()),
+            Wait::Interrupted if limit_ns.is_some() => Err(EINTR.into()),
             Wait::Interrupted => Err(SysError::Restart(Restart::WithFlag)),
         }
     }

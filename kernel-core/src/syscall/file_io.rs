@@ -1,12 +1,15 @@
 //! Reading and writing: `read(2)`, `readv(2)`, `pread(2)`, `lseek(2)` and their kin.
 
-use crate::errno::{EAGAIN, EBADF, EINVAL, EOPNOTSUPP, ESPIPE, Result};
+use linux_raw_sys::general::SIGPIPE;
+
+use crate::errno::{EAGAIN, EBADF, EINVAL, EOPNOTSUPP, EPIPE, ESPIPE, Result};
 use crate::host::Host;
 use crate::io::{Sink, Source};
 use crate::mm::user::Buffers;
 use crate::sched::wait::Events;
 use crate::syscall::args::RawFd;
 use crate::syscall::{Cx, SysError, SysResult};
+use crate::task::siginfo::SigInfo;
 use crate::vfs::file::{Op, OpenFile, OpenFlags, Whence};
 
 /// What a read waits for.
@@ -85,14 +88,21 @@ impl<H: Host> Cx<'_, H> {
             };
             let written = match self.block_on(file, WRITABLE, |op| write_once(op, at, &mut source)) {
                 Ok(written) => written,
-                Err(_) if done > 0 => break,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if error == SysError::Errno(EPIPE) && file.ops.is_stream() {
+                        self.signal_broken_pipe();
+                    }
+                    if done > 0 {
+                        break;
+                    }
+                    return Err(error);
+                }
             };
             done += written;
-            // Files that make nobody wait have taken what they could.
+            // Files that are no streams have taken what they could.
             let finished = done >= total
                 || written == 0
-                || file.ops.wait_queue().is_none()
+                || !file.ops.is_stream()
                 || file.flags().contains(OpenFlags::NONBLOCK);
             if finished {
                 break;
@@ -104,6 +114,14 @@ impl<H: Host> Cx<'_, H> {
             }
         }
         Ok(done as u64)
+    }
+}
+
+impl<H: Host> Cx<'_, H> {
+    /// SIGPIPE for the calling thread: it wrote to a stream that nobody reads.
+    pub fn signal_broken_pipe(&self) {
+        let (pid, tid) = (self.task.process.pid, self.task.tid());
+        self.services().processes.signal_thread(pid, tid, SigInfo::kernel(SIGPIPE as u8));
     }
 }
 

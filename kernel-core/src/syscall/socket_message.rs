@@ -2,7 +2,6 @@
 
 use alloc::sync::Arc;
 
-use linux_raw_sys::general as signals;
 use linux_raw_sys::net as sys;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -16,9 +15,8 @@ use crate::syscall::args::RawFd;
 use crate::syscall::eventfds::deadline_from;
 use crate::syscall::socket::{socket_of, unix_of};
 use crate::syscall::socket_control::{self, Control};
-use crate::syscall::socket_name::{RawAddress, deadline, find, unless_limited, write_address};
+use crate::syscall::socket_name::{RawAddress, find, write_address};
 use crate::syscall::{Cx, SysError, SysResult};
-use crate::task::siginfo::SigInfo;
 use crate::vfs::file::{OpenFile, OpenFlags};
 
 /// The most messages of one call (`UIO_MAXIOV`).
@@ -85,13 +83,11 @@ impl InUse {
             (Some(_), Kind::Stream) => return Err(EOPNOTSUPP.into()),
             _ => None,
         };
-        let timeout_ns = socket.send_timeout_ns();
-        let deadline_ns = deadline(cx, timeout_ns);
         let mut total = 0;
         let result = loop {
             let mut attempt = || socket.send(src, ancillary, to.as_ref());
             let result = match self.may_wait(flags) {
-                true => cx.block_on_until(&self.file, Events::OUT, deadline_ns, |_| attempt()),
+                true => cx.block_on(&self.file, Events::OUT, |_| attempt()),
                 false => attempt().map_err(SysError::from),
             };
             match result {
@@ -107,11 +103,9 @@ impl InUse {
             Err(error) if total == 0 => {
                 let broken = error == SysError::Errno(EPIPE) && socket.kind() == Kind::Stream;
                 if broken && flags & sys::MSG_NOSIGNAL == 0 {
-                    let info = SigInfo::kernel(signals::SIGPIPE as u8);
-                    let (pid, tid) = (cx.caller().pid(), cx.caller().tid());
-                    cx.services().processes.signal_thread(pid, tid, info);
+                    cx.signal_broken_pipe();
                 }
-                unless_limited(Err(error), timeout_ns)
+                Err(error)
             }
             _ => Ok(total as u64),
         }
@@ -123,13 +117,11 @@ impl InUse {
         }
         let socket = self.socket()?;
         let take = if flags & sys::MSG_PEEK != 0 { Take::Peek } else { Take::Away };
-        let timeout_ns = socket.receive_timeout_ns();
-        let deadline_ns = deadline(cx, timeout_ns);
         let mut receive = || match self.may_wait(flags) {
-            true => cx.block_on_until(&self.file, Events::IN, deadline_ns, |_| socket.receive(dst, take)),
+            true => cx.block_on(&self.file, Events::IN, |_| socket.receive(dst, take)),
             false => socket.receive(dst, take).map_err(SysError::from),
         };
-        let mut received = unless_limited(receive(), timeout_ns)?;
+        let mut received = receive()?;
         let waits_for_all =
             flags & sys::MSG_WAITALL != 0 && socket.kind() == Kind::Stream && take == Take::Away;
         while waits_for_all && received.bytes > 0 && received.files.is_empty() {

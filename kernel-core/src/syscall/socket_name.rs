@@ -2,14 +2,14 @@
 
 use alloc::sync::Arc;
 
-use crate::errno::{EADDRINUSE, ECONNREFUSED, EEXIST, EINTR, EINVAL, Result};
+use crate::errno::{EADDRINUSE, ECONNREFUSED, EEXIST, EINVAL, Result};
 use crate::host::Host;
 use crate::ipc::unix::address::{AF_UNSPEC, Address};
 use crate::ipc::unix::{Kind, UnixSocket};
 use crate::sched::wait::Events;
 use crate::syscall::args::RawFd;
 use crate::syscall::socket::{socket_of, unix_of};
-use crate::syscall::{Cx, SysError, SysResult, anon};
+use crate::syscall::{Cx, SysResult, anon};
 use crate::vfs::anon::AnonKind;
 use crate::vfs::file::OpenFlags;
 use crate::vfs::inode::{FileKind, NewNode};
@@ -100,19 +100,6 @@ pub fn listen<H: Host>(cx: &Cx<'_, H>, fd: RawFd, backlog: i32) -> SysResult {
     Ok(0)
 }
 
-/// A deadline in monotonic nanoseconds for an operation with that time limit.
-pub fn deadline<H: Host>(cx: &Cx<'_, H>, timeout_ns: Option<u64>) -> Option<u64> {
-    timeout_ns.map(|ns| cx.services().clock.monotonic_ns().saturating_add(ns))
-}
-
-/// With a time limit a wait is not started again, as it would begin anew: EINTR, see signal(7).
-pub fn unless_limited<T>(result: Result<T, SysError>, timeout_ns: Option<u64>) -> Result<T, SysError> {
-    match result {
-        Err(SysError::Restart(_)) if timeout_ns.is_some() => Err(EINTR.into()),
-        other => other,
-    }
-}
-
 /// `connect(2)`.
 pub fn connect<H: Host>(cx: &Cx<'_, H>, fd: RawFd, addr: u64, len: i32) -> SysResult {
     let file = socket_of(cx, fd)?;
@@ -125,12 +112,9 @@ pub fn connect<H: Host>(cx: &Cx<'_, H>, fd: RawFd, addr: u64, len: i32) -> SysRe
         }
         return Ok(0);
     }
-    let timeout_ns = socket.send_timeout_ns();
-    let result = cx.block_on_until(&file, Events::OUT, deadline(cx, timeout_ns), |_| {
-        // Looked up each time: while the queue is full, another may take over the name.
-        socket.connect(&find(cx, &raw)?, cx.caller())
-    });
-    unless_limited(result, timeout_ns).map(|()| 0)
+    // Looked up each time: while the queue is full, another may take over the name.
+    cx.block_on(&file, Events::OUT, |_| socket.connect(&find(cx, &raw)?, cx.caller()))?;
+    Ok(0)
 }
 
 /// `accept4(2)`.
@@ -141,9 +125,7 @@ pub fn accept4<H: Host>(cx: &Cx<'_, H>, fd: RawFd, addr: u64, len: u64, flags: u
     let file = socket_of(cx, fd)?;
     let listener = unix_of(&file)?;
     let reserved = anon::reserve(cx)?;
-    let timeout_ns = listener.receive_timeout_ns();
-    let result = cx.block_on_until(&file, Events::IN, deadline(cx, timeout_ns), |_| listener.accept());
-    let socket = unless_limited(result, timeout_ns)?;
+    let socket = cx.block_on(&file, Events::IN, |_| listener.accept())?;
     if addr != 0 {
         write_address(cx, &socket.peer_name().unwrap_or_default(), addr, len)?;
     }

@@ -150,6 +150,13 @@ pub trait FileOps: Send + Sync {
         None
     }
 
+    /// How long a blocking operation may wait for `events`, in nanoseconds (`SO_RCVTIMEO`, `SO_SNDTIMEO`); `None`: for
+    /// ever. Where there is a limit, a wait that a signal ends is not started again.
+    fn time_limit_ns(&self, events: Events) -> Option<u64> {
+        let _ = events;
+        None
+    }
+
     /// Whether a blocking write goes on until all was taken: pipes, stream sockets, terminals. For others one
     /// successful [`FileOps::write`] is the whole call.
     fn is_stream(&self) -> bool {

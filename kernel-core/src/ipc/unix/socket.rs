@@ -532,6 +532,13 @@ impl FileOps for UnixSocket {
         Some(&self.outlet.queue)
     }
 
+    fn time_limit_ns(&self, events: Events) -> Option<u64> {
+        match events.contains(Events::IN) {
+            true => self.receive_timeout_ns(),
+            false => self.send_timeout_ns(),
+        }
+    }
+
     fn is_stream(&self) -> bool {
         self.kind == Kind::Stream
     }
