@@ -12,7 +12,9 @@ use crate::fs::archive;
 use crate::fs::dev;
 use crate::fs::devpts::PtsType;
 use crate::fs::proc::source::ProcessSource;
+use crate::fs::proc::{Facts, ProcType};
 use crate::fs::stream::Stream;
+use crate::fs::sys::SysType;
 use crate::fs::tmpfs::{Options, Tmpfs, TmpfsType};
 use crate::host::{ByteStream, Fpu, Host, Ready, Registers, StreamError, Suspend, UserContext};
 use crate::ipc::fifo::FifoOpener;
@@ -297,6 +299,9 @@ fn namespace(
     let types = &namespace.types;
     types.register(Arc::new(TmpfsType(services.clone())));
     types.register(Arc::new(PtsType(terminals.ptys.clone())));
+    let facts = Facts::new(source.clone(), services.clone(), types);
+    types.register(Arc::new(ProcType(facts.clone())));
+    types.register(Arc::new(SysType(facts)));
     let mounted = dev::devtmpfs(services, types.next_device()).and_then(|dev| {
         types.register(Arc::new(dev::DevType(dev.clone())));
         if rootfs.root_dir().child(b"dev").is_err() {

@@ -3,5 +3,7 @@ pub mod archive;
 pub mod dev;
 pub mod devpts;
 pub mod proc;
+pub mod pseudo;
 pub mod stream;
+pub mod sys;
 pub mod tmpfs;

@@ -1,0 +1,278 @@
+//! Files of `/proc` about the system as a whole.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write as _;
+
+use super::Facts;
+use super::tree::Item;
+use crate::errno::{EINVAL, EPERM, Result};
+use crate::task::cred::Caps;
+use crate::vfs::caller::Caller;
+use crate::vfs::types::Needs;
+use Item::{Dir, File, Link, Private, Setting};
+
+/// Nanoseconds in a clock tick, of which there are 100 a second.
+pub(super) const TICK_NS: u64 = 10_000_000;
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// The root of `/proc` without processes.
+pub(super) const ROOT: &[Item] = &[
+    File("cgroups", |_, _| text("#subsys_name\thierarchy\tnum_cgroups\tenabled\n")),
+    File("cmdline", |facts, _| line(facts.source.system().command_line)),
+    File("cpuinfo", |facts, _| Ok(cpuinfo(facts))),
+    File("devices", |_, _| {
+        text(
+            "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n",
+        )
+    }),
+    File("filesystems", |facts, _| Ok(filesystems(facts))),
+    File("loadavg", |facts, _| Ok(loadavg(facts))),
+    File("meminfo", |facts, _| Ok(meminfo(facts))),
+    File("partitions", |_, _| text("major minor  #blocks  name\n\n")),
+    File("stat", |facts, _| Ok(stat(facts))),
+    File("swaps", |_, _| text("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n")),
+    File("uptime", |facts, _| Ok(uptime(facts))),
+    File("version", |facts, _| Ok(version(facts))),
+    File("vmstat", |facts, _| {
+        Ok(format!("nr_free_pages {}\npgfault 0\npgmajfault 0\n", facts.services.ram.free() / 4096)
+            .into_bytes())
+    }),
+    Link("mounts", "self/mounts"),
+    Link("net", "self/net"),
+    Dir("sys", SYS),
+    Dir(
+        "sysvipc",
+        &[
+            File("msg", |_, _| {
+                text(
+                    "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n",
+                )
+            }),
+            File("sem", |_, _| {
+                text("       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n")
+            }),
+            File("shm", |_, _| {
+                text(
+                    "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n",
+                )
+            }),
+        ],
+    ),
+];
+
+const SYS: &[Item] = &[
+    Dir("crypto", &[File("fips_enabled", |_, _| text("0\n"))]),
+    Dir(
+        "fs",
+        &[
+            File("file-max", |_, _| text("9223372036854775807\n")),
+            File("file-nr", |_, _| text("0\t0\t9223372036854775807\n")),
+            File("nr_open", |_, _| text("1048576\n")),
+            File("pipe-max-size", |_, _| text("1048576\n")),
+            File("pipe-user-pages-soft", |_, _| text("16384\n")),
+            File("protected_hardlinks", |_, _| text("0\n")),
+            File("protected_symlinks", |_, _| text("0\n")),
+        ],
+    ),
+    Dir(
+        "kernel",
+        &[
+            File("cap_last_cap", |_, _| text("40\n")),
+            File("core_pattern", |_, _| text("core\n")),
+            File("domainname", |facts, _| line(facts.source.system().domainname)),
+            Setting("hostname", |facts, _| line(facts.source.system().hostname), set_hostname),
+            File("ngroups_max", |_, _| text("65536\n")),
+            File("osrelease", |facts, _| line(facts.source.system().release)),
+            File("ostype", |_, _| text("Linux\n")),
+            File("overflowgid", |_, _| text("65534\n")),
+            File("overflowuid", |_, _| text("65534\n")),
+            File("panic", |_, _| text("0\n")),
+            File("pid_max", |_, _| text("32768\n")),
+            File("printk", |_, _| text("4\t4\t1\t7\n")),
+            Dir(
+                "random",
+                &[
+                    File("boot_id", |facts, _| Ok(uuid(facts.boot_id))),
+                    File("entropy_avail", |_, _| text("256\n")),
+                    File("poolsize", |_, _| text("256\n")),
+                    File("uuid", |facts, _| {
+                        let mut bytes = [0; 16];
+                        facts.services.clock.entropy(&mut bytes);
+                        Ok(uuid(bytes))
+                    }),
+                ],
+            ),
+            File("randomize_va_space", |_, _| text("2\n")),
+            File("shmmax", |_, _| text("18446744073692774399\n")),
+            File("tainted", |_, _| text("0\n")),
+            File("threads-max", |_, _| text("32768\n")),
+            File("version", |facts, _| line(facts.source.system().version)),
+            Dir("yama", &[File("ptrace_scope", |_, _| text("0\n"))]),
+        ],
+    ),
+    Dir(
+        "net",
+        &[Dir(
+            "core",
+            &[File("somaxconn", |_, _| text("4096\n")), Private("bpf_jit_enable", |_, _| text("0\n"))],
+        )],
+    ),
+    Dir(
+        "vm",
+        &[
+            File("max_map_count", |_, _| text("65530\n")),
+            File("mmap_min_addr", |_, _| text("65536\n")),
+            File("overcommit_memory", |_, _| text("0\n")),
+            File("overcommit_ratio", |_, _| text("50\n")),
+            File("swappiness", |_, _| text("60\n")),
+        ],
+    ),
+];
+
+pub(super) fn text(text: &str) -> Result<Vec<u8>> {
+    Ok(text.as_bytes().to_vec())
+}
+
+fn line(mut bytes: Vec<u8>) -> Result<Vec<u8>> {
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn set_hostname(facts: &Facts, caller: &dyn Caller, bytes: &[u8]) -> Result<()> {
+    if !caller.cred().capable(Caps::SYS_ADMIN) {
+        return Err(EPERM);
+    }
+    let name = bytes.split(|&byte| byte == b'\n' || byte == 0).next().unwrap_or_default();
+    if name.len() > 64 {
+        return Err(EINVAL);
+    }
+    facts.source.set_hostname(name)
+}
+
+/// As a random (version 4) UUID.
+fn uuid(mut bytes: [u8; 16]) -> Vec<u8> {
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = String::new();
+    for (index, byte) in bytes.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        let _ = write!(text, "{byte:02x}");
+    }
+    text.push('\n');
+    text.into_bytes()
+}
+
+fn filesystems(facts: &Facts) -> Vec<u8> {
+    let mut text = String::new();
+    for kind in facts.types.upgrade().map(|types| types.all()).unwrap_or_default() {
+        let prefix = if kind.needs() == Needs::Nothing { "nodev" } else { "" };
+        let _ = writeln!(text, "{prefix}\t{}", kind.name());
+    }
+    text.into_bytes()
+}
+
+fn uptime(facts: &Facts) -> Vec<u8> {
+    let hundredths = |ns: u64| (ns / SECOND_NS, ns % SECOND_NS / TICK_NS);
+    let (up, up_rest) = hundredths(facts.services.clock.monotonic_ns());
+    let (idle, idle_rest) = hundredths(facts.source.system().idle_ns);
+    format!("{up}.{up_rest:02} {idle}.{idle_rest:02}\n").into_bytes()
+}
+
+fn loadavg(facts: &Facts) -> Vec<u8> {
+    let system = facts.source.system();
+    let mut text = String::new();
+    for load in system.load {
+        let _ = write!(text, "{}.{:02} ", load / 1000, load % 1000 / 10);
+    }
+    let _ = writeln!(text, "{}/{} {}", system.running, system.tasks, system.last_pid);
+    text.into_bytes()
+}
+
+fn version(facts: &Facts) -> Vec<u8> {
+    let system = facts.source.system();
+    let mut text = b"Linux version ".to_vec();
+    text.extend_from_slice(&system.release);
+    text.extend_from_slice(b" (lodger@lodger) (rustc) ");
+    text.extend_from_slice(&system.version);
+    text.push(b'\n');
+    text
+}
+
+fn meminfo(facts: &Facts) -> Vec<u8> {
+    let ram = &facts.services.ram;
+    let (total, free) = (ram.total() / 1024, ram.free() / 1024);
+    let mut text = String::new();
+    let rows = [
+        ("MemTotal", total),
+        ("MemFree", free),
+        ("MemAvailable", free),
+        ("Buffers", 0),
+        ("Cached", 0),
+        ("SwapCached", 0),
+        ("Active", total - free),
+        ("Inactive", 0),
+        ("SwapTotal", 0),
+        ("SwapFree", 0),
+        ("Dirty", 0),
+        ("Writeback", 0),
+        ("AnonPages", total - free),
+        ("Mapped", 0),
+        ("Shmem", 0),
+        ("KReclaimable", 0),
+        ("Slab", 0),
+        ("SReclaimable", 0),
+        ("SUnreclaim", 0),
+        ("CommitLimit", total),
+        ("Committed_AS", total - free),
+        ("VmallocTotal", 34_359_738_367),
+        ("VmallocUsed", 0),
+        ("VmallocChunk", 0),
+    ];
+    for (name, kib) in rows {
+        let _ = writeln!(text, "{:<15} {kib:>8} kB", format!("{name}:"));
+    }
+    text.push_str("HugePages_Total:       0\nHugePages_Free:        0\nHugepagesize:       2048 kB\n");
+    text.into_bytes()
+}
+
+fn cpuinfo(facts: &Facts) -> Vec<u8> {
+    let system = facts.source.system();
+    let mut text = Vec::new();
+    for cpu in 0..system.cpus {
+        let head = format!("processor\t: {cpu}\nvendor_id\t: GenuineIntel\nmodel name\t: ");
+        text.extend_from_slice(head.as_bytes());
+        text.extend_from_slice(&system.cpu_model);
+        let middle =
+            format!("\nsiblings\t: {}\ncore id\t\t: {cpu}\ncpu cores\t: {0}\nflags\t\t: ", system.cpus);
+        text.extend_from_slice(middle.as_bytes());
+        text.extend_from_slice(&system.cpu_flags);
+        text.extend_from_slice(b"\n\n");
+    }
+    text
+}
+
+fn stat(facts: &Facts) -> Vec<u8> {
+    let system = facts.source.system();
+    let ticks = |ns: u64| ns / TICK_NS;
+    let clock = &facts.services.clock;
+    let boot = (clock.realtime_ns().saturating_sub(clock.monotonic_ns())) / SECOND_NS;
+    let times = |share: u64| {
+        let share = share.max(1);
+        let (user, kernel, idle) = (system.user_ns, system.system_ns, system.idle_ns);
+        format!("{} 0 {} {} 0 0 0 0 0 0", ticks(user / share), ticks(kernel / share), ticks(idle / share))
+    };
+    let mut text = format!("cpu  {}\n", times(1));
+    for cpu in 0..system.cpus {
+        let _ = writeln!(text, "cpu{cpu} {}", times(u64::from(system.cpus)));
+    }
+    let _ = write!(
+        text,
+        "intr 0\nctxt {}\nbtime {boot}\nprocesses {}\nprocs_running {}\nprocs_blocked 0\n",
+        system.switches, system.forks, system.running
+    );
+    text.into_bytes()
+}

@@ -1,0 +1,526 @@
+//! The directory of a process or thread.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt::Write as _;
+
+use super::source::{TaskStat, TaskView};
+use super::system::{TICK_NS, text};
+use super::{FactFs, fds};
+use crate::errno::{EACCES, EINVAL, ENOENT, ESRCH, Result};
+use crate::fs::pseudo::{Body, Listed, Listing, Node, NodeAttr, WriteText};
+use crate::host::Prot;
+use crate::task::cred::{Caps, Cred};
+use crate::vfs::caller::Caller;
+use crate::vfs::inode::{FileKind, Inode, LinkTarget};
+use crate::vfs::path::{Path, path_of};
+
+/// Most bytes of arguments or environment that are shown.
+const ARGS_MAX: u64 = 2 << 20;
+/// Inode numbers of tasks: above others, with room for the entries of each.
+const INO_BASE: u64 = 1 << 48;
+const INO_STEP: u64 = 1 << 8;
+
+/// Which task a directory is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Whose {
+    /// The process.
+    pub pid: u32,
+    /// The thread, in `/proc/PID/task`.
+    pub tid: Option<u32>,
+}
+
+impl Whose {
+    /// The directory's inode number.
+    pub fn ino(self) -> u64 {
+        let thread = self.tid.map_or(0, |tid| u64::from(tid) + 1);
+        INO_BASE + (u64::from(self.pid) << 32 | thread) * INO_STEP
+    }
+
+    /// The task as it is now; ESRCH if it is gone.
+    pub fn view(self, fs: &FactFs) -> Result<Arc<dyn TaskView>> {
+        let source = &fs.facts.source;
+        match self.tid {
+            None => source.process(self.pid),
+            Some(tid) => source.thread(self.pid, tid),
+        }
+        .ok_or(ESRCH)
+    }
+}
+
+/// Makes the text of a file about a task.
+type Text = fn(&dyn TaskView, &dyn Caller) -> Result<Vec<u8>>;
+/// Takes what was written to a file about a task.
+type Change = fn(&dyn TaskView, &[u8]) -> Result<()>;
+/// Says what place a link leads to.
+type Target = fn(&dyn TaskView) -> Option<Path>;
+
+enum Entry {
+    File(u32, Text),
+    Setting(Text, Change),
+    Jump(Target),
+    Fds,
+    FdInfo,
+    Threads,
+    Net,
+}
+
+const ENTRIES: &[(&str, Entry)] = &[
+    ("auxv", Entry::File(0o400, auxv)),
+    ("cgroup", Entry::File(0o444, |_, _| text("0::/\n"))),
+    ("cmdline", Entry::File(0o444, cmdline)),
+    ("comm", Entry::Setting(comm, set_comm)),
+    ("cwd", Entry::Jump(|view| Some(view.fs()?.cwd()))),
+    ("environ", Entry::File(0o400, environ)),
+    ("exe", Entry::Jump(|view| view.exe())),
+    ("fd", Entry::Fds),
+    ("fdinfo", Entry::FdInfo),
+    ("gid_map", Entry::File(0o444, id_map)),
+    ("limits", Entry::File(0o444, limits)),
+    ("loginuid", Entry::File(0o444, |_, _| text("4294967295"))),
+    ("maps", Entry::File(0o444, maps)),
+    ("mountinfo", Entry::File(0o444, mountinfo)),
+    ("mounts", Entry::File(0o444, mounts)),
+    ("net", Entry::Net),
+    ("oom_score", Entry::File(0o444, |_, _| text("0\n"))),
+    ("oom_score_adj", Entry::Setting(oom_score_adj, set_oom_score_adj)),
+    ("root", Entry::Jump(|view| Some(view.fs()?.root()))),
+    ("setgroups", Entry::File(0o444, |_, _| text("allow\n"))),
+    ("stat", Entry::File(0o444, stat)),
+    ("statm", Entry::File(0o444, statm)),
+    ("status", Entry::File(0o444, status)),
+    ("task", Entry::Threads),
+    ("uid_map", Entry::File(0o444, id_map)),
+    ("wchan", Entry::File(0o444, |_, _| text("0"))),
+];
+
+/// The directory of a task.
+pub(super) fn directory(fs: &FactFs, whose: Whose, view: &dyn TaskView) -> Arc<dyn Inode> {
+    let listing = TaskDir { fs: fs.clone(), whose };
+    Node::new(owned(fs, whose.ino(), 0o555, view), Body::Directory(Arc::new(listing)))
+}
+
+/// Attributes of a node that belongs to the task's user, or to the superuser if others must not look into the task.
+pub(super) fn owned(fs: &FactFs, ino: u64, mode: u32, view: &dyn TaskView) -> NodeAttr {
+    let mut attr = fs.attr(ino, mode);
+    if view.stat().dumpable == 1 {
+        let cred = view.cred();
+        (attr.uid, attr.gid) = (cred.euid, cred.egid);
+    }
+    attr
+}
+
+/// Whether `caller` may look into a task, as `ptrace(2)` has it: EACCES.
+pub(super) fn check_look(view: &dyn TaskView, caller: &dyn Caller) -> Result<()> {
+    let stat = view.stat();
+    let (cred, own): (Arc<Cred>, Arc<Cred>) = (view.cred(), caller.cred());
+    let same_user = [cred.uid, cred.euid, cred.suid].iter().all(|&uid| uid == own.fsuid);
+    let same_group = [cred.gid, cred.egid, cred.sgid].iter().all(|&gid| gid == own.fsgid);
+    let allowed = stat.pid == caller.pid()
+        || own.capable(Caps::SYS_PTRACE)
+        || same_user && same_group && stat.dumpable == 1;
+    if allowed { Ok(()) } else { Err(EACCES) }
+}
+
+struct TaskDir {
+    fs: FactFs,
+    whose: Whose,
+}
+
+impl TaskDir {
+    /// A thread's directory has no threads.
+    fn entries(&self) -> impl Iterator<Item = (u64, &'static (&'static str, Entry))> {
+        let is_thread = self.whose.tid.is_some();
+        (1..).zip(ENTRIES).filter(move |(_, (_, entry))| !is_thread || !matches!(entry, Entry::Threads))
+    }
+}
+
+impl Listing for TaskDir {
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
+        let found = self.entries().find(|(_, (known, _))| known.as_bytes() == name);
+        let (index, (_, entry)) = found.ok_or(ENOENT)?;
+        let (fs, whose) = (self.fs.clone(), self.whose);
+        let view = whose.view(&fs).map_err(|_| ENOENT)?;
+        let ino = whose.ino() + index;
+        let node = |mode, body| -> Arc<dyn Inode> { Node::new(owned(&self.fs, ino, mode, &*view), body) };
+        Ok(match *entry {
+            Entry::File(mode, read) => {
+                let read = Box::new(move |caller: &dyn Caller| read(&*whose.view(&fs)?, caller));
+                node(mode, Body::Text { read, write: None })
+            }
+            Entry::Setting(read, change) => {
+                let writes = self.fs.clone();
+                let read = Box::new(move |caller: &dyn Caller| read(&*whose.view(&fs)?, caller));
+                let write: WriteText = Box::new(move |caller, bytes| {
+                    let view = whose.view(&writes)?;
+                    check_look(&*view, caller)?;
+                    change(&*view, bytes)
+                });
+                node(0o644, Body::Text { read, write: Some(write) })
+            }
+            Entry::Jump(target) => {
+                let read = Box::new(move |caller: &dyn Caller| {
+                    let view = whose.view(&fs)?;
+                    check_look(&*view, caller)?;
+                    let path = target(&*view).ok_or(ENOENT)?;
+                    // As the task itself names it.
+                    let text = match view.fs() {
+                        Some(context) => path_of(&path, &context.root()).shown(),
+                        None => path_of(&path, &path).shown(),
+                    };
+                    Ok(LinkTarget::Jump { path, text })
+                });
+                node(0o777, Body::Link(read))
+            }
+            Entry::Fds => node(0o500, Body::Directory(Arc::new(fds::Fds { fs, whose }))),
+            Entry::FdInfo => node(0o500, Body::Directory(Arc::new(fds::FdInfos { fs, whose }))),
+            Entry::Threads => node(0o555, Body::Directory(Arc::new(Threads { fs, pid: whose.pid }))),
+            Entry::Net => {
+                let table = super::tree::StaticDir::new(&fs, super::net::NET, ino);
+                node(0o555, Body::Directory(Arc::new(table)))
+            }
+        })
+    }
+
+    fn list(&self) -> Vec<Listed> {
+        let kind = |entry: &Entry| match entry {
+            Entry::File(..) | Entry::Setting(..) => FileKind::Regular,
+            Entry::Jump(_) => FileKind::Symlink,
+            _ => FileKind::Directory,
+        };
+        self.entries()
+            .map(|(index, (name, entry))| Listed {
+                key: index,
+                ino: self.whose.ino() + index,
+                kind: kind(entry),
+                name: name.as_bytes().to_vec(),
+            })
+            .collect()
+    }
+
+    fn is_stable(&self) -> bool {
+        false
+    }
+}
+
+/// `/proc/PID/task`.
+struct Threads {
+    fs: FactFs,
+    pid: u32,
+}
+
+impl Listing for Threads {
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
+        let whose = Whose { pid: self.pid, tid: Some(super::number(name).ok_or(ENOENT)?) };
+        let view = whose.view(&self.fs).map_err(|_| ENOENT)?;
+        Ok(directory(&self.fs, whose, &*view))
+    }
+
+    fn list(&self) -> Vec<Listed> {
+        let listed = |tid: u32| Listed {
+            key: u64::from(tid),
+            ino: Whose { pid: self.pid, tid: Some(tid) }.ino(),
+            kind: FileKind::Directory,
+            name: format!("{tid}").into_bytes(),
+        };
+        self.fs.facts.source.threads(self.pid).into_iter().map(listed).collect()
+    }
+
+    fn is_stable(&self) -> bool {
+        false
+    }
+}
+
+fn comm(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
+    let mut name = view.stat().comm;
+    name.push(b'\n');
+    Ok(name)
+}
+
+fn set_comm(view: &dyn TaskView, bytes: &[u8]) -> Result<()> {
+    let name = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    view.set_comm(name.get(..15).unwrap_or(name));
+    Ok(())
+}
+
+fn oom_score_adj(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
+    Ok(format!("{}\n", view.stat().oom_score_adj).into_bytes())
+}
+
+fn set_oom_score_adj(view: &dyn TaskView, bytes: &[u8]) -> Result<()> {
+    let text = core::str::from_utf8(bytes).map_err(|_| EINVAL)?;
+    let value: i32 = text.trim().parse().map_err(|_| EINVAL)?;
+    if !(-1000..=1000).contains(&value) {
+        return Err(EINVAL);
+    }
+    view.set_oom_score_adj(value);
+    Ok(())
+}
+
+fn memory(view: &dyn TaskView, range: core::ops::Range<u64>) -> Vec<u8> {
+    let len = range.end.saturating_sub(range.start).min(ARGS_MAX);
+    let mut bytes = alloc::vec![0; len as usize];
+    let read = view.read_memory(range.start, &mut bytes);
+    bytes.truncate(read);
+    bytes
+}
+
+fn cmdline(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
+    Ok(view.layout().map(|layout| memory(view, layout.args)).unwrap_or_default())
+}
+
+fn environ(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
+    check_look(view, caller)?;
+    Ok(view.layout().map(|layout| memory(view, layout.env)).unwrap_or_default())
+}
+
+fn auxv(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
+    check_look(view, caller)?;
+    Ok(view.layout().map(|layout| layout.auxv).unwrap_or_default())
+}
+
+fn id_map(_: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
+    text("         0          0 4294967295\n")
+}
+
+fn mounts(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
+    let context = view.fs().ok_or(EINVAL)?;
+    Ok(context.namespace().mounts_text(&context.root()))
+}
+
+fn mountinfo(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
+    let context = view.fs().ok_or(EINVAL)?;
+    Ok(context.namespace().mountinfo_text(&context.root()))
+}
+
+fn maps(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
+    check_look(view, caller)?;
+    let root = view.fs().map(|context| context.root());
+    let mut out = Vec::new();
+    for map in view.maps() {
+        let bit = |prot, letter| if map.prot.contains(prot) { letter } else { '-' };
+        let meta = map.file.as_ref().map(|file| file.inode.metadata());
+        let (dev, ino) = meta.map_or((Default::default(), 0), |meta| (meta.dev, meta.ino));
+        let mut line = format!(
+            "{:08x}-{:08x} {}{}{}{} {:08x} {:02x}:{:02x} {ino} ",
+            map.range.start,
+            map.range.end,
+            bit(Prot::READ, 'r'),
+            bit(Prot::WRITE, 'w'),
+            bit(Prot::EXEC, 'x'),
+            if map.shared { 's' } else { 'p' },
+            map.offset,
+            dev.major,
+            dev.minor,
+        );
+        let name = match (&map.file, &root) {
+            (Some(file), Some(root)) => match (&file.path, file.inode.anonymous_name()) {
+                (Some(path), _) => path_of(path, root).shown(),
+                (None, name) => name.unwrap_or_default(),
+            },
+            _ => map.name.as_bytes().to_vec(),
+        };
+        if !name.is_empty() {
+            // Names start in the same column.
+            while line.len() < 73 {
+                line.push(' ');
+            }
+        }
+        out.extend_from_slice(line.as_bytes());
+        out.extend_from_slice(&name);
+        out.push(b'\n');
+    }
+    Ok(out)
+}
+
+fn statm(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
+    let usage = view.usage();
+    let pages = |bytes: u64| bytes / 4096;
+    let resident = usage.resident_anonymous + usage.resident_file;
+    let (size, rss, shared) = (pages(usage.virtual_size), pages(resident), pages(usage.resident_file));
+    let (text, data) = (pages(usage.text), pages(usage.data + usage.stack));
+    Ok(format!("{size} {rss} {shared} {text} 0 {data} 0\n").into_bytes())
+}
+
+fn stat(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
+    let (stat, usage, signals) = (view.stat(), view.usage(), view.signals());
+    let layout = view.layout().unwrap_or_default();
+    let ticks = |ns: u64| ns / TICK_NS;
+    let low = |set: u64| set & 0x7fff_ffff;
+    let id = if stat.tid == 0 { stat.pid } else { stat.tid };
+    let mut out = format!("{id} (").into_bytes();
+    out.extend_from_slice(&stat.comm);
+    let mut line = format!(") {} {} {} {}", char::from(stat.state), stat.ppid, stat.pgid, stat.sid);
+    let resident = (usage.resident_anonymous + usage.resident_file) / 4096;
+    // Fields 7 to 24 of proc_pid_stat(5).
+    let _ = write!(
+        line,
+        " {} {} 0 {} 0 {} 0 {} {} {} {} {} {} {} 0 {} {} {resident}",
+        stat.tty,
+        stat.tty_pgid,
+        stat.faults.0,
+        stat.faults.1,
+        ticks(stat.user_ns),
+        ticks(stat.system_ns),
+        ticks(stat.children_user_ns),
+        ticks(stat.children_system_ns),
+        20 + stat.nice,
+        stat.nice,
+        stat.threads,
+        ticks(stat.start_ns),
+        usage.virtual_size,
+    );
+    // 25 to 44: the limit of memory, code and stack, signals, where it sleeps, scheduling.
+    let _ = write!(
+        line,
+        " 18446744073709551615 {} {} {} 0 0 {} {} {} {} 0 0 0 {} {} 0 0 0 0 0",
+        layout.code.start,
+        layout.code.end,
+        layout.stack_start,
+        low(signals.pending | signals.shared_pending),
+        low(signals.blocked),
+        low(signals.ignored),
+        low(signals.caught),
+        stat.exit_signal,
+        stat.cpu,
+    );
+    // 45 to 52: data, heap, arguments and environment, exit code.
+    let _ = writeln!(
+        line,
+        " {} {} {} {} {} {} {} {}",
+        layout.data.start,
+        layout.data.end,
+        layout.brk_start,
+        layout.args.start,
+        layout.args.end,
+        layout.env.start,
+        layout.env.end,
+        stat.exit_code,
+    );
+    out.extend_from_slice(line.as_bytes());
+    Ok(out)
+}
+
+fn state_name(state: u8) -> &'static str {
+    match state {
+        b'R' => "running",
+        b'S' => "sleeping",
+        b'D' => "disk sleep",
+        b'T' => "stopped",
+        b't' => "tracing stop",
+        b'Z' => "zombie",
+        _ => "dead",
+    }
+}
+
+fn status(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
+    let (stat, cred, usage, signals) = (view.stat(), view.cred(), view.usage(), view.signals());
+    let mut out = b"Name:\t".to_vec();
+    for &byte in &stat.comm {
+        match byte {
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            _ => out.push(byte),
+        }
+    }
+    let mut text = String::from("\n");
+    status_ids(&mut text, view, &stat, &cred);
+    if let (Some(_), true) = (view.layout(), stat.state != b'Z') {
+        let kib = |bytes: u64| bytes / 1024;
+        let resident = usage.resident_anonymous + usage.resident_file;
+        for (name, bytes) in [
+            ("VmPeak", usage.peak_virtual),
+            ("VmSize", usage.virtual_size),
+            ("VmLck", usage.locked),
+            ("VmPin", 0),
+            ("VmHWM", usage.peak_resident),
+            ("VmRSS", resident),
+            ("RssAnon", usage.resident_anonymous),
+            ("RssFile", usage.resident_file),
+            ("RssShmem", 0),
+            ("VmData", usage.data),
+            ("VmStk", usage.stack),
+            ("VmExe", usage.text),
+            ("VmLib", 0),
+            ("VmPTE", 0),
+            ("VmSwap", 0),
+        ] {
+            let _ = writeln!(text, "{name}:\t{:>8} kB", kib(bytes));
+        }
+    }
+    let pending_max = view.limits()[11].0;
+    let _ = writeln!(text, "Threads:\t{}\nSigQ:\t{}/{pending_max}", stat.threads, signals.queued);
+    for (name, set) in [
+        ("SigPnd", signals.pending),
+        ("ShdPnd", signals.shared_pending),
+        ("SigBlk", signals.blocked),
+        ("SigIgn", signals.ignored),
+        ("SigCgt", signals.caught),
+        ("CapInh", cred.inheritable.bits()),
+        ("CapPrm", cred.permitted.bits()),
+        ("CapEff", cred.effective.bits()),
+        ("CapBnd", cred.bounding.bits()),
+        ("CapAmb", cred.ambient.bits()),
+    ] {
+        let _ = writeln!(text, "{name}:\t{set:016x}");
+    }
+    let _ = write!(
+        text,
+        "NoNewPrivs:\t{}\nSeccomp:\t0\nSeccomp_filters:\t0\nCpus_allowed:\t1\nCpus_allowed_list:\t0\n\
+         Mems_allowed:\t1\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t{}\nnonvoluntary_ctxt_switches:\t{}\n",
+        stat.no_new_privs, stat.switches.0, stat.switches.1
+    );
+    let _ = caller;
+    out.extend_from_slice(text.as_bytes());
+    Ok(out)
+}
+
+fn status_ids(text: &mut String, view: &dyn TaskView, stat: &TaskStat, cred: &Cred) {
+    let umask = view.fs().map_or(0, |context| context.umask());
+    let state = char::from(stat.state);
+    let id = if stat.tid == 0 { stat.pid } else { stat.tid };
+    let _ = writeln!(text, "Umask:\t{umask:04o}\nState:\t{state} ({})", state_name(stat.state));
+    let _ = writeln!(text, "Tgid:\t{}\nNgid:\t0\nPid:\t{id}\nPPid:\t{}", stat.pid, stat.ppid);
+    let _ = writeln!(text, "TracerPid:\t{}", stat.tracer);
+    let _ = writeln!(text, "Uid:\t{}\t{}\t{}\t{}", cred.uid, cred.euid, cred.suid, cred.fsuid);
+    let _ = writeln!(text, "Gid:\t{}\t{}\t{}\t{}", cred.gid, cred.egid, cred.sgid, cred.fsgid);
+    let fd_size = view.files().map_or(0, |files| files.capacity().max(64).next_power_of_two());
+    let _ = write!(text, "FDSize:\t{fd_size}\nGroups:\t");
+    for group in cred.groups.iter() {
+        let _ = write!(text, "{group} ");
+    }
+    let _ = writeln!(text, "\nNStgid:\t{}\nNSpid:\t{id}", stat.pid);
+}
+
+fn limits(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
+    const ROWS: [(&str, &str); 16] = [
+        ("Max cpu time", "seconds"),
+        ("Max file size", "bytes"),
+        ("Max data size", "bytes"),
+        ("Max stack size", "bytes"),
+        ("Max core file size", "bytes"),
+        ("Max resident set", "bytes"),
+        ("Max processes", "processes"),
+        ("Max open files", "files"),
+        ("Max locked memory", "bytes"),
+        ("Max address space", "bytes"),
+        ("Max file locks", "locks"),
+        ("Max pending signals", "signals"),
+        ("Max msgqueue size", "bytes"),
+        ("Max nice priority", ""),
+        ("Max realtime priority", ""),
+        ("Max realtime timeout", "us"),
+    ];
+    let mut text = format!("{:<25} {:<20} {:<20} {:<10}\n", "Limit", "Soft Limit", "Hard Limit", "Units");
+    let shown = |limit: u64| match limit {
+        u64::MAX => String::from("unlimited"),
+        limit => format!("{limit}"),
+    };
+    for ((name, unit), (soft, hard)) in ROWS.iter().zip(view.limits()) {
+        let _ = writeln!(text, "{name:<25} {:<20} {:<20} {unit:<10}", shown(soft), shown(hard));
+    }
+    Ok(text.into_bytes())
+}

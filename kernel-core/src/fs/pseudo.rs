@@ -1,0 +1,298 @@
+//! File systems without storage: text that is made when it is read, directories that are lists, links that are computed.
+//! `/proc` and `/sys` are made of these.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+
+use crate::errno::{EACCES, EINVAL, EISDIR, ENOTDIR, EPERM, Result};
+use crate::io::{Sink, Source};
+use crate::sync::Mutex;
+use crate::vfs::caller::Caller;
+use crate::vfs::dir::DirSink;
+use crate::vfs::file::{FileOps, Op, OpenFlags, Whence};
+use crate::vfs::inode::{Device, FileKind, Inode, LinkTarget, Metadata, Opened, SetAttr, StatFs, Timestamp};
+use crate::vfs::limit::seek_to;
+
+/// Most bytes of one write.
+const WRITE_MAX: usize = 4096;
+/// Positions 0 and 1 of a directory are `.` and `..`.
+const FIRST_POSITION: u64 = 2;
+
+/// Makes the text of a file.
+pub type ReadText = Box<dyn Fn(&dyn Caller) -> Result<Vec<u8>> + Send + Sync>;
+/// Takes what was written to a file.
+pub type WriteText = Box<dyn Fn(&dyn Caller, &[u8]) -> Result<()> + Send + Sync>;
+/// Says where a link leads.
+pub type ReadLink = Box<dyn Fn(&dyn Caller) -> Result<LinkTarget> + Send + Sync>;
+
+/// What is in a directory.
+pub trait Listing: Send + Sync {
+    /// The entry `name`; ENOENT.
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>>;
+    /// All entries, by ascending key.
+    fn list(&self) -> Vec<Listed>;
+    /// Whether it always has the same entries.
+    fn is_stable(&self) -> bool;
+}
+
+/// An entry of a [`Listing`].
+pub struct Listed {
+    /// Stays the same as long as the entry is there.
+    pub key: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// What it is.
+    pub kind: FileKind,
+    /// Its name.
+    pub name: Vec<u8>,
+}
+
+/// What a node is.
+pub enum Body {
+    /// A file of text.
+    Text {
+        /// Makes it.
+        read: ReadText,
+        /// Takes changes, if there can be any.
+        write: Option<WriteText>,
+    },
+    /// A directory.
+    Directory(Arc<dyn Listing>),
+    /// A symbolic link.
+    Link(ReadLink),
+}
+
+/// What `stat` shows of a node, but its kind.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeAttr {
+    /// The file system's device number.
+    pub device: Device,
+    /// `f_type` of the file system.
+    pub magic: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// All times.
+    pub time: Timestamp,
+}
+
+/// A file, directory or link without storage.
+pub struct Node {
+    attr: NodeAttr,
+    body: Arc<Body>,
+}
+
+impl Node {
+    /// A node.
+    pub fn new(attr: NodeAttr, body: Body) -> Arc<Node> {
+        Arc::new(Node { attr, body: Arc::new(body) })
+    }
+}
+
+impl Inode for Node {
+    fn metadata(&self) -> Metadata {
+        let attr = &self.attr;
+        let (kind, nlink) = match &*self.body {
+            Body::Text { .. } => (FileKind::Regular, 1),
+            Body::Directory(_) => (FileKind::Directory, 2),
+            Body::Link(_) => (FileKind::Symlink, 1),
+        };
+        Metadata {
+            dev: attr.device,
+            ino: attr.ino,
+            mode: kind.mode_bits() | attr.mode,
+            nlink,
+            uid: attr.uid,
+            gid: attr.gid,
+            rdev: Device::default(),
+            size: 0,
+            block_size: 1024,
+            blocks: 0,
+            atime: attr.time,
+            mtime: attr.time,
+            ctime: attr.time,
+            btime: attr.time,
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn statfs(&self) -> StatFs {
+        StatFs { magic: self.attr.magic, block_size: 4096, id: self.attr.device.raw(), ..StatFs::default() }
+    }
+
+    fn open(&self, flags: OpenFlags, caller: &dyn Caller) -> Result<Opened> {
+        match &*self.body {
+            Body::Text { read, write } => {
+                if flags.writable() && write.is_none() {
+                    return Err(EACCES);
+                }
+                // What the reader may not see is refused at once.
+                let first = if flags.readable() && !flags.writable() { Some(read(caller)?) } else { None };
+                let text = Mutex::new(first);
+                Ok(Opened::File(Arc::new(TextFile { body: self.body.clone(), text })))
+            }
+            Body::Directory(listing) => {
+                Ok(Opened::File(Arc::new(ListFile { ino: self.attr.ino, listing: listing.clone() })))
+            }
+            Body::Link(_) => Ok(Opened::Special),
+        }
+    }
+
+    /// Only O_TRUNC, which means nothing here, is let through.
+    fn set_attr(&self, attr: &SetAttr) -> Result<()> {
+        let others = SetAttr { size: None, ..*attr } != SetAttr::default();
+        match &*self.body {
+            Body::Text { write: Some(_), .. } if attr.size == Some(0) && !others => Ok(()),
+            _ => Err(EPERM),
+        }
+    }
+
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
+        match &*self.body {
+            Body::Directory(listing) => listing.lookup(name),
+            _ => Err(ENOTDIR),
+        }
+    }
+
+    fn names_are_stable(&self) -> bool {
+        match &*self.body {
+            Body::Directory(listing) => listing.is_stable(),
+            _ => true,
+        }
+    }
+
+    fn readlink(&self, caller: &dyn Caller) -> Result<LinkTarget> {
+        match &*self.body {
+            Body::Link(read) => read(caller),
+            _ => Err(EINVAL),
+        }
+    }
+}
+
+/// An open file of text: the text is made at the first read, and again when somebody goes back to the start.
+struct TextFile {
+    body: Arc<Body>,
+    text: Mutex<Option<Vec<u8>>>,
+}
+
+impl TextFile {
+    fn copy(&self, op: Op<'_>, offset: u64, dst: &mut dyn Sink) -> Result<usize> {
+        let Body::Text { read, .. } = &*self.body else { return Err(EINVAL) };
+        // Taken out meanwhile: no lock is held while text is made or copied.
+        let kept = self.text.lock().take();
+        let text = match kept {
+            Some(text) => text,
+            None => read(op.caller)?,
+        };
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let rest = text.get(start..).unwrap_or_default();
+        let copied = if rest.is_empty() { Ok(0) } else { dst.put(rest) };
+        *self.text.lock() = Some(text);
+        copied
+    }
+}
+
+impl FileOps for TextFile {
+    fn read(&self, op: Op<'_>, dst: &mut dyn Sink) -> Result<usize> {
+        let offset = *op.file.position.lock();
+        let read = self.copy(op, offset, dst)?;
+        *op.file.position.lock() = offset.saturating_add(read as u64);
+        Ok(read)
+    }
+
+    fn read_at(&self, op: Op<'_>, offset: u64, dst: &mut dyn Sink) -> Result<usize> {
+        self.copy(op, offset, dst)
+    }
+
+    fn write(&self, op: Op<'_>, src: &mut dyn Source) -> Result<usize> {
+        let Body::Text { write: Some(write), .. } = &*self.body else { return Err(EINVAL) };
+        let len = src.remaining();
+        if len > WRITE_MAX {
+            return Err(EINVAL);
+        }
+        let mut bytes = alloc::vec![0; len];
+        src.take_all(&mut bytes)?;
+        write(op.caller, &bytes)?;
+        *self.text.lock() = None;
+        let mut position = op.file.position.lock();
+        *position = position.saturating_add(len as u64);
+        Ok(len)
+    }
+
+    fn write_at(&self, op: Op<'_>, _: u64, src: &mut dyn Source) -> Result<usize> {
+        self.write(op, src)
+    }
+
+    fn seek(&self, op: Op<'_>, offset: i64, whence: Whence) -> Result<u64> {
+        if !matches!(whence, Whence::Set | Whence::Current) {
+            return Err(EINVAL);
+        }
+        let position = seek_to(op, offset, whence, 0, |_, _| Err(EINVAL))?;
+        if position == 0 {
+            *self.text.lock() = None;
+        }
+        Ok(position)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// An open directory.
+struct ListFile {
+    ino: u64,
+    listing: Arc<dyn Listing>,
+}
+
+impl FileOps for ListFile {
+    fn read(&self, _: Op<'_>, _: &mut dyn Sink) -> Result<usize> {
+        Err(EISDIR)
+    }
+
+    fn seek(&self, op: Op<'_>, offset: i64, whence: Whence) -> Result<u64> {
+        if !matches!(whence, Whence::Set | Whence::Current) {
+            return Err(EINVAL);
+        }
+        seek_to(op, offset, whence, 0, |_, _| Err(EINVAL))
+    }
+
+    fn read_dir(&self, op: Op<'_>, sink: &mut dyn DirSink) -> Result<()> {
+        let mut at = *op.file.position.lock();
+        let directory = FileKind::Directory.dirent_type();
+        let dots: [&[u8]; 2] = [b".", b".."];
+        for name in dots.iter().skip(usize::try_from(at).unwrap_or(dots.len())) {
+            if !sink.entry(self.ino, at + 1, directory, name)? {
+                *op.file.position.lock() = at;
+                return Ok(());
+            }
+            at += 1;
+        }
+        for entry in self.listing.list() {
+            let position = entry.key.saturating_add(FIRST_POSITION);
+            if position < at {
+                continue;
+            }
+            if !sink.entry(entry.ino, position + 1, entry.kind.dirent_type(), &entry.name)? {
+                break;
+            }
+            at = position + 1;
+        }
+        *op.file.position.lock() = at;
+        Ok(())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
