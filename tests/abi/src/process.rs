@@ -463,8 +463,8 @@ unsafe fn comm_is_cut() -> Done {
 }
 
 unsafe fn priority_is_kept() -> Done {
-    ok(libc::setpriority(libc::PRIO_PROCESS, 0, 5))?;
-    eq(libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, 0), 15)?; // 20 - nice
+    ok(libc::setpriority(libc::PRIO_PROCESS, 0, 15))?;
+    eq(libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, 0), 5)?; // 20 - nice
     ok(libc::setpriority(libc::PRIO_PROCESS, 0, 100))?; // clamped
     eq(libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, 0), 1)?;
     fails(libc::setpriority(9, 0, 0), libc::EINVAL)?;

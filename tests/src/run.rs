@@ -1,0 +1,133 @@
+//! Programs that are run with a time limit, and what came of them.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+/// How long a test may wait for a guest, unless it says otherwise.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// What came of a program.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit status, or minus the number of the signal that ended it.
+    pub status: i32,
+    /// What it wrote to standard output.
+    pub out: Vec<u8>,
+    /// What it wrote to standard error.
+    pub err: String,
+    /// It was killed because its time was over.
+    pub late: bool,
+}
+
+impl Ran {
+    /// Standard output as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.out).into_owned()
+    }
+
+    /// Fails, with all that is known, unless it exited with `status`.
+    pub fn expect(self, status: i32) -> Result<Ran> {
+        if self.late || self.status != status {
+            let late = if self.late { " (killed: its time was over)" } else { "" };
+            let out: String = self.text().chars().take(2000).collect();
+            bail!("status {}{late}, want {status}\nstdout: {out}\nstderr: {}", self.status, self.err);
+        }
+        Ok(self)
+    }
+
+    /// Fails unless lodger refused (125) with one short sentence that contains `word`.
+    pub fn refused(self, word: &str) -> Result<()> {
+        let ran = self.expect(125)?;
+        let lines = ran.err.lines().filter(|line| !line.trim().is_empty()).count();
+        if !ran.err.contains(word) || lines > 8 || ran.err.contains("panicked") {
+            bail!("want a short sentence with `{word}` on stderr, got: {}", ran.err);
+        }
+        if !ran.out.is_empty() {
+            bail!("a refusal wrote to stdout: {}", ran.text());
+        }
+        Ok(())
+    }
+}
+
+/// A program that runs.
+pub struct Running {
+    child: Child,
+    out: Option<JoinHandle<Vec<u8>>>,
+    err: Option<JoinHandle<Vec<u8>>>,
+}
+
+impl Running {
+    /// Starts it in a process group of its own, with `input` on its standard input. Streams that `command` has set
+    /// to something else than a pipe stay so.
+    pub fn start(mut command: Command, input: Vec<u8>) -> Result<Running> {
+        command.process_group(0).stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child =
+            command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program that does not read is no failure of the test.
+            std::thread::spawn(move || stdin.write_all(&input));
+        }
+        let out = child.stdout.take().map(|pipe| std::thread::spawn(|| all(pipe)));
+        let err = child.stderr.take().map(|pipe| std::thread::spawn(|| all(pipe)));
+        Ok(Running { child, out, err })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// Sends it (not its children) a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(self.pid(), signal)?)
+    }
+
+    /// Waits for its end, at most so long.
+    pub fn wait(mut self, limit: Duration) -> Result<Ran> {
+        let end = Instant::now() + limit;
+        let mut late = false;
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            if Instant::now() > end {
+                late = true;
+                killpg(self.pid(), Signal::SIGKILL)?;
+                break self.child.wait()?;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let join = |reader: Option<JoinHandle<Vec<u8>>>| reader.and_then(|reader| reader.join().ok());
+        let status = status.code().unwrap_or_else(|| -status.signal().unwrap_or(0));
+        let out = join(self.out.take()).unwrap_or_default();
+        let err = String::from_utf8_lossy(&join(self.err.take()).unwrap_or_default()).into_owned();
+        Ok(Ran { status, out, err, late })
+    }
+}
+
+fn all(mut pipe: impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // What was read before a failure is kept.
+    let _ = pipe.read_to_end(&mut bytes);
+    bytes
+}
+
+/// `lodger` with these words.
+pub fn lodger(words: &[impl AsRef<OsStr>]) -> Result<Command> {
+    let mut command = Command::new(crate::lodger()?);
+    command.args(words).stdout(Stdio::piped());
+    Ok(command)
+}
+
+/// Runs `lodger` with these words to its end, with nothing on standard input.
+pub fn run(words: &[impl AsRef<OsStr>]) -> Result<Ran> {
+    Running::start(lodger(words)?, Vec::new())?.wait(LIMIT)
+}

@@ -1,0 +1,200 @@
+//! A program on a real terminal: a pseudoterminal, and a parser that keeps what its screen would show.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::pty::{Winsize, openpty};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::termios::{Termios, tcgetattr};
+use nix::unistd::{Pid, setsid};
+
+mod ioctl {
+    nix::ioctl_write_int_bad!(take_terminal, nix::libc::TIOCSCTTY);
+    nix::ioctl_write_ptr_bad!(set_size, nix::libc::TIOCSWINSZ, nix::pty::Winsize);
+}
+
+/// How long to wait for something on the screen.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// A program and its terminal.
+pub struct Terminal {
+    child: Child,
+    master: File,
+    slave: OwnedFd,
+    parser: vt100::Parser,
+    raw: Vec<u8>,
+    seen: usize,
+}
+
+impl Terminal {
+    /// Starts a program on a terminal of 24 lines and 80 columns, as the leader of its session.
+    pub fn start(mut command: Command) -> Result<Terminal> {
+        let size = winsize(24, 80);
+        let pty = openpty(&size, None)?;
+        for fd in [&pty.master, &pty.slave] {
+            fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        }
+        let stream = || pty.slave.try_clone();
+        command.stdin(stream()?).stdout(stream()?).stderr(stream()?).env("TERM", "xterm");
+        // SAFETY: between fork and exec only two system calls are made, on the child's own descriptors.
+        unsafe {
+            command.pre_exec(|| {
+                setsid()?;
+                ioctl::take_terminal(0, 0)?;
+                Ok(())
+            });
+        }
+        let child = command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
+        let parser = vt100::Parser::new(24, 80, 1000);
+        let master = File::from(pty.master);
+        Ok(Terminal { child, master, slave: pty.slave, parser, raw: Vec::new(), seen: 0 })
+    }
+
+    /// Types.
+    pub fn send(&mut self, text: &str) -> Result<()> {
+        Ok(self.master.write_all(text.as_bytes())?)
+    }
+
+    /// What is on the screen.
+    pub fn screen(&self) -> String {
+        self.parser.screen().contents()
+    }
+
+    /// The attributes of the terminal.
+    pub fn attributes(&self) -> Result<Termios> {
+        Ok(tcgetattr(&self.slave)?)
+    }
+
+    /// Changes the size of the window.
+    pub fn resize(&mut self, rows: u16, columns: u16) -> Result<()> {
+        self.parser.screen_mut().set_size(rows, columns);
+        // SAFETY: the structure lives.
+        unsafe { ioctl::set_size(self.master.as_raw_fd(), &winsize(rows, columns)) }?;
+        Ok(())
+    }
+
+    /// Reads what comes within `wait`; false when nothing did.
+    fn pump(&mut self, wait: Duration) -> Result<bool> {
+        let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO);
+        if poll(&mut [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)], timeout)? == 0 {
+            return Ok(false);
+        }
+        let mut buffer = [0; 4096];
+        let n = self.master.read(&mut buffer).unwrap_or(0);
+        self.parser.process(&buffer[..n]);
+        self.raw.extend_from_slice(&buffer[..n]);
+        Ok(n > 0)
+    }
+
+    /// Waits until `text` came out after all that was waited for before, control sequences left out.
+    pub fn expect(&mut self, text: &str) -> Result<()> {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let plain = plain(&self.raw[self.seen..]);
+            if plain.contains(text) {
+                self.seen = self.raw.len();
+                return Ok(());
+            }
+            if Instant::now() > end {
+                bail!("`{text}` did not come; since the last: {plain:?}; the screen:\n{}", self.screen());
+            }
+            self.pump(Duration::from_millis(50))?;
+        }
+    }
+
+    /// Waits until the screen, as it is drawn, satisfies `holds`.
+    pub fn screen_until(&mut self, what: &str, holds: impl Fn(&str) -> bool) -> Result<()> {
+        let end = Instant::now() + LIMIT;
+        while !holds(&self.screen()) {
+            if Instant::now() > end {
+                bail!("the screen never showed {what}:\n{}", self.screen());
+            }
+            self.pump(Duration::from_millis(50))?;
+        }
+        self.seen = self.raw.len();
+        Ok(())
+    }
+
+    /// Waits for the end of the program; its status, or minus the number of a signal.
+    pub fn end(mut self) -> Result<(i32, Termios)> {
+        let end = Instant::now() + LIMIT;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                let status = status.code().unwrap_or_else(|| -status.signal().unwrap_or(0));
+                let attributes = self.attributes()?;
+                return Ok((status, attributes));
+            }
+            if Instant::now() > end {
+                bail!("it did not end; the screen:\n{}", self.screen());
+            }
+            self.pump(Duration::from_millis(20))?;
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = killpg(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGKILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn winsize(rows: u16, columns: u16) -> Winsize {
+    Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
+/// Text without control sequences (ESC [ ... letter, ESC ] ... BEL, ESC and one letter).
+fn plain(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut plain = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\x1b' => match chars.next() {
+                Some('[') => drop(chars.find(|c| c.is_ascii_alphabetic() || *c == '~')),
+                Some(']') => drop(chars.find(|c| *c == '\x07')),
+                _ => {}
+            },
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_of_this_machine_is_typed_at() -> Result<()> {
+        let mut command = Command::new("/bin/sh");
+        command.arg("-i").env("PS1", "ready> ");
+        let mut terminal = Terminal::start(command)?;
+        terminal.expect("ready>")?;
+        terminal.send("echo one-$((40+2)); stty size\r")?;
+        terminal.expect("one-42")?;
+        terminal.expect("24 80")?;
+        terminal.send("sleep 100\r")?;
+        terminal.expect("sleep 100")?;
+        std::thread::sleep(Duration::from_millis(200));
+        terminal.send("\x03")?;
+        terminal.expect("ready>")?;
+        terminal.send("exit 7\r")?;
+        assert_eq!(terminal.end()?.0, 7);
+        Ok(())
+    }
+
+    #[test]
+    fn control_sequences_are_left_out() {
+        assert_eq!(plain(b"a\x1b[1;31mb\x1b[0m\x1b]0;title\x07c\x1b=d"), "abcd");
+    }
+}

@@ -1,0 +1,159 @@
+//! The ABI cases, natively (Linux is the oracle) and in a guest: `native::CASE`, `user::CASE` (natively as an ordinary
+//! user), `skas::CASE`. A family is run as a whole, once, by the first of its trials; the others read its answers.
+
+use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail};
+use libtest_mimic::{Arguments, Trial};
+use lodger_tests::run::{Ran, Running};
+use lodger_tests::{Missing, roots, trial};
+use nix::unistd::Uid;
+
+/// How long a family may take: a hundred cases that all hang for ten seconds are cut short.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// Where cases are run.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Native,
+    User,
+    Skas,
+}
+
+impl Place {
+    fn name(self) -> &'static str {
+        match self {
+            Place::Native => "native",
+            Place::User => "user",
+            Place::Skas => "skas",
+        }
+    }
+}
+
+/// What a family's run said of a case.
+#[derive(Clone, Debug)]
+enum Answer {
+    Right,
+    Skipped(String),
+    Wrong(String),
+}
+
+/// The answers of a family, or why there are none.
+type Answers = Arc<OnceLock<Result<HashMap<String, Answer>, String>>>;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let trials = trials().unwrap_or_else(|error| vec![trial("abi", move || Err(error))]);
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trials() -> Result<Vec<Trial>> {
+    let list = Command::new(lodger_tests::abi()?).arg("--list").output()?;
+    let list = String::from_utf8(list.stdout)?;
+    let mut places = vec![Place::Native];
+    if Uid::effective().is_root() {
+        places.push(Place::User);
+    }
+    places.push(Place::Skas);
+    let mut families: HashMap<(&str, String), Answers> = HashMap::new();
+    let mut trials = Vec::new();
+    for place in places {
+        for case in list.lines() {
+            let family = case.split("::").next().unwrap_or_default().to_string();
+            let answers = families.entry((place.name(), family.clone())).or_default().clone();
+            let name = case.to_string();
+            trials.push(trial(format!("{}::{case}", place.name()), move || {
+                judge(&name, answers.get_or_init(|| run_family(place, &family).map_err(reason)))
+            }));
+        }
+    }
+    Ok(trials)
+}
+
+/// A reason that can be told more than once; one that is only missing is marked, to stay so.
+fn reason(error: anyhow::Error) -> String {
+    match error.downcast_ref::<Missing>() {
+        Some(Missing(why)) => format!("{MISSING}{why}"),
+        None => format!("{error:#}"),
+    }
+}
+
+const MISSING: &str = "missing: ";
+
+fn judge(case: &str, answers: &Result<HashMap<String, Answer>, String>) -> Result<()> {
+    match answers {
+        Err(why) => match why.strip_prefix(MISSING) {
+            Some(why) => Err(Missing(why.into()).into()),
+            None => Err(anyhow!("{why}")),
+        },
+        Ok(answers) => match answers.get(case) {
+            Some(Answer::Right) => Ok(()),
+            Some(Answer::Skipped(why)) => Err(Missing(why.clone()).into()),
+            Some(Answer::Wrong(why)) => bail!("{why}"),
+            None => {
+                bail!("no answer: the run ended before it ({})", answers.get("").map_or("?".into(), tell))
+            }
+        },
+    }
+}
+
+fn tell(answer: &Answer) -> String {
+    match answer {
+        Answer::Right => "rightly".into(),
+        Answer::Skipped(why) | Answer::Wrong(why) => why.clone(),
+    }
+}
+
+fn run_family(place: Place, family: &str) -> Result<HashMap<String, Answer>> {
+    let prefix = format!("{family}::");
+    let ran = match place {
+        Place::Native => {
+            let mut command = Command::new(lodger_tests::abi()?);
+            command.args(["--all", &prefix]).stdout(Stdio::piped());
+            Running::start(command, Vec::new())?.wait(LIMIT)?
+        }
+        Place::User => {
+            // Where an ordinary user can reach it.
+            let dir = tempfile::tempdir()?;
+            std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755))?;
+            let program = dir.path().join("abi");
+            std::fs::copy(lodger_tests::abi()?, &program)?;
+            let mut command = Command::new(program);
+            command.args(["--all", &prefix]).stdout(Stdio::piped()).current_dir("/").uid(65534).gid(65534);
+            Running::start(command, Vec::new())?.wait(LIMIT)?
+        }
+        Place::Skas => {
+            let root = roots::abi()?;
+            let mut command = Command::new(lodger_tests::lodger()?);
+            command.args(["run", "--root"]).arg(root.path()).stdout(Stdio::piped());
+            command.args(["--", "/abi", "--all", &prefix]);
+            Running::start(command, Vec::new())?.wait(LIMIT)?
+        }
+    };
+    Ok(read(&ran))
+}
+
+/// Reads the lines of `abi --all`; under the empty name stands how the whole ended.
+fn read(ran: &Ran) -> HashMap<String, Answer> {
+    let late = if ran.late { ", its time was over" } else { "" };
+    let err: String = ran.err.chars().take(1000).collect();
+    let end = format!("status {}{late}; stderr: {}", ran.status, err.trim());
+    let mut answers = HashMap::from([(String::new(), Answer::Wrong(end))]);
+    for line in ran.text().lines() {
+        let (kind, rest) = line.split_once(' ').unwrap_or_default();
+        let (name, why) = rest.split_once(": ").unwrap_or((rest, ""));
+        let answer = match kind {
+            "ok" => Answer::Right,
+            "skip" => Answer::Skipped(why.into()),
+            "FAIL" => Answer::Wrong(why.into()),
+            _ => continue,
+        };
+        answers.insert(name.into(), answer);
+    }
+    answers
+}

@@ -1,0 +1,564 @@
+//! The command line's contract: exit statuses, streams, flags, signals, bad input, and that nothing is left behind.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use libtest_mimic::{Arguments, Trial};
+use lodger_tests::roots::{self, Root};
+use lodger_tests::run::{LIMIT, Ran, Running, lodger, run};
+use lodger_tests::{Missing, trial, userland};
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Uid;
+
+/// Tells this program to watch over a lodger instead of testing: see [`keep`].
+const KEEPER: &str = "LODGER_TESTS_KEEPER";
+
+type Test = fn() -> Result<()>;
+
+fn main() -> ExitCode {
+    if std::env::var_os(KEEPER).is_some() {
+        return keep();
+    }
+    let tests: &[(&str, Test)] = &[
+        ("help_and_version", help_and_version),
+        ("status_is_the_command's", status_is_the_commands),
+        ("status_of_signals", status_of_signals),
+        ("status_126_and_127", status_126_and_127),
+        ("usage_errors_are_125", usage_errors_are_125),
+        ("later_features_are_refused_by_name", later_features_are_refused_by_name),
+        ("no_such_root", no_such_root),
+        ("roots_that_are_none", roots_that_are_none),
+        ("corrupt_archives", corrupt_archives),
+        ("corrupt_programs", corrupt_programs),
+        ("init_that_is_none", init_that_is_none),
+        ("own_init", own_init),
+        ("memory_sizes", memory_sizes),
+        ("streams_are_byte_for_byte", streams_are_byte_for_byte),
+        ("stdout_and_stderr_are_apart", stdout_and_stderr_are_apart),
+        ("closed_stdout", closed_stdout),
+        ("environment_is_clean", environment_is_clean),
+        ("workdir_user_and_hostname", workdir_user_and_hostname),
+        ("uname_names_the_release", uname_names_the_release),
+        ("uml_words", uml_words),
+        ("strace_is_decoded", strace_is_decoded),
+        ("signals_are_passed_on", signals_are_passed_on),
+        ("second_sigterm_ends_all", second_sigterm_ends_all),
+        ("spinning_guest_is_ended", spinning_guest_is_ended),
+        ("guest_that_eats_memory", guest_that_eats_memory),
+        ("guest_that_forks_much", guest_that_forks_much),
+        ("garbage_calls_do_no_harm", garbage_calls_do_no_harm),
+        ("nothing_is_left_after_kill", nothing_is_left_after_kill),
+        ("nothing_is_left_after_the_end", nothing_is_left_after_the_end),
+        ("root_directory_is_unchanged", root_directory_is_unchanged),
+        ("ordinary_user", ordinary_user),
+        ("shell_pipeline", shell_pipeline),
+        ("busybox_root", busybox_root),
+        ("dynamic_root", dynamic_root),
+        ("threads_of_a_dynamic_program", threads_of_a_dynamic_program),
+    ];
+    let trials: Vec<Trial> = tests.iter().map(|(name, body)| trial(*name, *body)).collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// `lodger run --root ROOT [flags] -- CMD`.
+fn words<'a>(root: &'a Path, flags: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
+    let root = root.to_str().unwrap_or_default();
+    [&["run", "--root", root][..], flags, &["--"], command].concat()
+}
+
+/// Runs a command of the root with `/abi`.
+fn abi(flags: &[&str], command: &[&str]) -> Result<Ran> {
+    let root = roots::abi()?;
+    run(&words(root.path(), flags, command))
+}
+
+fn sh(script: &str) -> Result<Ran> {
+    userland()?;
+    run(&["run", "--", "sh", "-c", script])
+}
+
+fn help_and_version() -> Result<()> {
+    let help = run(&["--help"])?.expect(0)?;
+    ensure!(help.text().contains("run") && help.text().contains("Usage"), "{}", help.text());
+    let help = run(&["run", "--help"])?.expect(0)?;
+    ensure!(help.text().contains("--root") && help.text().contains("--mem"), "{}", help.text());
+    ensure!(run(&["--version"])?.expect(0)?.text().starts_with("lodger "), "the version");
+    Ok(())
+}
+
+fn status_is_the_commands() -> Result<()> {
+    for status in [0, 1, 7, 124, 255] {
+        abi(&[], &["/abi", "exit", &status.to_string()])?.expect(status)?;
+    }
+    Ok(())
+}
+
+fn status_of_signals() -> Result<()> {
+    for signal in [2, 6, 9, 15] {
+        abi(&[], &["/abi", "kill-self", &signal.to_string()])?.expect(128 + signal)?;
+    }
+    abi(&[], &["/abi", "segv"])?.expect(128 + 11).map(drop)
+}
+
+fn status_126_and_127() -> Result<()> {
+    abi(&[], &["/nothing"])?.expect(127)?;
+    abi(&[], &["nothing-in-path"])?.expect(127)?;
+    abi(&[], &["/etc/passwd"])?.expect(126)?; // not executable
+    abi(&[], &["/tmp"])?.expect(126).map(drop) // a directory
+}
+
+fn usage_errors_are_125() -> Result<()> {
+    run(&["run", "--nonsense"])?.refused("--nonsense")?;
+    run(&["nonsense"])?.refused("nonsense")?;
+    run(&["run", "--root"])?.refused("--root")?;
+    run(&["run", "--hostname", "a b"])?.refused("host name")?;
+    run(&["run", "--log", "loud"])?.refused("level")
+}
+
+fn later_features_are_refused_by_name() -> Result<()> {
+    for (words, name) in [
+        (&["--share", "/tmp:/mnt"][..], "--share"),
+        (&["--disk", "d"], "--disk"),
+        (&["--root-rw"], "--root-rw"),
+        (&["--pids", "10"], "--pids"),
+        (&["--name", "n"], "--name"),
+        (&["--cpus", "2"], "--cpus"),
+    ] {
+        run(&[&["run"][..], words, &["--", "true"]].concat())?.refused(name)?;
+    }
+    let tt = run(&["run", "--backend", "tt", "--", "true"])?.expect(125)?;
+    ensure!(tt.err.contains("tt"), "it names the backend: {}", tt.err);
+    for verb in ["ps", "doctor", "image", "disk"] {
+        run(&[verb])?.refused(verb)?;
+    }
+    Ok(())
+}
+
+fn no_such_root() -> Result<()> {
+    run(&["run", "--root", "/no/such/root", "--", "true"])?.refused("/no/such/root")?;
+    run(&["run", "--root", "nosuchname", "--", "true"])?.refused("nosuchname")
+}
+
+fn roots_that_are_none() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("file");
+    let text = path.to_str().unwrap_or_default();
+    for content in [&b""[..], b"hello", &[0x1f, 0x8b, 8, 0, 1, 2, 3], b"070707nonsense", &[0u8; 4096]] {
+        fs::write(&path, content)?;
+        run(&["run", "--root", text, "--", "/abi"])?.refused("file")?;
+    }
+    run(&["run", "--root", "/dev/null", "--", "/abi"])?.refused("/dev/null")
+}
+
+/// A cpio archive (newc) with one file.
+fn archive(name: &str, content: &[u8]) -> Vec<u8> {
+    let entry = |name: &str, mode: u32, content: &[u8]| {
+        let mut bytes = format!("070701{:08x}{mode:08x}", 1).into_bytes();
+        for field in [0, 0, 1, 0, content.len(), 0, 0, 0, 0, name.len() + 1, 0] {
+            bytes.extend(format!("{field:08x}").bytes());
+        }
+        bytes.extend(name.bytes().chain([0]));
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes.extend(content);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    };
+    [entry(name, 0o100_755, content), entry("TRAILER!!!", 0, b"")].concat()
+}
+
+fn corrupt_archives() -> Result<()> {
+    let program = fs::read(lodger_tests::abi()?)?;
+    let whole = archive("abi", &program);
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("root.cpio");
+    let try_with = |bytes: &[u8]| {
+        fs::write(&path, bytes)?;
+        run(&["run", "--root", path.to_str().unwrap_or_default(), "--", "/abi", "exit", "3"])
+    };
+    try_with(&whole)?.expect(3)?;
+    try_with(&whole[..whole.len() / 2])?.refused("root.cpio")?;
+    let mut wild = whole.clone();
+    wild[54..62].copy_from_slice(b"ffffffff"); // the size of the file
+    try_with(&wild)?.refused("root.cpio")?;
+    wild[54..62].copy_from_slice(b"zzzzzzzz");
+    try_with(&wild)?.refused("root.cpio")
+}
+
+fn corrupt_programs() -> Result<()> {
+    let root = roots::abi()?;
+    let whole = fs::read(lodger_tests::abi()?)?;
+    let status = |name: &str, bytes: &[u8]| -> Result<i32> {
+        root.write(name, bytes, 0o755)?;
+        let ran = run(&words(root.path(), &[], &[&format!("/{name}")]))?;
+        ensure!(!ran.late && !ran.err.contains("panic"), "{name}: {}", ran.err);
+        Ok(ran.status)
+    };
+    ensure!(status("empty", b"")? == 126, "an empty file");
+    ensure!(status("text", b"just words\n")? == 126, "a text");
+    ensure!(status("head", &whole[..60])? == 126, "half a header");
+    let mut wild = whole.clone();
+    wild[54..58].fill(0xff); // size and number of the program headers
+    ensure!(status("headers", &wild)? == 126, "wild program headers");
+    // Cut within its segments: it may be refused or die, but of its own signal.
+    let cut = status("cut", &whole[..whole.len() / 2])?;
+    ensure!(cut == 126 || cut > 128, "half a program: {cut}");
+    let mut entry = whole.clone();
+    entry[24..32].fill(0xff); // the entry point
+    let entry = status("entry", &entry)?;
+    ensure!(entry == 126 || entry == 139, "a wild entry point: {entry}");
+    Ok(())
+}
+
+fn init_that_is_none() -> Result<()> {
+    let root = roots::abi()?;
+    let path = root.path().to_str().unwrap_or_default();
+    run(&["run", "--root", path, "--init", "/no/init"])?.refused("/no/init")?;
+    run(&["run", "--root", path, "--init", "/etc/passwd"])?.refused("/etc/passwd")?;
+    run(&["run", "--root", path, "--init", "relative"])?.refused("relative")
+}
+
+fn own_init() -> Result<()> {
+    let root = roots::abi()?;
+    let path = root.path().to_str().unwrap_or_default();
+    let ran = run(&["run", "--root", path, "--init", "/abi", "--", "args", "one"])?;
+    ensure!(ran.text().contains("[one]"), "PID 1 gets the words: {} {}", ran.text(), ran.err);
+    ran.expect(125).map(drop) // an init that ends is a panic of the guest
+}
+
+fn memory_sizes() -> Result<()> {
+    for size in ["", "x", "-1", "0", "12Q", "99999999999999999999", "1e9"] {
+        run(&["run", &format!("--mem={size}"), "--", "true"])?.refused("mem")?;
+    }
+    abi(&["--mem", "64K"], &["/abi", "exit", "0"])?.refused("mem")?;
+    abi(&["--mem", "64M"], &["/abi", "exit", "4"])?.expect(4).map(drop)
+}
+
+fn streams_are_byte_for_byte() -> Result<()> {
+    let root = roots::busybox()?;
+    let input: Vec<u8> = (0..1_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let command = lodger(&words(root.path(), &[], &["/bin/cat"]))?;
+    let ran = Running::start(command, input.clone())?.wait(LIMIT)?.expect(0)?;
+    ensure!(ran.out == input, "{} bytes came back of {}", ran.out.len(), input.len());
+    ensure!(ran.err.is_empty(), "nothing else is printed: {}", ran.err);
+    Ok(())
+}
+
+fn stdout_and_stderr_are_apart() -> Result<()> {
+    let ran = sh("echo out; echo err >&2")?.expect(0)?;
+    ensure!(ran.out == b"out\n" && ran.err == "err\n", "out {:?}, err {:?}", ran.text(), ran.err);
+    Ok(())
+}
+
+fn closed_stdout() -> Result<()> {
+    let root = roots::busybox()?;
+    let mut command = lodger(&words(root.path(), &[], &["/bin/sh", "-c", "echo x; echo done >&2; exit 3"]))?;
+    // SAFETY: one system call between fork and exec.
+    unsafe { command.pre_exec(|| Ok(nix::unistd::close(1)?)) };
+    let ran = Running::start(command, Vec::new())?.wait(LIMIT)?.expect(3)?;
+    ensure!(ran.err.contains("done"), "it ran to its end: {}", ran.err);
+    // A reader that leaves: the guest's writer gets SIGPIPE, and lodger ends as it does.
+    let mut command = lodger(&words(root.path(), &[], &["/bin/yes"]))?;
+    let (reader, writer) = std::io::pipe()?;
+    command.stdout(writer);
+    let running = Running::start(command, Vec::new())?;
+    drop(reader);
+    running.wait(LIMIT)?.expect(128 + 13).map(drop)
+}
+
+fn environment_is_clean() -> Result<()> {
+    let root = roots::abi()?;
+    let mut command =
+        lodger(&words(root.path(), &["--env", "A=b=c", "--env", "COPIED"], &["/abi", "show", "env"]))?;
+    command.env("COPIED", "yes").env("SECRET", "no");
+    let text = Running::start(command, Vec::new())?.wait(LIMIT)?.expect(0)?.text();
+    for word in ["PATH=", "HOME=", "TERM=", "A=b=c", "COPIED=yes"] {
+        ensure!(text.lines().any(|line| line.starts_with(word)), "{word} is missing in {text}");
+    }
+    ensure!(!text.contains("SECRET") && text.lines().count() <= 7, "nothing else: {text}");
+    Ok(())
+}
+
+fn workdir_user_and_hostname() -> Result<()> {
+    let root = roots::busybox()?;
+    let flags = ["--workdir", "/tmp", "--user", "1000:1001", "--hostname", "guest-7"];
+    let script = "pwd; id -u; id -g; hostname";
+    let ran = run(&words(root.path(), &flags, &["/bin/sh", "-c", script]))?.expect(0)?;
+    ensure!(ran.text() == "/tmp\n1000\n1001\nguest-7\n", "{}", ran.text());
+    let ran = run(&words(root.path(), &["--user", "nobody"], &["/bin/id", "-u"]))?.expect(0)?;
+    ensure!(ran.text() == "65534\n", "{}", ran.text());
+    let ran = run(&words(root.path(), &["--user", "nosuchuser"], &["/bin/id"]))?;
+    ensure!(ran.status == 125 && ran.err.contains("nosuchuser"), "{} {}", ran.status, ran.err);
+    Ok(())
+}
+
+fn uname_names_the_release() -> Result<()> {
+    let root = roots::busybox()?;
+    let ran = run(&words(root.path(), &[], &["/bin/uname", "-snrm"]))?.expect(0)?;
+    ensure!(ran.text() == "Linux lodger 6.1.0-lodger x86_64\n", "{}", ran.text());
+    Ok(())
+}
+
+fn uml_words() -> Result<()> {
+    let root = roots::busybox()?;
+    let path = format!("root={}", root.path().display());
+    let command = lodger(&["mem=256M", &path, "init=/bin/sh", "--", "-c", "cat /proc/cmdline; poweroff -f"])?;
+    let ran = Running::start(command, Vec::new())?.wait(LIMIT)?;
+    // Without /proc mounted by an init of ours the shell cannot tell; that it ran and ended the guest counts.
+    ran.expect(0).map(drop)
+}
+
+fn strace_is_decoded() -> Result<()> {
+    let root = roots::abi()?;
+    let log = tempfile::NamedTempFile::new()?;
+    let flag = format!("--strace={}", log.path().display());
+    run(&words(root.path(), &[&flag], &["/abi", "exit", "5"]))?.expect(5)?;
+    let text = fs::read_to_string(log.path())?;
+    ensure!(
+        text.contains("execve(\"/abi\""),
+        "execve with its path: {}",
+        text.chars().take(2000).collect::<String>()
+    );
+    ensure!(text.contains("exit_group(5)"), "exit_group with its status");
+    Ok(())
+}
+
+/// Waits until a guest has written a line to the file that is its standard output.
+fn first_line(path: &Path) -> Result<()> {
+    let end = Instant::now() + LIMIT;
+    while !fs::read(path)?.contains(&b'\n') {
+        ensure!(Instant::now() < end, "the guest never said that it was ready");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// Starts a guest with stdout in a file, and waits for its first line.
+fn ready(root: &Root, command: &[&str]) -> Result<(Running, tempfile::NamedTempFile)> {
+    let out = tempfile::NamedTempFile::new()?;
+    let mut lodger = lodger(&words(root.path(), &[], command))?;
+    lodger.stdout(out.reopen()?);
+    let running = Running::start(lodger, Vec::new())?;
+    first_line(out.path())?;
+    Ok((running, out))
+}
+
+fn signals_are_passed_on() -> Result<()> {
+    let root = roots::busybox()?;
+    for (signal, number) in [(Signal::SIGINT, "INT"), (Signal::SIGTERM, "TERM"), (Signal::SIGHUP, "HUP")] {
+        let script = format!("trap 'echo got; exit 9' {number}; echo ready; while :; do sleep 0.1; done");
+        let (running, out) = ready(&root, &["/bin/sh", "-c", &script])?;
+        running.signal(signal)?;
+        running.wait(LIMIT)?.expect(9)?;
+        ensure!(fs::read_to_string(out.path())?.contains("got"), "the trap ran for {number}");
+    }
+    let (running, _out) = ready(&root, &["/bin/sh", "-c", "echo ready; exec sleep 100"])?;
+    running.signal(Signal::SIGTERM)?;
+    running.wait(LIMIT)?.expect(128 + 15).map(drop)
+}
+
+fn second_sigterm_ends_all() -> Result<()> {
+    let root = roots::busybox()?;
+    let script = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
+    let (running, _out) = ready(&root, &["/bin/sh", "-c", script])?;
+    running.signal(Signal::SIGTERM)?;
+    std::thread::sleep(Duration::from_millis(300));
+    running.signal(Signal::SIGTERM)?;
+    running.wait(Duration::from_secs(5))?.expect(143).map(drop)
+}
+
+fn spinning_guest_is_ended() -> Result<()> {
+    let root = roots::abi()?;
+    let (running, _out) = ready(&root, &["/abi", "spin-blocked"])?;
+    running.signal(Signal::SIGTERM)?;
+    std::thread::sleep(Duration::from_millis(300));
+    running.signal(Signal::SIGTERM)?;
+    running.wait(Duration::from_secs(5))?.expect(143).map(drop)
+}
+
+fn guest_that_eats_memory() -> Result<()> {
+    let ran = abi(&["--mem", "128M"], &["/abi", "eat-memory"])?;
+    ensure!(!ran.late, "it ends in time");
+    // Refused, or killed for want of memory; in no case lodger's own failure.
+    ensure!([0, 128 + 9, 128 + 7, 128 + 11].contains(&ran.status), "status {}: {}", ran.status, ran.err);
+    Ok(())
+}
+
+fn guest_that_forks_much() -> Result<()> {
+    let ran = abi(&["--mem", "128M"], &["/abi", "fork-bomb", "200"])?.expect(0)?;
+    ensure!(ran.text().starts_with("made "), "{}", ran.text());
+    Ok(())
+}
+
+fn garbage_calls_do_no_harm() -> Result<()> {
+    for seed in ["1", "2"] {
+        let root = roots::abi()?;
+        let flags = ["--env", "ABI_IN_LODGER=1"];
+        let command = lodger(&words(root.path(), &flags, &["/abi", "garbage", seed]))?;
+        let ran = Running::start(command, Vec::new())?.wait(Duration::from_secs(120))?.expect(0)?;
+        ensure!(ran.text().starts_with("garbage: "), "{}", ran.text());
+        ensure!(!ran.err.contains("panicked"), "{}", ran.err);
+    }
+    Ok(())
+}
+
+/// Runs this program again as a keeper of `lodger WORDS`: it adopts whatever lodger leaves behind.
+fn kept(words: &[&str], how: &str) -> Result<()> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(words).env(KEEPER, how).env("LODGER_BIN", lodger_tests::lodger()?).stdout(Stdio::piped());
+    Running::start(command, Vec::new())?.wait(LIMIT)?.expect(0).map(drop)
+}
+
+/// The keeper: as a subreaper starts lodger with these words, kills it after its first output when told to, and
+/// succeeds if all of its processes end within five seconds.
+fn keep() -> ExitCode {
+    match keep_it() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn keep_it() -> Result<()> {
+    nix::sys::prctl::set_child_subreaper(true)?;
+    let out = tempfile::NamedTempFile::new()?;
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let mut command = Command::new(lodger_tests::lodger()?);
+    let mut child = command.args(words).stdin(Stdio::null()).stdout(out.reopen()?).spawn()?;
+    first_line(out.path())?;
+    if std::env::var_os(KEEPER).is_some_and(|how| how == "kill") {
+        child.kill()?;
+    }
+    child.wait()?;
+    let end = Instant::now() + Duration::from_secs(5);
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Err(Errno::ECHILD) => return Ok(()),
+            Ok(WaitStatus::StillAlive) if Instant::now() > end => bail!("processes were left behind"),
+            Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_millis(10)),
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn nothing_is_left_after_kill() -> Result<()> {
+    let root = roots::busybox()?;
+    let script = "sleep 100 & sleep 100 & echo ready; while :; do :; done";
+    kept(&words(root.path(), &[], &["/bin/sh", "-c", script]), "kill")
+}
+
+fn nothing_is_left_after_the_end() -> Result<()> {
+    let root = roots::busybox()?;
+    kept(&words(root.path(), &[], &["/bin/sh", "-c", "sleep 100 & echo ready"]), "wait")
+}
+
+fn root_directory_is_unchanged() -> Result<()> {
+    let root = roots::busybox()?;
+    root.write("data", "before", 0o644)?;
+    let script = "echo after > /data && rm /etc/passwd && mkdir /new && cat /data && ls -d /new";
+    let ran = run(&words(root.path(), &[], &["/bin/sh", "-c", script]))?.expect(0)?;
+    ensure!(ran.text() == "after\n/new\n", "{}", ran.text());
+    ensure!(fs::read_to_string(root.path().join("data"))? == "before", "the file is as it was");
+    ensure!(root.path().join("etc/passwd").exists() && !root.path().join("new").exists(), "so are the names");
+    Ok(())
+}
+
+fn ordinary_user() -> Result<()> {
+    if !Uid::effective().is_root() {
+        return Err(Missing("only root can become another user; all other tests ran as one".into()).into());
+    }
+    let userland = userland()?;
+    let root = roots::abi()?;
+    // Where the other user can reach it.
+    let dir = tempfile::tempdir()?;
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+    let program = dir.path().join("lodger");
+    fs::copy(lodger_tests::lodger()?, &program)?;
+    let built = dir.path().join("userland");
+    fs::create_dir(&built)?;
+    for entry in fs::read_dir(userland)?.flatten().filter(|entry| entry.path().is_file()) {
+        fs::copy(entry.path(), built.join(entry.file_name()))?;
+    }
+    let mut command = Command::new(program);
+    command.args(words(root.path(), &[], &["/abi", "show", "ids"])).uid(65534).gid(65534).current_dir("/");
+    command.env_clear().env("LODGER_USERLAND", &built).stdout(Stdio::piped());
+    let ran = Running::start(command, Vec::new())?.wait(LIMIT)?.expect(0)?;
+    ensure!(ran.text().trim_end().ends_with(" 0 0"), "root in the guest: {}", ran.text());
+    Ok(())
+}
+
+fn shell_pipeline() -> Result<()> {
+    let ran = sh("printf 'c\\nb\\na\\n' | sort | head -n 1; ls / | wc -l; exit 6")?.expect(6)?;
+    ensure!(ran.text().starts_with("a\n"), "{}", ran.text());
+    Ok(())
+}
+
+fn busybox_root() -> Result<()> {
+    let root = roots::busybox()?;
+    let script = "set -e; cd /tmp; seq 1 1000 > n; wc -l < n; gzip n; gunzip -c n.gz | md5sum | cut -c1-8; \
+                  mkdir -p a/b/c; find . -type d | sort | tail -n 1; (sleep 0.1; echo late) & wait; exit 5";
+    let ran = run(&words(root.path(), &[], &["/bin/sh", "-c", script]))?.expect(5)?;
+    ensure!(
+        ran.text() == "1000\n53d025127\n./a/b/c\nlate\n".replace("53d025127", &native_sum()?),
+        "{}",
+        ran.text()
+    );
+    Ok(())
+}
+
+/// The first eight digits of the sum that the same busybox computes natively.
+fn native_sum() -> Result<String> {
+    let mut child =
+        Command::new("/bin/busybox").arg("md5sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let numbers: String = (1..=1000).map(|n| format!("{n}\n")).collect();
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(numbers.as_bytes())?;
+    }
+    let out = child.wait_with_output()?.stdout;
+    Ok(String::from_utf8_lossy(&out[..8]).into_owned())
+}
+
+fn dynamic_root() -> Result<()> {
+    let root = roots::dynamic(&[Path::new("/bin/ls")])?;
+    let ran = run(&words(root.path(), &[], &["/bin/ls", "/bin"]))?.expect(0)?;
+    ensure!(ran.text() == "ls\n", "{}", ran.text());
+    Ok(())
+}
+
+const THREADS: &str = r#"
+#include <pthread.h>
+#include <stdio.h>
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static long sum;
+static __thread long own;
+static void *work(void *arg) {
+    for (int i = 0; i < 10000; i++) { own += (long)arg; pthread_mutex_lock(&lock); sum++; pthread_mutex_unlock(&lock); }
+    return (void *)own;
+}
+int main(void) {
+    pthread_t all[8]; long total = 0;
+    for (long i = 0; i < 8; i++) if (pthread_create(&all[i], 0, work, (void *)i)) return 2;
+    for (int i = 0; i < 8; i++) { void *one; pthread_join(all[i], &one); total += (long)one; }
+    printf("%ld %ld\n", sum, total);
+    return 3;
+}
+"#;
+
+fn threads_of_a_dynamic_program() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let program = roots::compile(dir.path(), "threads", THREADS)?;
+    let root = roots::dynamic(&[&program])?;
+    let ran = run(&words(root.path(), &[], &["/bin/threads"]))?.expect(3)?;
+    ensure!(ran.text() == "80000 280000\n", "{}", ran.text());
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! Lodger on a real terminal: a pseudoterminal, keys that are typed, a screen that is looked at.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, ensure};
+use libtest_mimic::{Arguments, Trial};
+use lodger_tests::roots::{self, Root};
+use lodger_tests::term::Terminal;
+use lodger_tests::{lodger, trial, userland};
+
+type Test = fn(&mut Terminal) -> Result<()>;
+
+/// What every shell must do: in the default userland and in a root with busybox.
+const SHELL: &[(&str, Test)] = &[
+    ("echo_and_pipes", echo_and_pipes),
+    ("history", history),
+    ("interrupt", interrupt),
+    ("job_control", job_control),
+    ("background", background),
+    ("end_of_file", end_of_file),
+    ("erase_and_kill", erase_and_kill),
+    ("resize", resize),
+    ("escape_is_typed", escape_is_typed),
+];
+
+fn main() -> ExitCode {
+    let mut trials: Vec<Trial> = Vec::new();
+    for (name, test) in SHELL {
+        trials.push(trial(format!("default::{name}"), || {
+            userland()?;
+            let mut terminal = start(&[])?;
+            prompt(&mut terminal, "$")?;
+            test(&mut terminal)
+        }));
+        trials.push(trial(format!("busybox::{name}"), || {
+            let root = roots::busybox()?;
+            let mut terminal = shell(&root)?;
+            test(&mut terminal)
+        }));
+    }
+    trials.push(trial("exit_restores_the_terminal", exit_restores_the_terminal));
+    trials.push(trial("escape_help", escape_help));
+    trials.push(trial("escape_ends_a_hung_guest", escape_ends_a_hung_guest));
+    trials.push(trial("editor", editor));
+    trials.push(trial("window_change_is_signalled", window_change_is_signalled));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn start(words: &[&str]) -> Result<Terminal> {
+    let mut command = Command::new(lodger()?);
+    command.arg("run").args(words);
+    Terminal::start(command)
+}
+
+fn start_in(root: &Path, command: &[&str]) -> Result<Terminal> {
+    let root = root.to_str().unwrap_or_default();
+    start(&[&["--root", root, "--"], command].concat())
+}
+
+/// Waits for a prompt, and makes it one that no command prints by accident.
+fn prompt(terminal: &mut Terminal, sign: &str) -> Result<()> {
+    let ends = |line: &str| line.trim_end().ends_with(sign) || line.trim_end().ends_with('#');
+    terminal.screen_until("a prompt", |screen| screen.lines().any(ends))?;
+    // The quotes keep the echo of the line from looking like the prompt.
+    terminal.send("PS1='rea''dy> '\r")?;
+    terminal.screen_until("the new prompt", |screen| screen.contains("ready>"))
+}
+
+fn shell(root: &Root) -> Result<Terminal> {
+    let mut terminal = start_in(root.path(), &["/bin/sh", "-i"])?;
+    prompt(&mut terminal, "$")?;
+    Ok(terminal)
+}
+
+fn echo_and_pipes(terminal: &mut Terminal) -> Result<()> {
+    terminal.send("echo one-$((40+2)) | tr o 0\r")?;
+    terminal.expect("0ne-42")?;
+    terminal.expect("ready>")
+}
+
+fn history(terminal: &mut Terminal) -> Result<()> {
+    terminal.send("echo first-$((1+1))\r")?;
+    terminal.expect("first-2")?;
+    terminal.expect("ready>")?;
+    terminal.send("\x1b[A")?;
+    terminal.expect("echo first-$((1+1))")?;
+    terminal.send("\r")?;
+    terminal.expect("first-2")
+}
+
+fn interrupt(terminal: &mut Terminal) -> Result<()> {
+    terminal.send("sleep 1000\r")?;
+    terminal.expect("sleep 1000")?;
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    terminal.send("\x03")?;
+    terminal.expect("ready>")?;
+    terminal.send("echo st=$?\r")?;
+    terminal.expect("st=130")
+}
+
+fn job_control(terminal: &mut Terminal) -> Result<()> {
+    terminal.send("sleep 1000\r")?;
+    terminal.expect("sleep 1000")?;
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    terminal.send("\x1a")?;
+    terminal.expect("ready>")?;
+    terminal.send("jobs\r")?;
+    terminal.expect("topped")?;
+    terminal.send("bg\r")?;
+    terminal.expect("ready>")?;
+    terminal.send("jobs\r")?;
+    terminal.expect("unning")?;
+    terminal.send("fg\r")?;
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    terminal.send("\x03")?;
+    terminal.expect("ready>")
+}
+
+fn background(terminal: &mut Terminal) -> Result<()> {
+    terminal.send("(sleep 0.3; echo la''ter) & echo no''w\r")?;
+    terminal.expect("now")?;
+    terminal.expect("later")
+}
+
+fn end_of_file(terminal: &mut Terminal) -> Result<()> {
+    terminal.send("cat | tr a-z A-Z\r")?;
+    terminal.expect("A-Z")?;
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    terminal.send("typed\r\x04")?;
+    terminal.expect("TYPED")?;
+    terminal.expect("ready>")
+}
+
+fn erase_and_kill(terminal: &mut Terminal) -> Result<()> {
+    terminal.send("nonsense\x15echo abX\x7fc-$((1+2))\r")?;
+    terminal.expect("abc-3")
+}
+
+fn resize(terminal: &mut Terminal) -> Result<()> {
+    terminal.send("stty size\r")?;
+    terminal.expect("24 80")?;
+    terminal.resize(40, 100)?;
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    terminal.send("stty size\r")?;
+    terminal.expect("40 100")
+}
+
+fn escape_is_typed(terminal: &mut Terminal) -> Result<()> {
+    terminal.send("cat -v\r")?;
+    terminal.expect("cat -v")?;
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    terminal.send("\x01\x01\r")?; // Ctrl-a Ctrl-a is Ctrl-a
+    terminal.expect("^A")?;
+    terminal.send("\x03")?;
+    terminal.expect("ready>")
+}
+
+fn exit_restores_the_terminal() -> Result<()> {
+    let root = roots::busybox()?;
+    let mut terminal = start_in(root.path(), &["/bin/sh", "-i"])?;
+    prompt(&mut terminal, "$")?;
+    let running = terminal.attributes()?;
+    ensure!(!running.local_flags.contains(nix::sys::termios::LocalFlags::ICANON), "raw while the guest runs");
+    terminal.send("exit 7\r")?;
+    let (status, after) = terminal.end()?;
+    ensure!(status == 7, "status {status}");
+    let usual = nix::sys::termios::LocalFlags::ICANON
+        | nix::sys::termios::LocalFlags::ECHO
+        | nix::sys::termios::LocalFlags::ISIG;
+    ensure!(after.local_flags.contains(usual), "restored: {:?}", after.local_flags);
+    Ok(())
+}
+
+fn escape_help() -> Result<()> {
+    let root = roots::busybox()?;
+    let mut terminal = shell(&root)?;
+    terminal.send("\x01h")?;
+    terminal.expect("Ctrl-a")?;
+    terminal.send("echo st''ill\r")?;
+    terminal.expect("still")
+}
+
+fn escape_ends_a_hung_guest() -> Result<()> {
+    let root = roots::abi()?;
+    let mut terminal = start_in(root.path(), &["/abi", "spin-blocked"])?;
+    terminal.expect("spinning")?;
+    terminal.send("\x03")?; // it is deaf
+    terminal.send("\x01x")?;
+    let (status, after) = terminal.end()?;
+    ensure!(status != 0, "status {status}");
+    ensure!(after.local_flags.contains(nix::sys::termios::LocalFlags::ICANON), "restored");
+    Ok(())
+}
+
+fn editor() -> Result<()> {
+    let root = roots::busybox()?;
+    let mut terminal = shell(&root)?;
+    terminal.send("vi /tmp/file\r")?;
+    terminal.screen_until("vi's empty lines", |screen| {
+        screen.lines().filter(|line| line.starts_with('~')).count() > 15
+    })?;
+    terminal.send("ihello from vi\x1b")?;
+    terminal.screen_until("the text", |screen| screen.starts_with("hello from vi"))?;
+    terminal.send(":wq\r")?;
+    terminal.screen_until("the prompt", |screen| screen.contains("ready>"))?;
+    terminal.send("tr a-z A-Z < /tmp/file\r")?;
+    terminal.expect("HELLO FROM VI")
+}
+
+fn window_change_is_signalled() -> Result<()> {
+    let root = roots::busybox()?;
+    let script = "trap 'stty size' WINCH; echo wait''ing; while :; do sleep 0.1; done";
+    let mut terminal = start_in(root.path(), &["/bin/sh", "-c", script])?;
+    terminal.expect("waiting")?;
+    terminal.resize(30, 90)?;
+    terminal.expect("30 90")
+}
