@@ -21,6 +21,9 @@ const READY: usize = 4;
 /// Used stubs that are kept; more are killed.
 const KEPT: usize = 32;
 
+/// Killed stubs that are looked after at a time: most need a moment to die.
+const REAPED_TOGETHER: usize = 16;
+
 /// A stub process: its id, its request page, and the trace once there is one. It belongs to one space or the pool.
 pub struct Stub {
     /// Process id.
@@ -112,6 +115,11 @@ impl Pool {
         self.lock().kill(stub);
     }
 
+    /// Reaps killed stubs, when there is time.
+    pub fn bury(&self) {
+        self.lock().bury();
+    }
+
     /// Takes back the slot of a stub that died and was reaped.
     pub fn died(&self, stub: &Stub) {
         self.lock().free.push(stub.slot);
@@ -149,7 +157,9 @@ impl State {
         // SAFETY: a plain system call. The process is traced and not reaped, so the number is still its own.
         unsafe { libc::kill(stub.pid, libc::SIGKILL) };
         self.dying.push(stub);
-        self.bury();
+        if self.dying.len().is_multiple_of(REAPED_TOGETHER) {
+            self.bury();
+        }
     }
 
     /// Reaps what has died meanwhile: the tracer is told first, and then the spawner.

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use host_linux_skas::{SkasHost, SkasOptions, run_vcpus};
 use kernel_core::host::{
-    ByteStream, Exit, Fill, Fpu, Host, MapOp, Phys, Prot, Registers, Space, StreamError, UserContext, VcpuId,
+    Access, ByteStream, Exit, Fill, Fpu, Host, MapOp, Phys, Prot, Registers, Space, StreamError, UserContext,
+    VcpuId,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::sys::time::TimeValLike;
@@ -84,6 +85,43 @@ fn idle() {
         host.wait(vcpu, Some(host.monotonic_ns() + 500_000_000));
         println!("it took up {} us", used() - before);
     });
+}
+
+/// Not a test by itself: a host with 300 spaces at once, three times over, which then has none and waits.
+#[test]
+fn many() {
+    if std::env::var_os(ROLE).is_none() {
+        return;
+    }
+    let host = SkasHost::new(SkasOptions::default()).unwrap();
+    run_vcpus(&host, |vcpu| {
+        for _ in 0..3 {
+            let spaces: Vec<_> = (0..300).map(|_| host.new_space().unwrap()).collect();
+            for space in &spaces {
+                let regs = Registers { rip: CODE, ..Registers::default() };
+                let mut ctx = UserContext { regs, fpu: Fpu::new(vec![0; host.fpu_size()]) };
+                let exit = host.run(vcpu, space, &mut ctx, None);
+                assert_eq!(exit, Exit::Fault { addr: CODE, access: Access::Exec });
+            }
+        }
+        println!("up");
+        host.wait(vcpu, Some(host.monotonic_ns() + 20_000_000_000));
+    });
+}
+
+#[test]
+fn spaces_that_were_dropped_leave_few_processes() {
+    let (mut kernel, said) = start("many", &own_executable(), |_| {});
+    assert_eq!(said, "up");
+    let start = Instant::now();
+    let mut left = family(&kernel).1.len();
+    while left > 40 && start.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(20));
+        left = family(&kernel).1.len();
+    }
+    assert!(left <= 40, "{left} stubs for no space");
+    kernel.kill().unwrap();
+    kernel.wait().unwrap();
 }
 
 #[test]
