@@ -166,7 +166,6 @@ impl Host for SkasHost {
     }
 
     fn wait(&self, _: VcpuId, deadline_ns: Option<u64>) {
-        self.machine.pool.bury();
         self.machine.vcpu.wait(deadline_ns);
     }
 

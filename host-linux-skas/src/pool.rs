@@ -1,4 +1,4 @@
-//! Stubs in stock, used again, and used up.
+//! Stubs in stock and used again.
 //!
 //! A stub whose space was dropped serves another one: nothing of the old guest is left in it but mappings, and the
 //! first request of the new tenant removes these before it runs. That takes no process creation and no exit, which are
@@ -10,6 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kernel_core::host::HostError;
 use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 use crate::spawner::Spawner;
 use crate::tracee::Tracee;
@@ -20,9 +23,6 @@ pub const SLOTS: u32 = 8192;
 const READY: usize = 4;
 /// Used stubs that are kept; more are killed.
 const KEPT: usize = 32;
-
-/// Killed stubs that are looked after at a time: most need a moment to die.
-const REAPED_TOGETHER: usize = 16;
 
 /// A stub process: its id, its request page, and the trace once there is one. It belongs to one space or the pool.
 pub struct Stub {
@@ -51,8 +51,6 @@ struct State {
     asked: VecDeque<u32>,
     /// Stubs of dropped spaces.
     kept: Vec<Stub>,
-    /// Killed stubs that are not yet reaped.
-    dying: Vec<Stub>,
 }
 
 impl Pool {
@@ -64,7 +62,6 @@ impl Pool {
             free: (1..=SLOTS).rev().collect(),
             asked: VecDeque::new(),
             kept: Vec::new(),
-            dying: Vec::new(),
         };
         let pool = Pool { state: Mutex::new(state) };
         // A failure shows when a stub is taken.
@@ -82,7 +79,6 @@ impl Pool {
         if let Some(stub) = state.kept.pop() {
             return Ok(stub);
         }
-        state.bury();
         state.order()?;
         let slot = state.asked.pop_front().ok_or(HostError::TooManyProcesses)?;
         match state.spawner.stub() {
@@ -113,11 +109,6 @@ impl Pool {
     /// Kills an attached stub.
     pub fn kill(&self, stub: Stub) {
         self.lock().kill(stub);
-    }
-
-    /// Reaps killed stubs, when there is time.
-    pub fn bury(&self) {
-        self.lock().bury();
     }
 
     /// Takes back the slot of a stub that died and was reaped.
@@ -153,27 +144,14 @@ impl State {
         Ok(())
     }
 
+    /// Kills a stub and waits until it is gone: its memory is taken apart on this processor in any case.
     fn kill(&mut self, stub: Stub) {
-        // SAFETY: a plain system call. The process is traced and not reaped, so the number is still its own.
-        unsafe { libc::kill(stub.pid, libc::SIGKILL) };
-        self.dying.push(stub);
-        if self.dying.len().is_multiple_of(REAPED_TOGETHER) {
-            self.bury();
-        }
-    }
-
-    /// Reaps what has died meanwhile: the tracer is told first, and then the spawner.
-    fn bury(&mut self) {
-        let free = &mut self.free;
-        self.dying.retain(|stub| {
-            // SAFETY: a null status is allowed.
-            let reaped =
-                unsafe { libc::waitpid(stub.pid, std::ptr::null_mut(), libc::__WALL | libc::WNOHANG) };
-            let gone = reaped == stub.pid || (reaped == -1 && Errno::last() == Errno::ECHILD);
-            if gone {
-                free.push(stub.slot);
-            }
-            !gone
-        });
+        let pid = Pid::from_raw(stub.pid);
+        // It is traced and not reaped, so the number is still its own; it may be dead already.
+        let _ = kill(pid, Signal::SIGKILL);
+        while let Err(Errno::EINTR) | Ok(WaitStatus::Stopped(..) | WaitStatus::PtraceEvent(..)) =
+            waitpid(pid, Some(WaitPidFlag::__WALL))
+        {}
+        self.free.push(stub.slot);
     }
 }
