@@ -6,6 +6,7 @@
 
 mod applets;
 mod glibc;
+mod input;
 mod jobs;
 mod own;
 mod shell;

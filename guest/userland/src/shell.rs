@@ -12,11 +12,10 @@ use std::sync::Arc;
 use brush_builtins::{BuiltinSet, ShellBuilderExt};
 use brush_core::extensions::{ErrorFormatter, ShellExtensionsImpl};
 use brush_core::{ProfileLoadBehavior, RcLoadBehavior, ShellExtensions};
-use brush_interactive::{
-    InputBackend, InteractiveShell, MinimalInputBackend, ReedlineInputBackend, ShellError, UIOptions,
-};
+use brush_interactive::{InteractiveShell, ShellError, UIOptions};
 use tokio::sync::Mutex;
 
+use crate::input::Input;
 use crate::jobs;
 
 type Shell = brush_core::Shell<ShellExtensionsImpl<Formatter>>;
@@ -178,6 +177,16 @@ pub fn main(argv: Vec<OsString>) -> i32 {
         }
     };
     let interactive = options.is_interactive();
+    if interactive {
+        // Ctrl-C at the prompt drops the line, not the shell.
+        let handler: extern "C" fn(libc::c_int) = ignore;
+        // SAFETY: the handler does nothing, and the action is otherwise empty: no SA_RESTART, so that a read ends.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handler as libc::sighandler_t;
+            libc::sigaction(libc::SIGINT, &action, std::ptr::null_mut());
+        }
+    }
     let mut builder = if interactive {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         builder.worker_threads(1).enable_all();
@@ -198,6 +207,8 @@ pub fn main(argv: Vec<OsString>) -> i32 {
     })
 }
 
+extern "C" fn ignore(_signal: libc::c_int) {}
+
 async fn run(options: Options, interactive: bool) -> Result<i32, ShellError> {
     let shell = Arc::new(Mutex::new(create(&options, interactive).await?));
     let profile = match options.skip_profile {
@@ -213,13 +224,9 @@ async fn run(options: Options, interactive: bool) -> Result<i32, ShellError> {
     let done = if let Some(command) = options.command {
         shell.lock().await.run_dash_c_command(command).await.map(drop).map_err(ShellError::from)
     } else if options.from_stdin || options.operands.is_empty() {
-        // The line editor is for a terminal only.
-        if std::io::stdin().is_terminal() {
-            let ui = UIOptions::builder().disable_highlighting(true).build();
-            read_commands(&shell, &mut ReedlineInputBackend::new(&ui, &shell)?, &ui).await
-        } else {
-            read_commands(&shell, &mut MinimalInputBackend, &UIOptions::default()).await
-        }
+        let ui = UIOptions::builder().disable_highlighting(true).build();
+        let mut input = Input::new(&shell, &ui)?;
+        InteractiveShell::new(&shell, &mut input, &(&ui).into())?.run_interactively().await
     } else {
         let arguments = options.operands.iter().skip(1);
         let mut shell = shell.lock().await;
@@ -233,14 +240,6 @@ async fn run(options: Options, interactive: bool) -> Result<i32, ShellError> {
         return Ok(1);
     }
     done.map(|()| i32::from(shell.last_exit_status()))
-}
-
-async fn read_commands(
-    shell: &Arc<Mutex<Shell>>,
-    input: &mut impl InputBackend,
-    ui: &UIOptions,
-) -> Result<(), ShellError> {
-    InteractiveShell::new(shell, input, &ui.into())?.run_interactively().await
 }
 
 async fn create(options: &Options, interactive: bool) -> Result<Shell, ShellError> {

@@ -247,6 +247,11 @@ impl From<OpenFile> for Stdio {
 impl std::io::Read for OpenFile {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
         match self {
+            // Not through the buffer of std, which takes more than was asked for: the rest may
+            // be meant for a program.
+            #[cfg(unix)]
+            Self::Stdin(f) => Ok(nix::unistd::read(&*f, buf)?),
+            #[cfg(not(unix))]
             Self::Stdin(f) => f.read(buf),
             Self::Stdout(_) => Err(std::io::Error::other(
                 error::ErrorKind::OpenFileNotReadable("stdout"),
