@@ -116,7 +116,8 @@ impl Ldisc {
         self.input.len() + marked < INPUT_LIMIT - 1 || (self.termios.canonical() && self.committed == 0)
     }
 
-    /// Takes a byte that came in, and gives the signal that it asks for, for the foreground process group.
+    /// Takes a byte that came in, and gives the signal that it asks for, for the foreground process group. After the last
+    /// of the bytes that came together call [`Output::release_echoes`].
     pub fn receive(&mut self, byte: u8) -> Option<u8> {
         if self.input.len() >= INPUT_LIMIT {
             self.input.truncate(INPUT_LIMIT - 1);
@@ -275,6 +276,7 @@ impl Ldisc {
         if t.input(sys::IXON) {
             if t.is_control(sys::VSTART, byte) {
                 self.start(StopCause::Character);
+                self.output.release_echoes();
                 return None;
             }
             if t.is_control(sys::VSTOP, byte) {

@@ -147,6 +147,7 @@ impl State {
                 effects.signals |= 1 << signal;
             }
         }
+        self.ldisc.output.release_echoes();
     }
 
     /// How much more input may come in.

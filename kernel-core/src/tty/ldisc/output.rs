@@ -1,7 +1,8 @@
 //! The way out of the line discipline: output processing, column tracking, flow control, and echoes.
 //!
-//! Written bytes and echoes share one queue, so that they come out in order. While output is stopped or the queue is
-//! full, echoes are held back apart, up to a bound, and writers wait until they are out.
+//! Written bytes and echoes share one queue, so that they come out in order. Echoes are held back apart until the input
+//! that came together is through (a signal among it takes back the echoes before it), and while output is stopped or the
+//! queue is full. They are bounded, and writers wait until they are out.
 
 use alloc::collections::VecDeque;
 
@@ -14,6 +15,8 @@ use crate::tty::termios::Termios;
 pub const OUTPUT_LIMIT: usize = 8192;
 /// Echoes that are held back; the oldest make room.
 const ECHO_LIMIT: usize = 4096;
+/// Echoes that are let out without waiting for the end of what came in together.
+const ECHO_BATCH: usize = 256;
 /// What stays when output is flushed: on Linux these bytes are with the reader of the other side already.
 const DELIVERED: usize = 4095;
 
@@ -43,6 +46,8 @@ pub struct Output {
     column: usize,
     /// Column at which the line being edited starts.
     line_column: usize,
+    /// Both columns as they were before what is held back.
+    before_held: (usize, usize),
     stopped: Option<StopCause>,
 }
 
@@ -106,7 +111,10 @@ impl Output {
     /// Forgets output that the other side has not got yet, and echoes.
     pub fn flush(&mut self) {
         self.ready.truncate(DELIVERED);
-        self.held.clear();
+        if !self.held.is_empty() {
+            self.held.clear();
+            (self.column, self.line_column) = self.before_held;
+        }
     }
 
     /// Forgets everything that the other side could read.
@@ -142,10 +150,12 @@ impl Output {
     /// A byte past all processing: flow control characters, the status of the other side.
     pub fn send(&mut self, byte: u8) {
         self.put(Origin::Echo, byte);
+        self.release_echoes();
     }
 
     /// A byte, processed as the output modes say.
     pub fn process(&mut self, termios: &Termios, origin: Origin, mut byte: u8) {
+        self.note_columns();
         if !termios.output(sys::OPOST) {
             return self.put(origin, byte);
         }
@@ -198,6 +208,7 @@ impl Output {
 
     /// Echoes an input byte; control characters show as `^X` with ECHOCTL.
     pub fn echo(&mut self, termios: &Termios, byte: u8) {
+        self.note_columns();
         if byte == 0xff {
             self.put(Origin::Echo, byte);
             self.column = self.column.saturating_add(1);
@@ -218,6 +229,7 @@ impl Output {
     /// Moves the cursor back over a tab. `width` is the number of columns from the tab before it, or from the start of
     /// the line being edited.
     pub fn erase_tab(&mut self, from: TabStart, width: usize) {
+        self.note_columns();
         let before = match from {
             TabStart::Tab => width,
             TabStart::Line => width.saturating_add(self.line_column),
@@ -235,24 +247,37 @@ impl Output {
 
     /// A new line is being edited from here on.
     pub fn mark_line_start(&mut self) {
+        self.note_columns();
         self.line_column = self.column;
     }
 
     fn put(&mut self, origin: Origin, byte: u8) {
-        if origin == Origin::Echo && !self.writable() {
-            if self.held.len() >= ECHO_LIMIT {
-                self.held.pop_front();
+        match origin {
+            Origin::Write => self.ready.push_back(byte),
+            Origin::Echo => {
+                self.held.push_back(byte);
+                if self.held.len() >= ECHO_BATCH {
+                    self.release_echoes();
+                }
+                if self.held.len() > ECHO_LIMIT {
+                    self.held.pop_front();
+                }
             }
-            self.held.push_back(byte);
-        } else {
+        }
+    }
+
+    /// Lets echoes out, as far as they may go: once the input that came together is through.
+    pub fn release_echoes(&mut self) {
+        while self.stopped.is_none() && self.ready.len() < OUTPUT_LIMIT {
+            let Some(byte) = self.held.pop_front() else { break };
             self.ready.push_back(byte);
         }
     }
 
-    fn release_echoes(&mut self) {
-        while self.stopped.is_none() && self.ready.len() < OUTPUT_LIMIT {
-            let Some(byte) = self.held.pop_front() else { break };
-            self.ready.push_back(byte);
+    /// To be called before anything moves the columns.
+    fn note_columns(&mut self) {
+        if self.held.is_empty() {
+            self.before_held = (self.column, self.line_column);
         }
     }
 }

@@ -64,6 +64,7 @@ impl Bench {
             let Some(byte) = self.backlog.pop_front() else { break };
             self.signals.extend(self.ldisc.receive(byte));
         }
+        self.ldisc.output.release_echoes();
     }
 
     fn write(&mut self, bytes: &[u8]) {

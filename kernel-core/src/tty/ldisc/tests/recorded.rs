@@ -585,4 +585,19 @@ pub(super) const RECORDED: &[Case] = &[
             In(b"x\t\x7f", b"x\t\x08\x08\x08\x08", &[]),
         ],
     },
+    Case {
+        name: "a signal takes back echoes that came with it",
+        steps: &[
+            In(b"ab\x03cd\n", b"^Ccd\r\n", &[2]),
+            Read(4096, Some(b"cd\n")),
+        ],
+    },
+    Case {
+        name: "a stop holds back echoes that came with it",
+        steps: &[
+            In(b"a\x13b", b"", &[]),
+            In(b"\x11", b"ab", &[]),
+            In(b"\tc\x03\t", b"^C\t", &[2]),
+        ],
+    },
 ];
