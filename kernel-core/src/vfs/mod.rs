@@ -19,5 +19,9 @@ pub mod names;
 pub mod open;
 pub mod path;
 pub mod permission;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod types;
 pub mod walk;

@@ -78,7 +78,7 @@ fn header_len(bytes: &[u8]) -> Option<usize> {
 }
 
 /// CRC-32 as gzip has it (reflected, polynomial 0xedb88320).
-fn crc32(bytes: &[u8]) -> u32 {
+pub(super) fn crc32(bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = {
         let mut table = [0; 256];
         let mut index = 0;

@@ -55,7 +55,7 @@ impl TmpFile {
             return Ok(len);
         }
         // Near the limit: what is overwritten needs no room.
-        let in_place = self.cache.allocated_bytes().min(size).saturating_sub(offset);
+        let in_place = self.cache.allocated_bytes().saturating_sub(offset);
         let allowed = usize::try_from(in_place.saturating_add(room)).unwrap_or(usize::MAX).min(len);
         if allowed == 0 { Err(ENOSPC) } else { Ok(allowed) }
     }
