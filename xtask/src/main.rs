@@ -3,6 +3,7 @@
 mod bench;
 mod cargo;
 mod ci;
+mod conformance;
 mod guest;
 mod install;
 mod later;
@@ -35,6 +36,8 @@ enum Verb {
     Bench(bench::Args),
     /// Build all and install it
     Install(install::Args),
+    /// Run suites that nobody here wrote, natively and in a guest, and write docs/conformance.md
+    Conformance(conformance::Args),
     /// Check format, lints and the rules of the code base, with the time of each
     Ci(ci::Args),
     /// Check the rules of the code base that no compiler knows
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Verb::Guest(options) => guest::build(&options).map(|built| println!("{}", built.dir.display())),
         Verb::Bench(args) => bench::run(&args),
         Verb::Install(args) => install::run(&args),
+        Verb::Conformance(args) => conformance::run(&args),
         Verb::Ci(args) => ci::run(&args),
         Verb::Tidy(args) => tidy::run(&args),
         Verb::Later(verb) => verb.refuse(),

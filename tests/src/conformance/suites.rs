@@ -1,0 +1,169 @@
+//! The suites: how each is built, run and read.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::Results;
+use super::fetch::{binary, find, output, source};
+use crate::roots::{self, Root};
+use crate::run::Running;
+
+/// How long a suite may take in one run.
+const LIMIT: Duration = Duration::from_secs(1800);
+
+/// A suite. Its folder is laid out as it is in the guest, under `/suite`.
+pub struct Suite {
+    /// Its name.
+    pub name: &'static str,
+    /// Fetches and builds it, and returns its folder.
+    pub build: fn(&Path) -> Result<PathBuf>,
+    /// The shell script that runs it; `$SUITE` is its folder.
+    script: &'static str,
+    /// Reads its output.
+    pub parse: fn(&str) -> Results,
+}
+
+/// All, the smallest first.
+pub const ALL: &[Suite] = &[
+    Suite { name: "nolibc-test", build: build_nolibc, script: "$SUITE/nolibc-test", parse: parse_nolibc },
+    Suite {
+        name: "busybox",
+        build: build_busybox,
+        script: "cd $SUITE/testsuite; bindir=$SUITE tsdir=$SUITE/testsuite sh ./runtest",
+        parse: parse_busybox,
+    },
+];
+
+/// Runs a suite on this machine. Its output goes to a file: some leave children that hold it open.
+pub fn natively(suite: &Suite, folder: &Path) -> Result<String> {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", suite.script]).env_clear().env("SUITE", folder);
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/tmp");
+    logged(command, &folder.with_extension("native.log"))
+}
+
+/// Runs a suite in a guest, whose root is busybox and the suite's folder.
+pub fn in_guest(suite: &Suite, folder: &Path) -> Result<String> {
+    let root: Root = roots::busybox()?;
+    output(Command::new("cp").arg("-a").arg(folder).arg(root.path().join("suite")))?;
+    let mut command = Command::new(crate::lodger()?);
+    command.args(["run", "--mem", "1G", "--env", "SUITE=/suite", "--root"]).arg(root.path());
+    command.args(["--", "/bin/sh", "-c", suite.script]);
+    let text = logged(command, &folder.with_extension("guest.log"))?;
+    ensure!(
+        !(suite.parse)(&text).is_empty(),
+        "the guest ran no case: {}",
+        text.lines().last().unwrap_or_default()
+    );
+    Ok(text)
+}
+
+fn logged(mut command: Command, log: &Path) -> Result<String> {
+    let file = File::create(log)?;
+    command.stdin(Stdio::null()).stdout(file);
+    let ran = Running::start(command, Vec::new())?.wait(LIMIT)?;
+    let mut text = String::from_utf8_lossy(&fs::read(log)?).into_owned();
+    text.push_str(&ran.err);
+    if ran.late {
+        text.push_str("\n(its time was over)\n");
+    }
+    Ok(text)
+}
+
+/// The kernel's own test of its little C library: a static program without any other.
+fn build_nolibc(cache: &Path) -> Result<PathBuf> {
+    let folder = cache.join("nolibc");
+    if folder.join("nolibc-test").exists() {
+        return Ok(folder);
+    }
+    let package = binary(cache, "linux-source-6.1")?;
+    let tree = cache.join("linux");
+    fs::create_dir_all(&tree)?;
+    fs::create_dir_all(&folder)?;
+    let unpack = r#"set -e
+        dpkg-deb --fsys-tarfile "$1" | tar xO ./usr/src/linux-source-6.1.tar.xz | xz -dc |
+            tar x -C "$2" --strip-components=1 --wildcards '*/tools/include/nolibc' '*/tools/testing/selftests/nolibc'"#;
+    output(Command::new("sh").args(["-c", unpack, "sh"]).arg(package).arg(&tree))?;
+    let tools = tree.join("tools");
+    let mut cc = Command::new("cc");
+    cc.args(["-Os", "-w", "-static", "-nostdlib", "-fno-stack-protector", "-fno-asynchronous-unwind-tables"]);
+    cc.arg("-include").arg(tools.join("include/nolibc/nolibc.h")).arg("-o").arg(folder.join("nolibc-test"));
+    output(cc.arg(tools.join("testing/selftests/nolibc/nolibc-test.c")).arg("-lgcc"))?;
+    Ok(folder)
+}
+
+/// Lines such as `12 chdir_dot = 0    [OK]`, in sections that start with `Running test 'NAME'`.
+fn parse_nolibc(text: &str) -> Results {
+    let (mut section, mut results) = (String::new(), Results::new());
+    for line in text.lines().map(str::trim) {
+        if let Some(rest) = line.strip_prefix("Running test '") {
+            section = rest.split('\'').next().unwrap_or_default().into();
+        }
+        let passed = line.ends_with("[OK]");
+        if passed || line.ends_with("[FAIL]") {
+            let name: Vec<&str> = line.split_whitespace().take(2).collect();
+            results.insert(format!("{section} {}", name.join(" ")), passed);
+        }
+    }
+    results
+}
+
+/// The tests of busybox, on Debian's static one.
+fn build_busybox(cache: &Path) -> Result<PathBuf> {
+    let folder = cache.join("busybox");
+    if folder.join(".config").exists() {
+        return Ok(folder);
+    }
+    let files = source(cache, "busybox")?;
+    fs::create_dir_all(&folder)?;
+    let part = |end: &str| find(&files, "busybox_", end).with_context(|| format!("the source has no {end}"));
+    let tar = |archive: PathBuf, words: &[&str]| {
+        output(Command::new("tar").arg("xf").arg(archive).arg("-C").arg(&folder).args(words))
+    };
+    tar(part(".orig.tar.bz2")?, &["--strip-components=1", "--wildcards", "*/testsuite"])?;
+    tar(part(".debian.tar.xz")?, &["debian/config/pkg/static"])?;
+    if !Path::new("/bin/busybox").exists() {
+        bail!("no /bin/busybox: install busybox-static");
+    }
+    fs::copy("/bin/busybox", folder.join("busybox"))?;
+    // Last: it says that all is there. The tests look up in it which features the program has.
+    fs::rename(folder.join("debian/config/pkg/static"), folder.join(".config"))?;
+    Ok(folder)
+}
+
+/// Lines `PASS: name` and `FAIL: name`; names repeat.
+fn parse_busybox(text: &str) -> Results {
+    let mut results = Results::new();
+    for line in text.lines() {
+        let (passed, name) = match line.split_once(": ") {
+            Some(("PASS", name)) => (true, name),
+            Some(("FAIL", name)) => (false, name),
+            _ => continue,
+        };
+        let nth = (1..).map(|n| if n == 1 { name.to_string() } else { format!("{name} ({n})") });
+        if let Some(free) = nth.into_iter().find(|name| !results.contains_key(name)) {
+            results.insert(free, passed);
+        }
+    }
+    results
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_read() {
+        let text =
+            "Running test 'syscall'\n0 getpid = 1   [OK]\n1 kill_0 = -1 EPERM != 0  [FAIL]\nErrors: 1\n";
+        let want = [("syscall 0 getpid".to_string(), true), ("syscall 1 kill_0".to_string(), false)];
+        assert_eq!(parse_nolibc(text), Results::from(want));
+        let text = "PASS: ls works\nFAIL: ls works\nSKIPPED: x\nPASS: a: b\n";
+        let want = [("ls works", true), ("ls works (2)", false), ("a: b", true)];
+        assert_eq!(parse_busybox(text), want.into_iter().map(|(name, ok)| (name.to_string(), ok)).collect());
+    }
+}
