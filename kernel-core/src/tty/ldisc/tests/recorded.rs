@@ -76,13 +76,6 @@ pub(super) const RECORDED: &[Case] = &[
         ],
     },
     Case {
-        name: "erase UTF-8 bytes without IUTF8",
-        steps: &[
-            In(b"\xc3\xa4\x7f\n", b"\xc3\xa4\x08 \x08\r\n", &[]),
-            Read(4096, Some(b"\xc3\n")),
-        ],
-    },
-    Case {
         name: "erase a word",
         steps: &[
             In(b"foo  bar_1.baz  \x17", b"foo  bar_1.baz  \x08 \x08\x08 \x08\x08 \x08\x08 \x08\x08 \x08", &[]),
