@@ -8,8 +8,9 @@ use crate::sched::wait::Events;
 use crate::syscall::args::RawFd;
 use crate::syscall::paths::check_flags;
 use crate::syscall::{Cx, SysResult};
+use crate::tty::pty::PtyMaster;
 use crate::vfs::fd::OnExec;
-use crate::vfs::file::OpenFlags;
+use crate::vfs::file::{OpenFile, OpenFlags};
 use crate::vfs::inode::FileKind;
 
 const CLOSE_RANGE_UNSHARE: u32 = 2;
@@ -22,6 +23,7 @@ const FIONBIO: u32 = 0x5421;
 const FIOASYNC: u32 = 0x5452;
 const FIOQSIZE: u32 = 0x5460;
 const FIONREAD: u32 = 0x541b;
+const TIOCGPTPEER: u32 = linux_raw_sys::ioctl::TIOCGPTPEER;
 
 fn limit<H: Host>(cx: &Cx<'_, H>) -> u64 {
     cx.caller().rlimit(sys::RLIMIT_NOFILE)
@@ -86,6 +88,17 @@ fn replace<H: Host>(cx: &Cx<'_, H>, old: RawFd, new: RawFd, on_exec: OnExec) -> 
     Ok(new as u64)
 }
 
+/// `TIOCGPTPEER`: a descriptor of the terminal whose master `file` is, whatever is mounted where. Of `flags`, access
+/// mode and status count as in `open(2)`.
+fn open_pty_peer<H: Host>(cx: &Cx<'_, H>, file: &OpenFile, flags: u64) -> SysResult {
+    let master = file.ops.as_any().downcast_ref::<PtyMaster>().ok_or(ENOTTY)?;
+    let flags = OpenFlags::from_bits_retain(flags as u32);
+    let fd = cx.files.reserve(0, limit(cx))?;
+    let (ops, node) = master.open_peer(flags, cx.caller())?;
+    let on_exec = if flags.contains(OpenFlags::CLOEXEC) { OnExec::Close } else { OnExec::Keep };
+    Ok(fd.commit(OpenFile::new(ops, node, None, flags), on_exec) as u64)
+}
+
 /// `ioctl(2)`.
 pub fn ioctl<H: Host>(cx: &Cx<'_, H>, fd: RawFd, command: u32, arg: u64) -> SysResult {
     let file = cx.file(fd)?;
@@ -109,6 +122,7 @@ pub fn ioctl<H: Host>(cx: &Cx<'_, H>, fd: RawFd, command: u32, arg: u64) -> SysR
             let left = file.inode.metadata().size.saturating_sub(*file.position.lock());
             cx.user().set(arg, &(left.min(i32::MAX as u64) as i32))?;
         }
+        TIOCGPTPEER if file.ops.as_any().is::<PtyMaster>() => return open_pty_peer(cx, &file, arg),
         // Some wait: `tcdrain`, `tcsetattr` with output to drain.
         _ => return cx.block_on(&file, Events::all(), |op| op.file.ops.ioctl(op, command, arg)),
     }

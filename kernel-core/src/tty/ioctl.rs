@@ -70,6 +70,8 @@ pub(super) fn ioctl(tty: &Tty, side: Side, op: Op<'_>, command: u32, arg: u64) -
             tty.hangup();
             Ok(0)
         }
+        // The syscall layer serves it for masters, with `PtyMaster::open_peer`.
+        nr::TIOCGPTPEER => Err(EIO),
         nr::TIOCSCTTY => done(tty.acquire(op.caller, op.file.flags(), arg)),
         nr::TIOCNOTTY if side == Side::Slave => done(tty.give_up(op.caller)),
         nr::TIOCGPGRP | nr::TIOCGSID => get_job(tty, side, op, command, arg),
