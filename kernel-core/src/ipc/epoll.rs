@@ -452,3 +452,6 @@ impl Drop for Epoll {
         self.set.ready.lock().clear();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,3 +100,45 @@ impl FileOps for EventFd {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipc::testing::{open, poll, read, write};
+    use alloc::sync::Arc;
+
+    #[test]
+    fn counts_up_to_its_maximum() {
+        let file = open(Arc::new(EventFd::new(2, ReadMode::Value)));
+        assert_eq!(write(&file, &3u64.to_ne_bytes()), Ok(8));
+        assert_eq!(read(&file, 8).as_deref(), Ok(&5u64.to_ne_bytes()[..]));
+        assert_eq!((read(&file, 8), read(&file, 7)), (Err(EAGAIN), Err(EINVAL)));
+        assert_eq!(write(&file, &u64::MAX.to_ne_bytes()), Err(EINVAL));
+        assert_eq!(write(&file, &MAX.to_ne_bytes()), Ok(8));
+        assert_eq!(write(&file, &1u64.to_ne_bytes()), Err(EAGAIN));
+        assert_eq!(write(&file, &0u64.to_ne_bytes()), Ok(8));
+        assert_eq!(poll(&file), Events::IN | Events::RDNORM);
+    }
+
+    #[test]
+    fn a_write_that_must_wait_takes_nothing() {
+        let file = open(Arc::new(EventFd::new(0, ReadMode::Value)));
+        write(&file, &MAX.to_ne_bytes()).unwrap();
+        let (bytes, caller) = (7u64.to_ne_bytes(), crate::ipc::testing::TestCaller::root());
+        let mut source = crate::io::SliceSource(&bytes);
+        let op = Op { file: &file, caller: &caller };
+        assert_eq!(file.ops.write(op, &mut source), Err(EAGAIN));
+        read(&file, 8).unwrap();
+        assert_eq!(file.ops.write(op, &mut source), Ok(8));
+        assert_eq!(read(&file, 8).as_deref(), Ok(&7u64.to_ne_bytes()[..]));
+    }
+
+    #[test]
+    fn a_semaphore_gives_one_at_a_time() {
+        let file = open(Arc::new(EventFd::new(2, ReadMode::Semaphore)));
+        for _ in 0..2 {
+            assert_eq!(read(&file, 8).as_deref(), Ok(&1u64.to_ne_bytes()[..]));
+        }
+        assert_eq!(read(&file, 8), Err(EAGAIN));
+    }
+}

@@ -13,6 +13,8 @@ pub mod pidfd;
 pub mod pipe;
 pub mod posix_timer;
 pub mod signalfd;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod timerfd;
 pub mod unix;
 

@@ -89,3 +89,43 @@ impl FileOps for TimerFd {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipc::testing::{TestClock, count_wakes, open, poll, read};
+    use core::sync::atomic::Ordering;
+
+    fn timer() -> (Arc<TestClock>, Arc<Timers>, Arc<TimerFd>) {
+        let (clock, timers) = (Arc::new(TestClock::default()), Arc::new(Timers::default()));
+        let dyn_clock: Arc<dyn Clock> = clock.clone();
+        let timer = Arc::new(TimerFd::new(TimeBase::Monotonic, &timers, &dyn_clock));
+        (clock, timers, timer)
+    }
+
+    #[test]
+    fn a_periodic_timer_wakes_once_and_counts_all() {
+        let (clock, timers, timer) = timer();
+        let file = open(timer.clone());
+        let wakes = count_wakes(&file, Events::IN);
+        timer.set(Setting { first_ns: Some(100), interval_ns: 10 });
+        assert_eq!((timers.next(), read(&file, 8)), (Some(100), Err(EAGAIN)));
+        clock.0.store(135, Ordering::SeqCst);
+        timers.fire(135);
+        assert_eq!((wakes.take(), timers.next()), (1, None), "not again until it is read");
+        assert_eq!(timer.remaining(), Remaining { value_ns: 5, interval_ns: 10 });
+        assert_eq!(poll(&file), Events::IN | Events::RDNORM);
+        assert_eq!(read(&file, 8).as_deref(), Ok(&4u64.to_ne_bytes()[..]));
+        assert_eq!((poll(&file), timers.next()), (Events::empty(), Some(140)));
+        let before = timer.set(Setting::default());
+        assert_eq!((before.value_ns, timers.next()), (5, None));
+    }
+
+    #[test]
+    fn closing_forgets_what_is_pending() {
+        let (_, timers, timer) = timer();
+        timer.set(Setting { first_ns: Some(100), interval_ns: 0 });
+        drop(timer);
+        assert_eq!(timers.next(), None);
+    }
+}

@@ -166,4 +166,47 @@ mod tests {
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         assert!(queue.is_empty());
     }
+
+    extern crate std;
+
+    /// A thread that sleeps until it is woken, as a task does: a wake-up before the sleep is kept.
+    struct Sleeper(std::thread::Thread);
+
+    impl Wake for Sleeper {
+        fn wake(&self, _: Events) {
+            self.0.unpark();
+        }
+    }
+
+    /// Two threads hand a number to and fro, each sleeping until it is its turn. One lost wake-up and both sleep for good,
+    /// which the time limit shows.
+    #[test]
+    fn no_wake_up_is_lost_between_threads() {
+        const ROUNDS: usize = 20_000;
+        const LIMIT: core::time::Duration = core::time::Duration::from_secs(10);
+        let shared = Arc::new((WaitQueue::new(), AtomicUsize::new(0)));
+        let players = [0, 1].map(|side| {
+            let shared = shared.clone();
+            std::thread::spawn(move || {
+                let (queue, turn) = &*shared;
+                for round in 0..ROUNDS {
+                    let mine = 2 * round + side;
+                    // Registered for each wait, as tasks are; the object is changed without a lock.
+                    let sleeper = Arc::new(Sleeper(std::thread::current()));
+                    let token = queue.register(Events::IN, sleeper);
+                    while turn.load(Ordering::Relaxed) != mine {
+                        let slept = std::time::Instant::now();
+                        std::thread::park_timeout(LIMIT);
+                        assert!(slept.elapsed() < LIMIT, "a wake-up was lost in round {round}");
+                    }
+                    queue.unregister(token);
+                    turn.store(mine + 1, Ordering::Relaxed);
+                    queue.wake(Events::IN);
+                }
+            })
+        });
+        for player in players {
+            player.join().unwrap();
+        }
+    }
 }

@@ -227,6 +227,12 @@ impl UnixSocket {
         self.state.lock().error.take()
     }
 
+    /// Descriptors under way.
+    #[cfg(test)]
+    pub(super) fn flight(&self) -> &Arc<super::rights::Flight> {
+        self.namespace.flight()
+    }
+
     pub(super) fn outlet(&self) -> &Arc<Outlet> {
         &self.outlet
     }
