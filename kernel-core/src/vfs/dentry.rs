@@ -9,9 +9,9 @@
 //! dropped under the lock of its parent's children.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
 
@@ -35,6 +35,8 @@ pub struct Dentry {
     deleted: AtomicBool,
     /// Used since the cache last looked.
     referenced: AtomicBool,
+    /// Its place in the cache, if it is there.
+    slot: AtomicUsize,
 }
 
 #[derive(Clone)]
@@ -119,6 +121,7 @@ impl Dentry {
             mounts: AtomicU32::new(0),
             deleted: AtomicBool::new(false),
             referenced: AtomicBool::new(false),
+            slot: AtomicUsize::new(usize::MAX),
         })
     }
 
@@ -230,7 +233,7 @@ impl Dentry {
     }
 
     /// Removes the entry `name`, which must still be `victim`: with `rmdir` if that is a directory, else `unlink`.
-    pub fn remove(&self, name: &[u8], victim: &Arc<Dentry>) -> Result<()> {
+    pub fn remove(&self, name: &[u8], victim: &Arc<Dentry>, cache: &DentryCache) -> Result<()> {
         let mut children = self.children.lock();
         if self.inode.names_are_stable() && !children.is(name, victim) {
             return Err(ENOENT);
@@ -246,6 +249,7 @@ impl Dentry {
         let old = children.set_absent(name);
         drop(children);
         drop(old);
+        cache.forget_one(victim);
         Ok(())
     }
 
@@ -326,6 +330,9 @@ impl Dentry {
             _ => None,
         };
         drop((old_parent, new_parent, replaced, dropped));
+        if let Some(new) = new.filter(|new| new.is_deleted()) {
+            cache.forget_one(new);
+        }
         Ok(())
     }
 
@@ -390,25 +397,42 @@ impl Drop for Dentry {
 /// Keeps recently used dentries alive, so that the next walk finds them; and orders renames.
 #[derive(Default)]
 pub struct DentryCache {
-    recent: Mutex<VecDeque<Arc<Dentry>>>,
+    recent: Mutex<Recent>,
     rename: Mutex<()>,
+}
+
+/// The dentries that are kept, each at the place its [`Dentry::slot`] says.
+#[derive(Default)]
+struct Recent {
+    slots: Vec<Option<Arc<Dentry>>>,
+    free: Vec<usize>,
+    /// Where the search for one to forget goes on.
+    hand: usize,
 }
 
 impl DentryCache {
     /// Remembers a new dentry, and forgets an old one if there are too many (second chance for those used since).
     fn keep(&self, dentry: Arc<Dentry>) {
         let mut recent = self.recent.lock();
-        recent.push_back(dentry);
-        let mut gone = None;
-        if recent.len() > KEPT {
-            for _ in 0..16 {
-                gone = recent.pop_front();
-                match &gone {
-                    Some(old) if old.referenced.swap(false, Ordering::Relaxed) => recent.extend(gone.take()),
-                    _ => break,
-                }
-            }
-            gone = gone.or_else(|| recent.pop_front());
+        let slot = recent.choose();
+        dentry.slot.store(slot, Ordering::Relaxed);
+        let gone = recent.slots.get_mut(slot).and_then(|place| place.replace(dentry.clone()));
+        drop(recent);
+        drop(gone);
+        // It may have lost its name before it came here.
+        if dentry.is_deleted() {
+            self.forget_one(&dentry);
+        }
+    }
+
+    /// Forgets a dentry whose name is gone, so that what it names can go too.
+    fn forget_one(&self, dentry: &Arc<Dentry>) {
+        let slot = dentry.slot.load(Ordering::Relaxed);
+        let mut recent = self.recent.lock();
+        let gone =
+            recent.slots.get_mut(slot).and_then(|place| place.take_if(|kept| Arc::ptr_eq(kept, dentry)));
+        if gone.is_some() {
+            recent.free.push(slot);
         }
         drop(recent);
         drop(gone);
@@ -416,13 +440,38 @@ impl DentryCache {
 
     /// Forgets dentries that `which` chooses, as an unmount does.
     pub fn forget(&self, which: impl Fn(&Arc<Dentry>) -> bool) {
-        let mut gone = VecDeque::new();
+        let mut gone = Vec::new();
         let mut recent = self.recent.lock();
-        for _ in 0..recent.len() {
-            let Some(dentry) = recent.pop_front() else { break };
-            if which(&dentry) { gone.push_back(dentry) } else { recent.push_back(dentry) }
+        for slot in 0..recent.slots.len() {
+            if let Some(dentry) =
+                recent.slots.get_mut(slot).and_then(|place| place.take_if(|kept| which(kept)))
+            {
+                recent.free.push(slot);
+                gone.push(dentry);
+            }
         }
         drop(recent);
         drop(gone);
+    }
+}
+
+impl Recent {
+    /// A slot for a new dentry: a free one, or that of one which was not used lately.
+    fn choose(&mut self) -> usize {
+        if let Some(slot) = self.free.pop() {
+            return slot;
+        }
+        if self.slots.len() < KEPT {
+            self.slots.push(None);
+            return self.slots.len() - 1;
+        }
+        for _ in 0..16 {
+            self.hand = (self.hand + 1) % KEPT;
+            match self.slots.get(self.hand) {
+                Some(Some(old)) if old.referenced.swap(false, Ordering::Relaxed) => {}
+                _ => break,
+            }
+        }
+        self.hand
     }
 }

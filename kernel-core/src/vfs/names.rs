@@ -92,7 +92,7 @@ impl Walker<'_> {
         if directory {
             return Err(EISDIR);
         }
-        parent.dir.dentry.remove(name, &victim.dentry)
+        parent.dir.dentry.remove(name, &victim.dentry, &self.namespace.dentries)
     }
 
     /// Removes an empty directory.
@@ -113,7 +113,7 @@ impl Walker<'_> {
         if victim.is(self.root()) {
             return Err(EBUSY);
         }
-        parent.dir.dentry.remove(name, &victim.dentry)
+        parent.dir.dentry.remove(name, &victim.dentry, &self.namespace.dentries)
     }
 
     /// Renames. Both paths have a start of their own.
