@@ -335,6 +335,18 @@ pub fn setsid<H: Host>(cx: &Cx<'_, H>) -> SysResult {
     Ok(u64::from(process.pid))
 }
 
+/// `vhangup(2)`: hangs up the caller's terminal, if it has one.
+pub fn vhangup<H: Host>(cx: &Cx<'_, H>) -> SysResult {
+    if !cx.caller().cred().capable(crate::task::cred::Caps::SYS_TTY_CONFIG) {
+        return Err(EPERM.into());
+    }
+    let tty = cx.task.process.session().tty.lock().clone();
+    if let Some(tty) = tty {
+        tty.hangup();
+    }
+    Ok(0)
+}
+
 /// `set_tid_address(2)`.
 pub fn set_tid_address<H: Host>(cx: &Cx<'_, H>, addr: u64) -> SysResult {
     cx.task.clear_child_tid.store(addr, Ordering::Relaxed);

@@ -91,6 +91,7 @@ impl<H: Host> Table<H> {
         sys(110, "getppid", &[], Full, |cx, _| process::getppid(cx)),
         sys(111, "getpgrp", &[], Full, |cx, _| process::getpgid(cx, 0)),
         sys(112, "setsid", &[], Full, |cx, _| process::setsid(cx)),
+        sys(153, "vhangup", &[], Full, |cx, _| process::vhangup(cx)),
         sys(121, "getpgid", &[Int], Full, |cx, a| process::getpgid(cx, a.int(0))),
         sys(124, "getsid", &[Int], Full, |cx, a| process::getsid(cx, a.int(0))),
         sys(
