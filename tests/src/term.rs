@@ -30,6 +30,7 @@ pub struct Terminal {
     slave: OwnedFd,
     parser: vt100::Parser,
     raw: Vec<u8>,
+    /// How much of the output, as [`plain`] text, was waited for.
     seen: usize,
 }
 
@@ -97,13 +98,14 @@ impl Terminal {
     pub fn expect(&mut self, text: &str) -> Result<()> {
         let end = Instant::now() + LIMIT;
         loop {
-            let plain = plain(&self.raw[self.seen..]);
-            if plain.contains(text) {
-                self.seen = self.raw.len();
+            let plain = plain(&self.raw);
+            let new = plain.get(self.seen..).unwrap_or_default();
+            if let Some(at) = new.find(text) {
+                self.seen += at + text.len();
                 return Ok(());
             }
             if Instant::now() > end {
-                bail!("`{text}` did not come; since the last: {plain:?}; the screen:\n{}", self.screen());
+                bail!("`{text}` did not come; since the last: {new:?}; the screen:\n{}", self.screen());
             }
             self.pump(Duration::from_millis(50))?;
         }
@@ -118,7 +120,7 @@ impl Terminal {
             }
             self.pump(Duration::from_millis(50))?;
         }
-        self.seen = self.raw.len();
+        self.seen = plain(&self.raw).len();
         Ok(())
     }
 
