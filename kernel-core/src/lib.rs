@@ -31,5 +31,7 @@ pub mod services;
 pub mod sync;
 pub mod syscall;
 pub mod task;
+#[cfg(test)]
+mod tests;
 pub mod tty;
 pub mod vfs;

@@ -1,0 +1,289 @@
+//! The whole kernel on FakeHost, with one vCPU and with two: guests are closures, see [`Guest`].
+
+extern crate std;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use std::thread;
+
+use linux_raw_sys::general as sys;
+
+use crate::boot::{BootConfig, Init, Stdio};
+use crate::host::fake::{FakeHost, GuestMem};
+use crate::host::{ByteStream, Exit, Ready, Registers, StreamError, VcpuId};
+use crate::kernel::{Kernel, Shutdown};
+use crate::task::process::ExitStatus;
+
+/// Where the program of PID 1 starts.
+const ENTRY: u64 = 0x40_1000;
+/// Where its signal handler is.
+const HANDLER: u64 = 0x40_1100;
+/// Where handlers return to.
+const RESTORER: u64 = 0x40_1200;
+
+/// A stream nobody is at.
+struct Nobody;
+
+impl ByteStream for Nobody {
+    fn read(&self, _: &mut [u8]) -> Result<usize, StreamError> {
+        Ok(0)
+    }
+    fn write(&self, bytes: &[u8]) -> Result<usize, StreamError> {
+        Ok(bytes.len())
+    }
+    fn ready(&self, wanted: Ready) -> Ready {
+        wanted
+    }
+}
+
+/// A system call: number and arguments.
+type Call = (u32, [u64; 4]);
+
+/// A guest program: given the number of calls made so far and the result of the last, the next call. The count is kept in
+/// `rbx`, so a forked child goes on where its parent was.
+fn guest(
+    host: &FakeHost,
+    step: impl Fn(u64, i64, &mut Registers, &dyn GuestMem) -> Result<Call, Exit> + Send + 'static,
+) {
+    host.program(ENTRY, move |ctx, mem| {
+        let result = ctx.regs.rax as i64;
+        let (number, args) = match step(ctx.regs.rbx, result, &mut ctx.regs, mem) {
+            Ok(call) => call,
+            Err(exit) => return exit,
+        };
+        ctx.regs.rbx += 1;
+        [ctx.regs.rdi, ctx.regs.rsi, ctx.regs.rdx, ctx.regs.r10] = args;
+        ctx.regs.rax = u64::from(number);
+        Exit::Syscall
+    });
+    // A call that starts again finds `rip` two bytes back, and its number and arguments as they were.
+    host.program(ENTRY - 2, |ctx, _| {
+        ctx.regs.rip = ENTRY;
+        Exit::Syscall
+    });
+}
+
+/// A static program that is one page of nothing; what runs is found by its address.
+fn elf() -> Vec<u8> {
+    let mut file = std::vec![0u8; 0x2000];
+    file[..16].copy_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    put(16, &2u16.to_le_bytes());
+    put(18, &62u16.to_le_bytes());
+    put(20, &1u32.to_le_bytes());
+    put(24, &ENTRY.to_le_bytes());
+    put(32, &64u64.to_le_bytes());
+    put(52, &64u16.to_le_bytes());
+    put(54, &56u16.to_le_bytes());
+    put(56, &1u16.to_le_bytes());
+    put(64, &1u32.to_le_bytes());
+    put(68, &7u32.to_le_bytes());
+    put(80, &0x40_0000u64.to_le_bytes());
+    put(88, &0x40_0000u64.to_le_bytes());
+    put(96, &0x2000u64.to_le_bytes());
+    put(104, &0x2000u64.to_le_bytes());
+    put(112, &0x1000u64.to_le_bytes());
+    file
+}
+
+/// An empty cpio archive.
+fn empty_root() -> Vec<u8> {
+    let mut archive = b"070701".to_vec();
+    for field in [0u32, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 11, 0] {
+        archive.extend_from_slice(std::format!("{field:08x}").as_bytes());
+    }
+    archive.extend_from_slice(b"TRAILER!!!\0\0\0\0");
+    archive
+}
+
+/// Boots, runs all vCPUs until the end, and says how it ended.
+fn run(host: &Arc<FakeHost>, vcpus: usize) -> Option<Shutdown> {
+    let config = BootConfig {
+        root: Arc::new(empty_root()),
+        init: Init::Image(Arc::new(elf())),
+        args: std::vec![b"init".to_vec()],
+        env: Vec::new(),
+        stdio: Stdio::Streams([Arc::new(Nobody), Arc::new(Nobody), Arc::new(Nobody)]),
+        hostname: b"test".to_vec(),
+        command_line: Vec::new(),
+        memory: 64 << 20,
+        vcpus,
+        max_tasks: 64,
+        trace: None,
+        log: Arc::default(),
+    };
+    let kernel = Kernel::boot(host.clone(), config).expect("it boots");
+    thread::scope(|scope| {
+        for vcpu in 0..vcpus {
+            let kernel = &kernel;
+            scope.spawn(move || kernel.run_vcpu(VcpuId(vcpu)));
+        }
+    });
+    kernel.shutdown()
+}
+
+fn exited(code: u8) -> Option<Shutdown> {
+    Some(Shutdown::InitEnded(ExitStatus::Exited(code)))
+}
+
+#[test]
+fn init_ends_the_instance() {
+    let host = FakeHost::new(1);
+    guest(&host, |step, result, _, _| match step {
+        0 => Ok((sys::__NR_getpid, [0; 4])),
+        _ => Ok((sys::__NR_exit_group, [40 + result as u64, 0, 0, 0])),
+    });
+    assert_eq!(run(&host, 1), exited(41));
+}
+
+#[test]
+fn unknown_calls_are_enosys() {
+    let host = FakeHost::new(1);
+    guest(&host, |step, result, _, _| match step {
+        0 => Ok((470, [u64::MAX; 4])),
+        _ => Ok((sys::__NR_exit_group, [u64::from(result == -38), 0, 0, 0])),
+    });
+    assert_eq!(run(&host, 1), exited(1));
+}
+
+/// Children by the dozen, each of which gives its vCPU away a few times, on one vCPU and on two.
+#[test]
+fn children_are_forked_and_waited_for() {
+    for vcpus in [1, 2] {
+        let host = FakeHost::new(vcpus);
+        // In `r12` the number of children; a child has 1 in `r13`.
+        guest(&host, |_, result, regs, _| {
+            const CHILDREN: u64 = 24;
+            match (regs.r13, regs.r14) {
+                (0, 0) => {
+                    regs.r14 = 1;
+                    Ok((sys::__NR_fork, [0; 4]))
+                }
+                (0, 1) if result == 0 => {
+                    regs.r13 = 1;
+                    Ok((sys::__NR_sched_yield, [0; 4]))
+                }
+                (0, 1) => {
+                    assert!(result > 1, "fork gave {result}");
+                    regs.r12 += 1;
+                    if regs.r12 < CHILDREN {
+                        return Ok((sys::__NR_fork, [0; 4]));
+                    }
+                    regs.r14 = 2;
+                    Ok((sys::__NR_wait4, [u64::MAX, 0, 0, 0]))
+                }
+                (0, _) => {
+                    if result == -10 {
+                        return Ok((sys::__NR_exit_group, [regs.r15, 0, 0, 0]));
+                    }
+                    assert!(result > 1, "wait4 gave {result}");
+                    regs.r15 += 1;
+                    Ok((sys::__NR_wait4, [u64::MAX, 0, 0, 0]))
+                }
+                (yields, _) if yields < 5 => {
+                    regs.r13 += 1;
+                    Ok((sys::__NR_sched_yield, [0; 4]))
+                }
+                _ => Ok((sys::__NR_exit_group, [0; 4])),
+            }
+        });
+        assert_eq!(run(&host, vcpus), exited(24), "{vcpus} vCPUs");
+    }
+}
+
+#[test]
+fn a_signal_ends_a_sleeping_child() {
+    let host = FakeHost::new(2);
+    guest(&host, |step, result, regs, _| {
+        if step == 0 {
+            return Ok((sys::__NR_fork, [0; 4]));
+        }
+        if step == 1 && result == 0 {
+            return Ok((sys::__NR_pause, [0; 4]));
+        }
+        match step {
+            1 => {
+                regs.r12 = result as u64;
+                Ok((sys::__NR_kill, [regs.r12, 15, 0, 0]))
+            }
+            2 => Ok((sys::__NR_wait4, [regs.r12, regs.rsp - 64, 0, 0])),
+            _ => Ok((sys::__NR_exit_group, [u64::from(result as u64 == regs.r12), 0, 0, 0])),
+        }
+    });
+    assert_eq!(run(&host, 2), exited(1));
+}
+
+/// A handler runs on a frame with the interrupted registers and goes back to them.
+#[test]
+fn a_handler_runs_and_returns() {
+    let host = FakeHost::new(1);
+    guest(&host, |step, result, regs, mem| {
+        let scratch = regs.rsp - 4096;
+        match step {
+            0 => {
+                for (index, word) in [HANDLER, 0x0400_0000, RESTORER, 0].into_iter().enumerate() {
+                    mem.write_u64(scratch + 8 * index as u64, word)?;
+                }
+                Ok((sys::__NR_rt_sigaction, [10, scratch, 0, 8]))
+            }
+            1 => {
+                assert_eq!(result, 0);
+                Ok((sys::__NR_getpid, [0; 4]))
+            }
+            2 => {
+                regs.r12 = 77;
+                Ok((sys::__NR_kill, [result as u64, 10, 0, 0]))
+            }
+            _ => {
+                assert_eq!((result, regs.r12), (0, 77), "as they were before the handler");
+                Ok((sys::__NR_exit_group, [regs.r12, 0, 0, 0]))
+            }
+        }
+    });
+    host.program(HANDLER, |ctx, mem| {
+        assert_eq!((ctx.regs.rdi, ctx.regs.rsp % 16), (10, 8));
+        match mem.read_u64(ctx.regs.rsp) {
+            Ok(back) => assert_eq!(back, RESTORER),
+            Err(fault) => return fault,
+        }
+        ctx.regs.r12 = 1;
+        ctx.regs.rsp += 8;
+        ctx.regs.rax = u64::from(sys::__NR_rt_sigreturn);
+        Exit::Syscall
+    });
+    assert_eq!(run(&host, 1), exited(77));
+}
+
+/// A guest that touches what is not its own gets SIGSEGV, and PID 1 is not spared.
+#[test]
+fn a_wild_access_is_a_signal() {
+    let host = FakeHost::new(1);
+    guest(&host, |_, _, _, mem| {
+        mem.read_u64(0x1000)?;
+        Ok((sys::__NR_exit_group, [0; 4]))
+    });
+    let ended = ExitStatus::Signaled { signal: 11, core: false };
+    assert_eq!(run(&host, 1), Some(Shutdown::InitEnded(ended)));
+}
+
+/// The host losing a guest's address space is that guest's end alone.
+#[test]
+fn a_lost_space_kills_its_process() {
+    let host = FakeHost::new(1);
+    guest(&host, |step, result, regs, _| {
+        if step == 0 {
+            return Ok((sys::__NR_fork, [0; 4]));
+        }
+        if step == 1 && result == 0 {
+            return Err(Exit::Died);
+        }
+        match step {
+            1 => {
+                regs.r12 = result as u64;
+                Ok((sys::__NR_wait4, [regs.r12, 0, 0, 0]))
+            }
+            _ => Ok((sys::__NR_exit_group, [u64::from(result as u64 == regs.r12), 0, 0, 0])),
+        }
+    });
+    assert_eq!(run(&host, 1), exited(1));
+}
