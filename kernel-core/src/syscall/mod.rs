@@ -29,6 +29,7 @@ pub mod pipe;
 pub mod poll;
 pub mod process;
 pub mod resource;
+pub mod scheduling;
 pub mod signals;
 pub mod socket;
 pub mod socket_control;

@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::abi::rusage;
 use crate::abi::siginfo::RawSigInfo;
-use crate::errno::{E2BIG, EACCES, EFAULT, EINVAL, ENOENT, ENOSYS, EPERM, ESRCH, Result};
+use crate::errno::{E2BIG, EACCES, EFAULT, EINVAL, ENOENT, EPERM, ESRCH, Result};
 use crate::host::Host;
 use crate::ipc::pidfd::PidFd;
 use crate::syscall::args::RawFd;
@@ -541,45 +541,27 @@ fn read_name<H: Host>(cx: &Cx<'_, H>, addr: u64, name: &mut [u8; 16]) -> Result<
     Ok(15)
 }
 
-/// `sched_yield(2)`.
-pub fn sched_yield<H: Host>(cx: &Cx<'_, H>) -> SysResult {
-    if cx.kernel.scheduler.has_runnable() {
-        cx.yield_now();
-    }
-    Ok(0)
+/// `personality(2)`: there is one.
+pub fn personality(persona: u32) -> SysResult {
+    const QUERY: u32 = u32::MAX;
+    if persona == 0 || persona == QUERY { Ok(0) } else { Err(EINVAL.into()) }
 }
 
-/// `sched_getaffinity(2)`: all vCPUs.
-pub fn sched_getaffinity<H: Host>(cx: &Cx<'_, H>, pid: i32, size: usize, mask: u64) -> SysResult {
-    process_or_self(cx, pid)?;
-    if size < 8 || size % 8 != 0 {
+/// `unshare(2)`: descriptors and directories; what only threads share is not shared by a process that has one thread.
+pub fn unshare<H: Host>(cx: &Cx<'_, H>, flags: u64) -> SysResult {
+    let flags = CloneArgs::flags_from(flags)?;
+    let of_threads = CloneFlags::THREAD | CloneFlags::SIGHAND | CloneFlags::VM;
+    if !(of_threads | CloneFlags::FS | CloneFlags::FILES | CloneFlags::SYSVSEM).contains(flags) {
         return Err(EINVAL.into());
     }
-    let all = 1u64.checked_shl(cx.kernel.vcpus() as u32).unwrap_or(0).wrapping_sub(1);
-    cx.user().set(mask, &all)?;
-    Ok(8)
-}
-
-/// `sched_setaffinity(2)`: a mask that has all vCPUs; others would not be honoured.
-pub fn sched_setaffinity<H: Host>(cx: &Cx<'_, H>, pid: i32, size: usize, mask: u64) -> SysResult {
-    process_or_self(cx, pid)?;
-    let mut word = [0u8; 8];
-    let len = size.min(8);
-    cx.user().read_bytes(mask, &mut word[..len])?;
-    let all = 1u64.checked_shl(cx.kernel.vcpus() as u32).unwrap_or(0).wrapping_sub(1);
-    if u64::from_le_bytes(word) & all != all {
-        return Err(if u64::from_le_bytes(word) & all == 0 { EINVAL } else { ENOSYS }.into());
+    if flags.intersects(of_threads) && cx.task.process.threads().len() > 1 {
+        return Err(EINVAL.into());
     }
-    Ok(0)
-}
-
-/// `getcpu(2)`.
-pub fn getcpu<H: Host>(cx: &Cx<'_, H>, cpu: u64, node: u64) -> SysResult {
-    if cpu != 0 {
-        cx.user().set(cpu, &(cx.task.vcpu().0 as u32))?;
+    if flags.contains(CloneFlags::FS) {
+        cx.task.replace_resources(|resources| resources.fs = resources.fs.copy());
     }
-    if node != 0 {
-        cx.user().set(node, &0u32)?;
+    if flags.contains(CloneFlags::FILES) {
+        cx.task.replace_resources(|resources| resources.files = resources.files.copy());
     }
     Ok(0)
 }

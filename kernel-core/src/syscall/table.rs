@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 
 use super::Arg::{DirFd, Enum, Fd, Flags, Hex, In, Int, Out, Ptr, Signal, Size, Str, Strs};
-use super::{Arg, Args, Cx, SysError, SysResult, creds, memory, process, resource, signals, system};
+use super::{
+    Arg, Args, Cx, SysError, SysResult, creds, memory, process, resource, scheduling, signals, system,
+};
 use crate::debug::{names, strace};
 use crate::errno::ENOSYS;
 use crate::host::Host;
@@ -56,6 +58,7 @@ impl<H: Host> Table<H> {
     /// All families.
     pub const FAMILIES: &'static [&'static [Call<H>]] = &[
         Self::PROCESSES,
+        Self::SCHEDULING,
         Self::CREDENTIALS,
         Self::RESOURCES,
         Self::SIGNALS,
@@ -73,7 +76,6 @@ impl<H: Host> Table<H> {
     ];
 
     const PROCESSES: &'static [Call<H>] = &[
-        sys(24, "sched_yield", &[], Full, |cx, _| process::sched_yield(cx)),
         sys(39, "getpid", &[], Full, |cx, _| Ok(cx.task.process.pid.into())),
         sys(56, "clone", &[Hex, Ptr, Ptr, Ptr, Hex], Partial("no namespaces"), |cx, a| {
             process::clone(cx, a.raw(0), a.ptr(1), a.ptr(2), a.ptr(3), a.raw(4))
@@ -104,17 +106,15 @@ impl<H: Host> Table<H> {
         sys(158, "arch_prctl", &[Hex, Ptr], Partial("FS and GS base"), |cx, a| {
             process::arch_prctl(cx, a.uint(0), a.ptr(1))
         }),
+        sys(135, "personality", &[Hex], Partial("only PER_LINUX"), |_, a| process::personality(a.uint(0))),
         sys(186, "gettid", &[], Full, |cx, _| Ok(cx.task.tid().into())),
-        sys(203, "sched_setaffinity", &[Int, Size, Ptr], Partial("only masks with every CPU"), |cx, a| {
-            process::sched_setaffinity(cx, a.int(0), a.size(1), a.ptr(2))
-        }),
-        sys(204, "sched_getaffinity", &[Int, Size, Ptr], Full, |cx, a| {
-            process::sched_getaffinity(cx, a.int(0), a.size(1), a.ptr(2))
-        }),
         sys(218, "set_tid_address", &[Ptr], Full, |cx, a| process::set_tid_address(cx, a.ptr(0))),
         sys(231, "exit_group", &[Int], Full, |cx, a| process::exit_group(cx, a.int(0))),
         sys(247, "waitid", &[Enum(names::WAITID), Int, Ptr, Flags(names::WAIT), Ptr], Full, |cx, a| {
             process::waitid(cx, a.uint(0), a.int(1), a.ptr(2), a.uint(3), a.ptr(4))
+        }),
+        sys(272, "unshare", &[Hex], Partial("files and directories, no namespaces"), |cx, a| {
+            process::unshare(cx, a.raw(0))
         }),
         sys(273, "set_robust_list", &[Ptr, Size], Full, |cx, a| {
             process::set_robust_list(cx, a.ptr(0), a.raw(1))
@@ -122,7 +122,6 @@ impl<H: Host> Table<H> {
         sys(274, "get_robust_list", &[Int, Ptr, Ptr], Full, |cx, a| {
             process::get_robust_list(cx, a.int(0), a.ptr(1), a.ptr(2))
         }),
-        sys(309, "getcpu", &[Ptr, Ptr], Full, |cx, a| process::getcpu(cx, a.ptr(0), a.ptr(1))),
         sys(322, "execveat", &[DirFd, Str, Strs, Ptr, Hex], Full, |cx, a| {
             process::execveat(cx, a.fd(0), a.ptr(1), a.ptr(2), a.ptr(3), a.uint(4))
         }),
@@ -167,6 +166,32 @@ impl<H: Host> Table<H> {
         sys(123, "setfsgid", &[Int], Full, |cx, a| creds::setfsgid(cx, a.uint(0))),
         sys(125, "capget", &[Ptr, Ptr], Full, |cx, a| creds::capget(cx, a.ptr(0), a.ptr(1))),
         sys(126, "capset", &[Ptr, Ptr], Full, |cx, a| creds::capset(cx, a.ptr(0), a.ptr(1))),
+    ];
+
+    const SCHEDULING: &'static [Call<H>] = &[
+        sys(24, "sched_yield", &[], Full, |cx, _| scheduling::sched_yield(cx)),
+        sys(142, "sched_setparam", &[Int, Ptr], Partial("no real-time policies"), |cx, a| {
+            scheduling::sched_setparam(cx, a.int(0), a.ptr(1))
+        }),
+        sys(143, "sched_getparam", &[Int, Ptr], Full, |cx, a| {
+            scheduling::sched_getparam(cx, a.int(0), a.ptr(1))
+        }),
+        sys(144, "sched_setscheduler", &[Int, Int, Ptr], Partial("no real-time policies"), |cx, a| {
+            scheduling::sched_setscheduler(cx, a.int(0), a.uint(1), a.ptr(2))
+        }),
+        sys(145, "sched_getscheduler", &[Int], Full, |cx, a| scheduling::sched_getscheduler(cx, a.int(0))),
+        sys(146, "sched_get_priority_max", &[Int], Full, |_, a| scheduling::priority_bound(a.uint(0), 99)),
+        sys(147, "sched_get_priority_min", &[Int], Full, |_, a| scheduling::priority_bound(a.uint(0), 1)),
+        sys(148, "sched_rr_get_interval", &[Int, Ptr], Full, |cx, a| {
+            scheduling::sched_rr_get_interval(cx, a.int(0), a.ptr(1))
+        }),
+        sys(203, "sched_setaffinity", &[Int, Size, Ptr], Partial("only masks with every CPU"), |cx, a| {
+            scheduling::sched_setaffinity(cx, a.int(0), a.size(1), a.ptr(2))
+        }),
+        sys(204, "sched_getaffinity", &[Int, Size, Ptr], Full, |cx, a| {
+            scheduling::sched_getaffinity(cx, a.int(0), a.size(1), a.ptr(2))
+        }),
+        sys(309, "getcpu", &[Ptr, Ptr], Full, |cx, a| scheduling::getcpu(cx, a.ptr(0), a.ptr(1))),
     ];
 
     const RESOURCES: &'static [Call<H>] = &[
