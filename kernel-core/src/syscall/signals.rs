@@ -112,12 +112,10 @@ pub fn rt_sigtimedwait<H: Host>(cx: &Cx<'_, H>, set: u64, info: u64, timeout: u6
             Some(cx.services().clock.monotonic_ns().saturating_add(ns))
         }
     };
-    // Unblocked for the wait, so that a sender does not drop what is ignored by default, and finds this thread.
-    let old = cx.task.set_blocked(|blocked| blocked & !set);
+    // The signals stay blocked: they are queued even if they would be ignored, and taken here, not delivered.
     let queue = cx.task.process.signal_queue.clone();
     let waited = cx.wait_until(&[(&queue, Events::IN)], deadline, || cx.task.take_signal(set));
-    cx.task.set_blocked(|_| old);
-    // A signal of the set also ends the wait as an interruption: it is taken here.
+    // One of the set that is not blocked ends the wait as an interruption.
     let taken = match waited {
         Wait::Ready(taken) => Some(taken),
         Wait::TimedOut => return Err(EAGAIN.into()),
