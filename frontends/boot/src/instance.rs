@@ -153,6 +153,8 @@ fn finish(request: &Request, shutdown: Option<Shutdown>, control: &Control) -> R
 
 /// A guest that restarts its machine gets a new one: lodger itself starts again, with the same words.
 fn start_again() -> Result<u8> {
+    // The mask of blocked signals would outlive this program.
+    Signals::unblock();
     let error = std::process::Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
     Err(error).context("cannot restart")
 }
