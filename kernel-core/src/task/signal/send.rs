@@ -92,16 +92,13 @@ impl<H: Host> Process<H> {
 
     /// Whether the signal is dropped here: ignored and not blocked, or one that PID 1 is protected from.
     fn is_futile(&self, group: &GroupSignals<H>, target: Option<&Task<H>>, signal: u8) -> bool {
-        let actions = self.actions();
-        if self.is_protected(&actions.get(signal), signal) {
-            return true;
-        }
-        // A blocked signal is kept: the action may change before it is unblocked.
+        // A blocked signal is kept, for PID 1 too: the action may change before it is unblocked, or sigtimedwait takes it.
         let blocked = match target {
             Some(task) => task.signals.lock().blocked & bit(signal) != 0,
             None => group.threads.iter().all(|thread| thread.signals.lock().blocked & bit(signal) != 0),
         };
-        !blocked && actions.ignores(signal)
+        let actions = self.actions();
+        !blocked && (self.is_protected(&actions.get(signal), signal) || actions.ignores(signal))
     }
 
     /// PID 1 gets only signals that it has a handler for.
