@@ -1,60 +1,12 @@
-//! The default userland of a Lodger guest: one static program that is a shell, the core utilities, grep, sed, find,
-//! xargs and what else one needs to look around, told apart by the name it is called by. `userland NAME ARG...` works
-//! as well, and `userland --list` names them all.
+//! The entry point of [`lodger_userland`].
 
 #![no_main]
 
-mod applets;
 mod glibc;
-mod input;
-mod jobs;
-mod own;
-mod shell;
-
-use std::ffi::OsString;
-use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
 
 /// The C entry point. Rust's own would ignore SIGPIPE, while an applet must die of it in silence, and would make half
 /// a dozen system calls that nobody here needs.
 #[unsafe(no_mangle)]
 pub extern "C" fn main(_argc: i32, _argv: *const *const libc::c_char) -> i32 {
-    let mut words: Vec<OsString> = std::env::args_os().collect();
-    let mut found = words.first().and_then(applet_of);
-    if found.is_none() {
-        if words.get(1).is_some_and(|word| word == "--list") {
-            return list();
-        }
-        found = words.get(1).and_then(applet_of);
-        if found.is_some() {
-            words.remove(0);
-            uucore::set_utility_is_second_arg();
-        }
-    }
-    let Some(applet) = found else {
-        let wanted = words.get(1).or(words.first()).map(|word| word.to_string_lossy().into_owned());
-        eprintln!("userland: no applet {}; see `userland --list`", wanted.unwrap_or_default());
-        return 127;
-    };
-    let status = applet.run(words);
-    // Whoever prints last may have left it in the buffer; a full disk must show in the status.
-    if let Err(error) = std::io::stdout().flush() {
-        eprintln!("{}: standard output: {error}", applet.name);
-        return if status == 0 { 1 } else { status };
-    }
-    status
-}
-
-/// Finds the applet that a word names, by its last component and without the dash of a login shell.
-fn applet_of(word: &OsString) -> Option<&'static applets::Applet> {
-    let name = word.as_bytes().rsplit(|&b| b == b'/').next()?;
-    let name = std::str::from_utf8(name.strip_prefix(b"-").unwrap_or(name)).ok()?;
-    applets::find(name)
-}
-
-fn list() -> i32 {
-    let mut names: Vec<&str> = applets::ALL.iter().map(|applet| applet.name).collect();
-    names.sort_unstable();
-    println!("{}", names.join("\n"));
-    0
+    lodger_userland::run(std::env::args_os().collect())
 }
