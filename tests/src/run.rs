@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -60,8 +61,37 @@ impl Ran {
 /// A program that runs.
 pub struct Running {
     child: Child,
-    out: Option<JoinHandle<Vec<u8>>>,
-    err: Option<JoinHandle<Vec<u8>>>,
+    out: Option<Reader>,
+    err: Option<Reader>,
+}
+
+/// Gathers what comes out of a pipe. Whoever else still holds the other end is not waited for.
+struct Reader {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    thread: JoinHandle<()>,
+}
+
+impl Reader {
+    fn start(mut pipe: impl Read + Send + 'static) -> Reader {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let to = Arc::clone(&bytes);
+        let thread = std::thread::spawn(move || {
+            let mut buffer = [0; 65536];
+            // What was read before a failure is kept.
+            while let Ok(n @ 1..) = pipe.read(&mut buffer) {
+                to.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..n]);
+            }
+        });
+        Reader { bytes, thread }
+    }
+
+    fn finish(self) -> Vec<u8> {
+        let end = Instant::now() + Duration::from_secs(2);
+        while !self.thread.is_finished() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Running {
@@ -75,8 +105,8 @@ impl Running {
             // A program that does not read is no failure of the test.
             std::thread::spawn(move || stdin.write_all(&input));
         }
-        let out = child.stdout.take().map(|pipe| std::thread::spawn(|| all(pipe)));
-        let err = child.stderr.take().map(|pipe| std::thread::spawn(|| all(pipe)));
+        let out = child.stdout.take().map(Reader::start);
+        let err = child.stderr.take().map(Reader::start);
         Ok(Running { child, out, err })
     }
 
@@ -105,19 +135,12 @@ impl Running {
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        let join = |reader: Option<JoinHandle<Vec<u8>>>| reader.and_then(|reader| reader.join().ok());
         let status = status.code().unwrap_or_else(|| -status.signal().unwrap_or(0));
-        let out = join(self.out.take()).unwrap_or_default();
-        let err = String::from_utf8_lossy(&join(self.err.take()).unwrap_or_default()).into_owned();
+        let out = self.out.take().map(Reader::finish).unwrap_or_default();
+        let err =
+            String::from_utf8_lossy(&self.err.take().map(Reader::finish).unwrap_or_default()).into_owned();
         Ok(Ran { status, out, err, late })
     }
-}
-
-fn all(mut pipe: impl Read) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    // What was read before a failure is kept.
-    let _ = pipe.read_to_end(&mut bytes);
-    bytes
 }
 
 /// `lodger` with these words.

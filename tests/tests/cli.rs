@@ -443,7 +443,13 @@ fn keep_it() -> Result<()> {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Err(Errno::ECHILD) => return Ok(()),
-            Ok(WaitStatus::StillAlive) if Instant::now() > end => bail!("processes were left behind"),
+            Ok(WaitStatus::StillAlive) if Instant::now() > end => {
+                let left = fs::read_to_string("/proc/thread-self/children")?;
+                for pid in left.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+                    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL)?;
+                }
+                bail!("processes were left behind: {left}");
+            }
             Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_millis(10)),
             Ok(_) => {}
             Err(error) => return Err(error.into()),
