@@ -21,7 +21,7 @@ use crate::task::cred::{Caps, Cred};
 use crate::task::process::ExitStatus;
 use crate::task::signal::SIGKILL;
 use crate::task::tree::ProcessTree;
-use crate::task::{Process, siginfo::SigInfo};
+use crate::task::{Process, Task, siginfo::SigInfo};
 use crate::vfs::caller::Processes;
 use crate::vfs::mount::Namespace;
 
@@ -337,6 +337,16 @@ impl<H: Host> Processes for WeakKernel<H> {
         if let Some(task) = task.filter(|task| task.process.pid == pid) {
             let _ = task.process.send_to_thread(&task, info);
         }
+    }
+
+    fn is_timer_signal_pending(&self, pid: u32, id: i32) -> bool {
+        let Some(kernel) = self.0.upgrade() else { return false };
+        let process = kernel.tree.lock().process(pid);
+        process.is_some_and(|process| {
+            let group = process.signals.lock();
+            let in_thread = |task: &Arc<Task<H>>| task.signals.lock().pending.has_timer(id);
+            group.pending.has_timer(id) || group.threads.iter().any(in_thread)
+        })
     }
 
     fn is_orphaned(&self, pgid: u32) -> bool {

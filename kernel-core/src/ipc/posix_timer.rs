@@ -88,6 +88,12 @@ impl Wake for PosixTimer {
         if expirations == 0 {
             return;
         }
+        if self.processes.is_timer_signal_pending(self.pid, self.id) {
+            let more = i32::try_from(expirations).unwrap_or(i32::MAX);
+            let before = self.overrun.load(Ordering::Relaxed);
+            self.overrun.store(before.saturating_add(more), Ordering::Relaxed);
+            return;
+        }
         let overrun = i32::try_from(expirations - 1).unwrap_or(i32::MAX);
         self.overrun.store(overrun, Ordering::Relaxed);
         let value = self.action.value.unwrap_or(self.id as u64);

@@ -5,6 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::errno::{EBADF, EINVAL, EPERM, ESRCH};
 use crate::host::Host;
+use crate::ipc::pipe::PipeEnd;
 use crate::syscall::args::RawFd;
 use crate::syscall::{Cx, SysResult, locks};
 use crate::vfs::fd::OnExec;
@@ -83,6 +84,10 @@ pub fn fcntl<H: Host>(cx: &Cx<'_, H>, fd: RawFd, command: u32, arg: u64) -> SysR
         F_GETSIG => u64::from(file.async_owner.lock().signal),
         // Nobody can take a lease here, so nobody has one.
         F_GETLEASE => F_UNLCK,
+        // Only pipes know these.
+        sys::F_SETPIPE_SZ | sys::F_GETPIPE_SZ if !file.ops.as_any().is::<PipeEnd>() => {
+            return Err(EBADF.into());
+        }
         _ => file.ops.control(cx.op(&file), command, arg)?,
     };
     Ok(value)

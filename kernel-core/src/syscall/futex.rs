@@ -141,7 +141,7 @@ fn requeue<H: Host>(
         None => Ok(true),
     };
     let (woken, moved) = cx.kernel.ipc.futexes.requeue(from_key, to_key, wake, requeue, holds)?;
-    Ok((woken + if expected.is_some() { moved } else { 0 }) as u64)
+    Ok((woken + moved) as u64)
 }
 
 /// `FUTEX_WAKE_OP`: `encoded` says how the second word changes and what its old value must be.

@@ -117,16 +117,16 @@ impl InUse {
         }
         let socket = self.socket()?;
         let take = if flags & sys::MSG_PEEK != 0 { Take::Peek } else { Take::Away };
-        let mut receive = || match self.may_wait(flags) {
+        let receive = |dst: &mut dyn Sink| match self.may_wait(flags) {
             true => cx.block_on(&self.file, Events::IN, |_| socket.receive(dst, take)),
             false => socket.receive(dst, take).map_err(SysError::from),
         };
-        let mut received = receive()?;
+        let mut received = receive(dst)?;
         let waits_for_all =
             flags & sys::MSG_WAITALL != 0 && socket.kind() == Kind::Stream && take == Take::Away;
-        while waits_for_all && received.bytes > 0 && received.files.is_empty() {
+        while waits_for_all && received.bytes > 0 && received.files.is_empty() && dst.remaining() > 0 {
             // What was received counts, whatever comes then.
-            match receive() {
+            match receive(dst) {
                 Ok(more) if more.bytes > 0 => {
                     received.bytes += more.bytes;
                     received.full += more.full;

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use linux_raw_sys::general as sys;
 
 use super::bit;
-use crate::task::siginfo::SigInfo;
+use crate::task::siginfo::{Payload, SigInfo};
 
 /// Signals that an instruction caused; delivered before others, so that their handlers see the registers as they were.
 const SYNCHRONOUS: u64 = bit(sys::SIGSEGV as u8)
@@ -53,6 +53,11 @@ impl Pending {
         self.set |= bit(info.signal);
         self.queue.push_back(info);
         true
+    }
+
+    /// Whether a signal of POSIX timer `id` is among them.
+    pub fn has_timer(&self, id: i32) -> bool {
+        self.queue.iter().any(|info| matches!(info.payload, Payload::Timer { id: other, .. } if other == id))
     }
 
     /// Takes the next signal of `mask`: synchronous ones first, then by number, those of one number in the order they came.
