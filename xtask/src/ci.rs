@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::cargo;
+use crate::conformance;
 use crate::tidy;
 
 /// How to check.
@@ -24,10 +25,11 @@ struct Stage {
     run: fn() -> Result<()>,
 }
 
-const STAGES: [Stage; 3] = [
+const STAGES: [Stage; 4] = [
     Stage { name: "format", run: format },
     Stage { name: "clippy", run: clippy },
     Stage { name: "tidy", run: || tidy::run(&tidy::Args::default()) },
+    Stage { name: "conformance", run: || conformance::run(&conformance::Args::default()) },
 ];
 
 /// Runs all stages, whatever becomes of those before, and prints what each took and came to.

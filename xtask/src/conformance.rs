@@ -6,7 +6,7 @@ use crate::cargo::{self, Profile};
 use crate::guest;
 
 /// Which suites to run.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub struct Args {
     /// Only this suite: nolibc-test or busybox
     suite: Option<String>,
@@ -16,7 +16,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let lodger = cargo::build_lodger(Profile::Release)?;
     let userland = guest::build(&guest::Options::default())?;
-    let mut command = cargo::cargo(&["run", "--quiet", "--package", "lodger-tests", "--bin", "conformance", "--"]);
+    let mut command =
+        cargo::cargo(&["run", "--quiet", "--package", "lodger-tests", "--bin", "conformance", "--"]);
     command.arg(cargo::target_dir().join("conformance")).arg(cargo::root().join("docs/conformance.md"));
     command.args(&args.suite).env("LODGER_BIN", lodger).env("LODGER_USERLAND", userland.dir);
     cargo::check(&mut command)

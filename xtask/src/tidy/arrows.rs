@@ -18,8 +18,8 @@ struct Rule {
 }
 
 const BOUNDARY: &[&str] = &["host", "abi", "sync"];
-/// `mm` for the one type of a boot archive.
-const INSPECTION: &[&str] = &["host", "abi", "kernel", "boot", "debug", "mm"];
+/// What boots a kernel and looks into it; `mm` for the one type of a boot archive.
+const INSPECTION: &[&str] = &["host", "abi", "boot", "debug", "errno", "kernel", "log_ring", "mm"];
 
 const RULES: &[Rule] = &[
     Rule { place: "kernel-core/", crates: &[], kernel_modules: &[] },
