@@ -7,6 +7,7 @@
 //! * `abi garbage [SEED]`, `abi eat-memory`, `abi fork-bomb [N]`, `abi spin-blocked`, `abi segv`, `abi exit N`,
 //!   `abi kill-self N` misbehave, for the system tests; `abi show WHAT` serves the cases about `execve(2)`.
 
+mod altstack;
 mod epoll;
 mod event;
 mod exec;
@@ -43,6 +44,7 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("memory", memory::CASES),
     ("fault", fault::CASES),
     ("signal", signal::CASES),
+    ("altstack", altstack::CASES),
     ("thread", thread::CASES),
     ("futex", futex::CASES),
     ("path", path::CASES),
