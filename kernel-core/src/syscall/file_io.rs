@@ -20,6 +20,7 @@ const WRITABLE: Events = Events::OUT.union(Events::WRNORM);
 /// `RWF_*` of `preadv2(2)`: HIPRI, DSYNC and SYNC ask for nothing that would not be so anyway.
 const RWF_HARMLESS: u32 = 1 | 2 | 4;
 const RWF_NOWAIT: u32 = 8;
+const RWF_APPEND: u32 = 16;
 
 /// Where a transfer takes place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,14 @@ impl At {
     /// An offset that the guest passed: EINVAL if it is negative.
     pub fn offset(offset: i64) -> Result<At> {
         Ok(At::Offset(u64::try_from(offset).map_err(|_| EINVAL)?))
+    }
+
+    /// EINVAL if `len` bytes from there on would leave the offsets that a file can have.
+    fn check_end(self, len: usize) -> Result<()> {
+        match self {
+            At::Offset(offset) if offset.saturating_add(len as u64) > i64::MAX as u64 => Err(EINVAL),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -67,6 +76,7 @@ impl<H: Host> Cx<'_, H> {
     }
 
     fn read_file(&self, file: &OpenFile, at: At, mut dst: Buffers<'_, H>) -> SysResult {
+        at.check_end(Sink::remaining(&dst))?;
         Ok(self.block_on(file, READABLE, |op| read_once(op, at, &mut dst))? as u64)
     }
 
@@ -80,6 +90,7 @@ impl<H: Host> Cx<'_, H> {
     ) -> SysResult {
         let mut source = rest(0)?;
         let total = source.remaining();
+        at.check_end(total)?;
         let mut done = 0;
         loop {
             let at = match at {
@@ -220,8 +231,18 @@ pub fn pwritev2<H: Host>(
 ) -> SysResult {
     let at = at2(offset)?;
     let file = cx.writable(fd)?;
-    if flags & !(RWF_HARMLESS | RWF_NOWAIT) != 0 {
+    if flags & !(RWF_HARMLESS | RWF_NOWAIT | RWF_APPEND) != 0 {
         return Err(EOPNOTSUPP.into());
+    }
+    if flags & RWF_APPEND != 0 {
+        // The same file, open for appending during this call.
+        let status = file.flags() | OpenFlags::APPEND;
+        let append = OpenFile::new(file.ops.clone(), file.inode.clone(), file.path.clone(), status);
+        let written = cx.write_all(&append, at, |from| buffers_from(cx, iovecs, count, from))?;
+        if at == At::Position {
+            *file.position.lock() = *append.position.lock();
+        }
+        return Ok(written);
     }
     if flags & RWF_NOWAIT != 0 {
         let mut src = cx.user().buffers(iovecs, count)?;

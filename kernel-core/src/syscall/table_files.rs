@@ -80,7 +80,7 @@ impl<H: Host> Table<H> {
         sys(327, "preadv2", &[Fd, Ptr, Size, Int, Int, Hex], Partial("no RWF_DONTCACHE"), |cx, a| {
             file_io::preadv2(cx, a.fd(0), a.ptr(1), a.raw(2), offset2(a.long(3)), a.uint(5))
         }),
-        sys(328, "pwritev2", &[Fd, Ptr, Size, Int, Int, Hex], Partial("no RWF_APPEND"), |cx, a| {
+        sys(328, "pwritev2", &[Fd, Ptr, Size, Int, Int, Hex], Partial("no RWF_DONTCACHE"), |cx, a| {
             file_io::pwritev2(cx, a.fd(0), a.ptr(1), a.raw(2), offset2(a.long(3)), a.uint(5))
         }),
     ];

@@ -82,7 +82,7 @@ pub fn seek_to(
         }
     };
     let base = i64::try_from(base).map_err(|_| EOVERFLOW)?;
-    let target = base.checked_add(offset).ok_or(EOVERFLOW)?;
+    let target = base.checked_add(offset).ok_or(EINVAL)?;
     *position = u64::try_from(target).map_err(|_| EINVAL)?;
     Ok(*position)
 }
