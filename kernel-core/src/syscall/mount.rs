@@ -9,6 +9,7 @@ use crate::errno::{EBUSY, EFAULT, EINVAL, ENOENT, ENOTDIR, EPERM, Result};
 use crate::host::{Host, PAGE_SIZE};
 use crate::syscall::{Cx, SysResult};
 use crate::task::cred::Caps;
+use crate::vfs::context::FsContext;
 use crate::vfs::inode::FileKind;
 use crate::vfs::mount::{BindDepth, MountFlags, Unmount};
 use crate::vfs::path::Path;
@@ -123,7 +124,14 @@ pub fn umount2<H: Host>(cx: &Cx<'_, H>, target: u64, flags: u32) -> SysResult {
     Ok(0)
 }
 
-/// `pivot_root(2)`: the caller's root and working directory follow; those of other tasks stay where they are.
+/// Root and working directories of all tasks.
+fn all_contexts<H: Host>(cx: &Cx<'_, H>) -> Vec<Arc<FsContext>> {
+    let processes: Vec<_> = cx.kernel.tree.lock().nodes().map(|node| node.process.clone()).collect();
+    let tasks = processes.iter().flat_map(|process| process.threads());
+    tasks.filter_map(|task| task.resources().map(|resources| resources.fs)).collect()
+}
+
+/// `pivot_root(2)`: every task whose root or working directory was the old root follows.
 pub fn pivot_root<H: Host>(cx: &Cx<'_, H>, new_root: u64, put_old: u64) -> SysResult {
     privileged(cx)?;
     let new = cx.walk(sys::AT_FDCWD, new_root, LastLink::Follow)?;
@@ -139,6 +147,8 @@ pub fn pivot_root<H: Host>(cx: &Cx<'_, H>, new_root: u64, put_old: u64) -> SysRe
         return Err(EINVAL.into());
     }
     cx.fs.namespace().pivot_root(&new, &old)?;
-    cx.fs.replace(&root, &new);
+    for context in all_contexts(cx) {
+        context.replace(&root, &new);
+    }
     Ok(0)
 }

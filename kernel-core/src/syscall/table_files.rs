@@ -167,9 +167,7 @@ impl<H: Host> Table<H> {
         sys(133, "mknod", &[Str, Mode, Hex], Full, |cx, a| {
             file_names::mknodat(cx, AT_FDCWD, a.ptr(0), a.uint(1), a.uint(2))
         }),
-        sys(155, "pivot_root", &[Str, Str], Partial("other tasks keep their root"), |cx, a| {
-            mount::pivot_root(cx, a.ptr(0), a.ptr(1))
-        }),
+        sys(155, "pivot_root", &[Str, Str], Full, |cx, a| mount::pivot_root(cx, a.ptr(0), a.ptr(1))),
         sys(161, "chroot", &[Str], Full, |cx, a| file_names::chroot(cx, a.ptr(0))),
         sys(165, "mount", &[Str, Str, Str, Hex, Ptr], Partial("no shared mounts"), |cx, a| {
             mount::mount(cx, a.ptr(0), a.ptr(1), a.ptr(2), a.raw(3), a.ptr(4))
