@@ -130,7 +130,7 @@ impl Frames for FakeFrames {
     }
 
     fn discard(&self, range: Range<u64>) {
-        assert!(range.start % PAGE_SIZE == 0 && range.end % PAGE_SIZE == 0);
+        assert!(range.start.is_multiple_of(PAGE_SIZE) && range.end.is_multiple_of(PAGE_SIZE));
         let mut pages = lock(&self.pages);
         for page in range.start / PAGE_SIZE..range.end / PAGE_SIZE {
             pages.remove(&page);
@@ -203,12 +203,15 @@ impl Space for FakeSpace {
         for op in ops {
             let (MapOp::Map { va, len, .. } | MapOp::Unmap { va, len } | MapOp::Protect { va, len, .. }) =
                 *op;
-            assert!(va % PAGE_SIZE == 0 && len % PAGE_SIZE == 0 && len != 0, "whole pages: {op:x?}");
+            assert!(
+                va.is_multiple_of(PAGE_SIZE) && len.is_multiple_of(PAGE_SIZE) && len != 0,
+                "whole pages: {op:x?}"
+            );
             assert!(va >= self.limits.start && va + len <= self.limits.end, "inside the limits: {op:x?}");
             let pages = va / PAGE_SIZE..(va + len) / PAGE_SIZE;
             match *op {
                 MapOp::Map { phys, prot, .. } => {
-                    assert!(phys.0 % PAGE_SIZE == 0 && phys.0 + len <= self.frames.size());
+                    assert!(phys.0.is_multiple_of(PAGE_SIZE) && phys.0 + len <= self.frames.size());
                     for (index, page) in pages.enumerate() {
                         table.insert(page, (Phys(phys.0 + index as u64 * PAGE_SIZE), prot));
                     }

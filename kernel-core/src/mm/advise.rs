@@ -1,5 +1,6 @@
 //! `madvise`, `msync`, `mincore`, `mlock` and relatives. Source: their man pages.
 
+use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -71,7 +72,7 @@ impl<H: Host> Mm<H> {
     /// `madvise(2)`.
     pub fn madvise(&self, addr: u64, len: u64, advice: u32) -> Result<()> {
         let advice = advice_of(advice)?;
-        if addr % PAGE_SIZE != 0 {
+        if !addr.is_multiple_of(PAGE_SIZE) {
             return Err(EINVAL);
         }
         let len = len.checked_next_multiple_of(PAGE_SIZE).ok_or(EINVAL)?;
@@ -135,7 +136,10 @@ impl<H: Host> Mm<H> {
     /// `msync(2)`. Mappings and files share their pages, so there is nothing to do but to check.
     pub fn msync(&self, addr: u64, len: u64, flags: u32) -> Result<()> {
         let both = sys::MS_ASYNC | sys::MS_SYNC;
-        if flags & !(both | sys::MS_INVALIDATE) != 0 || addr % PAGE_SIZE != 0 || flags & both == both {
+        if flags & !(both | sys::MS_INVALIDATE) != 0
+            || !addr.is_multiple_of(PAGE_SIZE)
+            || flags & both == both
+        {
             return Err(EINVAL);
         }
         let len = len.checked_next_multiple_of(PAGE_SIZE).ok_or(ENOMEM)?;
@@ -150,7 +154,7 @@ impl<H: Host> Mm<H> {
 
     /// `mincore(2)`; `out` is the address of a byte for each page.
     pub fn mincore(&self, addr: u64, len: u64, out: u64) -> Result<()> {
-        if addr % PAGE_SIZE != 0 {
+        if !addr.is_multiple_of(PAGE_SIZE) {
             return Err(EINVAL);
         }
         let len = len.checked_next_multiple_of(PAGE_SIZE).ok_or(ENOMEM)?;
@@ -158,8 +162,7 @@ impl<H: Host> Mm<H> {
         let mut at = addr;
         while at < end {
             let step = at..end.min(at + MINCORE_STEP);
-            let mut pages = Vec::new();
-            pages.resize(((step.end - step.start) / PAGE_SIZE) as usize, 0u8);
+            let mut present = vec![0u8; ((step.end - step.start) / PAGE_SIZE) as usize];
             {
                 let inner = self.contents.inner.lock();
                 if inner.vmas.mapped_bytes(&step) < step.end - step.start {
@@ -168,7 +171,7 @@ impl<H: Host> Mm<H> {
                 let mut mark = |range: Range<u64>| {
                     let first = ((range.start - step.start) / PAGE_SIZE) as usize;
                     let last = ((range.end - step.start) / PAGE_SIZE) as usize;
-                    pages.get_mut(first..last).unwrap_or_default().fill(1);
+                    present.get_mut(first..last).unwrap_or_default().fill(1);
                 };
                 inner.backing.overlapping(step.clone()).for_each(|(part, _)| mark(part));
                 for (range, vma) in inner.vmas.overlapping(step.clone()) {
@@ -180,7 +183,7 @@ impl<H: Host> Mm<H> {
                     }
                 }
             }
-            self.user().write_bytes(out.saturating_add((at - addr) / PAGE_SIZE), &pages)?;
+            self.user().write_bytes(out.saturating_add((at - addr) / PAGE_SIZE), &present)?;
             at = step.end;
         }
         Ok(())

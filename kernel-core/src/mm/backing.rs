@@ -127,7 +127,7 @@ impl Inner {
 
     /// ENOMEM if `more` mappings would be too many.
     pub fn check_count(&self, more: usize) -> Result<()> {
-        if self.vmas.len() + self.backing.len() + more > MAX_MAPS { Err(ENOMEM) } else { Ok(()) }
+        if self.vmas.len() + self.backing.count() + more > MAX_MAPS { Err(ENOMEM) } else { Ok(()) }
     }
 
     /// ENOMEM if `more` bytes break `RLIMIT_AS`, or, if they are data, `RLIMIT_DATA`.

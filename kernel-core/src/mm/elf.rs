@@ -229,7 +229,8 @@ fn map_segments<H: Host>(
         let end = start.checked_add(segment.p_memsz).ok_or(EINVAL)?;
         let mut mapped_end = start - in_page;
         if segment.p_filesz != 0 {
-            let offset = segment.p_offset.checked_sub(in_page).filter(|offset| offset % PAGE_SIZE == 0);
+            let offset =
+                segment.p_offset.checked_sub(in_page).filter(|offset| offset.is_multiple_of(PAGE_SIZE));
             let object = Object::File {
                 pages: binary.pages.clone(),
                 file: binary.file.clone(),
@@ -264,13 +265,15 @@ fn clear_tail<H: Host>(mm: &Mm<H>, tail: Range<u64>) -> Result<()> {
 
 /// Notes where code, data and heap are.
 fn note_layout<H: Host>(mm: &Mm<H>, headers: &Headers, bias: u64, end: u64) {
-    let (mut code, mut data) = (u64::MAX..0, u64::MAX..0);
-    for segment in headers.loads() {
-        let start = segment.p_vaddr.wrapping_add(bias);
-        let end = start.saturating_add(segment.p_filesz);
-        let part = if segment.p_flags & abi::PF_X != 0 { &mut code } else { &mut data };
-        *part = part.start.min(start)..part.end.max(end);
-    }
+    let extent = |is_code: bool| {
+        let wanted = headers.loads().filter(|segment| (segment.p_flags & abi::PF_X != 0) == is_code);
+        let parts = wanted.map(|segment| {
+            let start = segment.p_vaddr.wrapping_add(bias);
+            start..start.saturating_add(segment.p_filesz)
+        });
+        parts.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or_default()
+    };
+    let (code, data) = (extent(true), extent(false));
     mm.place_brk(end.wrapping_add(bias));
     mm.set_layout(|layout| (layout.code, layout.data) = (code, data));
 }

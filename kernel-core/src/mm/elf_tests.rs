@@ -83,7 +83,7 @@ fn loads_a_program_at_fixed_addresses() {
     assert!(test.mm.user().get::<u8>(0x40_7000).is_err());
     assert!(test.mm.user().set(0x40_1000, &0u8).is_err(), "code is not writable");
     let layout = test.mm.layout();
-    assert!(layout.brk_start >= 0x40_7000 && layout.brk_start % 0x1000 == 0);
+    assert!(layout.brk_start >= 0x40_7000 && layout.brk_start.is_multiple_of(0x1000));
     let prots: Vec<Prot> = test.mm.maps().iter().map(|map| map.prot).collect();
     assert_eq!(prots, [Prot::READ | Prot::EXEC, Prot::READ | Prot::WRITE, Prot::READ | Prot::WRITE]);
 }

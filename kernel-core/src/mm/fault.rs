@@ -253,7 +253,7 @@ fn next_chunk(inner: &mut Inner, page: u64) -> Range<u64> {
 
 /// What an access of unknown kind was that faulted although its page is there.
 fn guess(inner: &mut Inner, vma: &Vma, back: &Back, addr: u64, rip: u64) -> Result<Access, FaultError> {
-    let fetch = addr == rip || (addr % PAGE_SIZE == 0 && addr.wrapping_sub(rip) < MAX_INSTRUCTION);
+    let fetch = addr == rip || (addr.is_multiple_of(PAGE_SIZE) && addr.wrapping_sub(rip) < MAX_INSTRUCTION);
     if back.mapped == Mapped::No && !vma.prot.is_empty() {
         return Ok(if addr == rip { Access::Exec } else { Access::Read });
     }

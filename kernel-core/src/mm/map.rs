@@ -202,7 +202,7 @@ impl<H: Host> Mm<H> {
     fn fixed(&self, inner: &Inner, request: &MapRequest, len: u64) -> Result<Range<u64>> {
         let limits = self.space.limits();
         let addr = request.addr;
-        if addr % PAGE_SIZE != 0 {
+        if !addr.is_multiple_of(PAGE_SIZE) {
             return Err(EINVAL);
         }
         let end = addr.checked_add(len).filter(|&end| end <= limits.end).ok_or(ENOMEM)?;

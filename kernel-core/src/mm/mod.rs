@@ -197,7 +197,11 @@ impl<H: Host> Mm<H> {
     fn range(&self, addr: u64, len: u64) -> Result<Range<u64>> {
         let end =
             addr.checked_add(len).and_then(|end| end.checked_next_multiple_of(PAGE_SIZE)).ok_or(EINVAL)?;
-        if addr % PAGE_SIZE != 0 || end > self.space.limits().end { Err(EINVAL) } else { Ok(addr..end) }
+        if !addr.is_multiple_of(PAGE_SIZE) || end > self.space.limits().end {
+            Err(EINVAL)
+        } else {
+            Ok(addr..end)
+        }
     }
 
     /// Bytes nobody can predict.

@@ -17,7 +17,7 @@ impl<H: Host> Mm<H> {
     /// `mprotect(2)`.
     pub fn mprotect(&self, addr: u64, len: u64, bits: u32) -> Result<()> {
         let grows = bits & (sys::PROT_GROWSDOWN | sys::PROT_GROWSUP);
-        if grows == sys::PROT_GROWSDOWN | sys::PROT_GROWSUP || addr % PAGE_SIZE != 0 {
+        if grows == sys::PROT_GROWSDOWN | sys::PROT_GROWSUP || !addr.is_multiple_of(PAGE_SIZE) {
             return Err(EINVAL);
         }
         if len == 0 {

@@ -53,7 +53,7 @@ impl<V: Value> RangeMap<V> {
     }
 
     /// Number of pieces.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.pieces.len()
     }
 
@@ -191,7 +191,7 @@ mod tests {
                 let before = at.checked_sub(1).and_then(|at| model[at as usize]);
                 pieces += usize::from(found.is_some() && before.map(|value| value + 1) != found);
             }
-            assert_eq!(map.len(), pieces, "neighbours are joined");
+            assert_eq!(map.count(), pieces, "neighbours are joined");
             assert_eq!(map.covered(), model.iter().flatten().count() as u64);
             let gap = map.gap(start, &(0..64));
             assert!(gap.clone().all(|at| model[at as usize].is_none()));

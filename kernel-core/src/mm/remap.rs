@@ -21,7 +21,7 @@ impl<H: Host> Mm<H> {
         if flags & !KNOWN != 0
             || has(sys::MREMAP_FIXED) && !has(sys::MREMAP_MAYMOVE)
             || has(sys::MREMAP_DONTUNMAP) && (!has(sys::MREMAP_MAYMOVE) || old_len != new_len)
-            || old % PAGE_SIZE != 0
+            || !old.is_multiple_of(PAGE_SIZE)
         {
             return Err(EINVAL);
         }
@@ -32,7 +32,7 @@ impl<H: Host> Mm<H> {
         if has(sys::MREMAP_FIXED) {
             let end = new.checked_add(new_len).filter(|&end| end <= limits.end).ok_or(EINVAL)?;
             let apart = intersect(&(old..old_end), &(new..end)).is_empty();
-            if new % PAGE_SIZE != 0 || new < limits.start || !apart {
+            if !new.is_multiple_of(PAGE_SIZE) || new < limits.start || !apart {
                 return Err(EINVAL);
             }
         }

@@ -172,8 +172,8 @@ impl Model {
     }
 
     fn access(&mut self, index: usize, page: usize, value: u64) {
-        let expected = self.expected(self.processes[index].1[page], value % 2 == 0);
-        let by_kernel = value % 3 == 0;
+        let expected = self.expected(self.processes[index].1[page], value.is_multiple_of(2));
+        let by_kernel = value.is_multiple_of(3);
         let (mm, model) = &mut self.processes[index];
         let addr = BASE + page as u64 * PAGE + 16;
         if value % 2 == 1 {

@@ -262,8 +262,8 @@ impl<'a, H: Host> User<'a, H> {
 
     /// Atomically reads an aligned word; EFAULT, EINVAL if it is not aligned.
     pub fn load_u32(&self, addr: u64) -> Result<u32> {
-        let mut value = Err(if addr % 4 == 0 { EFAULT } else { EINVAL });
-        if addr % 4 == 0 {
+        let mut value = Err(if addr.is_multiple_of(4) { EFAULT } else { EINVAL });
+        if addr.is_multiple_of(4) {
             self.mm.each_piece(addr, 4, Access::Read, Rights::Obeyed, |phys, _| {
                 value = Ok(self.mm.ram().frames.load_u32(phys));
             });
@@ -273,8 +273,8 @@ impl<'a, H: Host> User<'a, H> {
 
     /// Atomically swaps an aligned word if it is `old`; the inner `Err` is the value found instead. EFAULT, EINVAL.
     pub fn compare_exchange_u32(&self, addr: u64, old: u32, new: u32) -> Result<Result<u32, u32>> {
-        let mut value = Err(if addr % 4 == 0 { EFAULT } else { EINVAL });
-        if addr % 4 == 0 {
+        let mut value = Err(if addr.is_multiple_of(4) { EFAULT } else { EINVAL });
+        if addr.is_multiple_of(4) {
             self.mm.each_piece(addr, 4, Access::Write, Rights::Obeyed, |phys, _| {
                 value = Ok(self.mm.ram().frames.compare_exchange_u32(phys, old, new));
             });
@@ -285,7 +285,7 @@ impl<'a, H: Host> User<'a, H> {
     /// The futex at an aligned address: EINVAL, EFAULT. Memory that is mapped shared has the same futexes for all who
     /// map it, unless the scope is private.
     pub fn futex_key(&self, addr: u64, scope: FutexScope) -> Result<FutexKey> {
-        if addr % 4 != 0 {
+        if !addr.is_multiple_of(4) {
             return Err(EINVAL);
         }
         check_range(addr, 4)?;

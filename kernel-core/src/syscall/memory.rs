@@ -18,7 +18,7 @@ pub fn mmap<H: Host>(
     flags: u32,
     fd: RawFd,
 ) -> SysResult {
-    if offset % PAGE_SIZE != 0 {
+    if !offset.is_multiple_of(PAGE_SIZE) {
         return Err(EINVAL.into());
     }
     let object = if flags & sys::MAP_ANONYMOUS != 0 {
