@@ -13,7 +13,7 @@ use crate::syscall::args::RawFd;
 use crate::syscall::{Cx, SysResult};
 use crate::vfs::fd::OnExec;
 use crate::vfs::file::{OpenFile, OpenFlags};
-use crate::vfs::inode::{FileKind, Inode, MODE_BITS, NewAttr};
+use crate::vfs::inode::{MODE_BITS, NewAttr};
 use crate::vfs::walk::Resolve;
 
 /// All flags that `open` has; it ignores others.
@@ -147,7 +147,6 @@ pub fn memfd_create<H: Host>(cx: &Cx<'_, H>, name: u64, flags: u32) -> SysResult
     let attr = NewAttr { mode, uid: cred.fsuid, gid: cred.fsgid };
     let inode = tmpfs::memfd(cx.services(), &attr, &name, seals);
     let ops = Arc::new(tmpfs::TmpFile::new(&inode)?);
-    debug_assert_eq!(inode.kind(), FileKind::Regular);
     let file = OpenFile::new(ops, inode, None, OpenFlags::RDWR | OpenFlags::LARGEFILE);
     let on_exec = if flags & MFD_CLOEXEC != 0 { OnExec::Close } else { OnExec::Keep };
     Ok(cx.files.install(file, on_exec, cx.caller().rlimit(sys::RLIMIT_NOFILE))? as u64)

@@ -416,7 +416,7 @@ fn state_name(state: u8) -> &'static str {
     }
 }
 
-fn status(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
+fn status(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
     let (stat, cred, usage, signals) = (view.stat(), view.cred(), view.usage(), view.signals());
     let mut out = b"Name:\t".to_vec();
     for &byte in &stat.comm {
@@ -473,7 +473,6 @@ fn status(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
          Mems_allowed:\t1\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t{}\nnonvoluntary_ctxt_switches:\t{}\n",
         stat.no_new_privs, stat.switches.0, stat.switches.1
     );
-    let _ = caller;
     out.extend_from_slice(text.as_bytes());
     Ok(out)
 }
