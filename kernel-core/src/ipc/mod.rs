@@ -5,6 +5,7 @@
 //! process holds is in [`posix_timer::ProcessTimers`] and [`pidfd::ExitState`].
 
 pub mod alarm;
+pub mod cpu_timer;
 pub mod epoll;
 pub mod eventfd;
 pub mod fifo;

@@ -8,6 +8,7 @@ use linux_raw_sys::general as sys;
 
 use crate::errno::{EAGAIN, EINVAL, Result};
 use crate::ipc::alarm::{Alarm, Remaining, Setting};
+use crate::ipc::cpu_timer::{CpuClock, CpuTimers};
 use crate::ipc::timerfd::TimeBase;
 use crate::sched::timers::Timers;
 use crate::sched::wait::{Events, Wake};
@@ -44,10 +45,13 @@ pub struct Action {
     pub value: Option<u64>,
 }
 
-/// The timers of one process; `fork` gives a child none, `exec` keeps [`ProcessTimers::real`] alone.
+/// The timers of one process; `fork` gives a child none, `exec` keeps the interval timers alone.
 pub struct ProcessTimers {
     pid: u32,
     real: Arc<RealTimer>,
+    /// `ITIMER_VIRTUAL` and `ITIMER_PROF`.
+    pub cpu: CpuTimers,
+    processes: Arc<dyn Processes>,
     posix: Mutex<BTreeMap<i32, Arc<PosixTimer>>>,
     last_id: AtomicI32,
 }
@@ -137,7 +141,14 @@ impl ProcessTimers {
             alarm: Alarm::new(timers, clock, weak.clone(), FLOOR_NS),
             processes: processes.clone(),
         });
-        ProcessTimers { pid, real, posix: Mutex::default(), last_id: AtomicI32::new(0) }
+        ProcessTimers {
+            pid,
+            real,
+            cpu: CpuTimers::default(),
+            processes: processes.clone(),
+            posix: Mutex::default(),
+            last_id: AtomicI32::new(0),
+        }
     }
 
     /// Sets `ITIMER_REAL` and gives what was left of it.
@@ -148,6 +159,17 @@ impl ProcessTimers {
     /// What is left of `ITIMER_REAL`.
     pub fn real(&self) -> Remaining {
         self.real.alarm.remaining()
+    }
+
+    /// Signals for CPU time timers that have expired, when that much time was used in the guest and in all.
+    pub fn check_cpu(&self, user_ns: u64, all_ns: u64) {
+        for clock in self.cpu.expire(user_ns, all_ns) {
+            let signal = match clock {
+                CpuClock::User => sys::SIGVTALRM,
+                CpuClock::All => sys::SIGPROF,
+            };
+            self.processes.signal_process(self.pid, SigInfo::kernel(signal as u8));
+        }
     }
 
     /// Makes a timer, not armed, and gives its id; EAGAIN when there are too many.

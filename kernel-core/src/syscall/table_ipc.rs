@@ -93,11 +93,9 @@ impl<H: Host> Table<H> {
 
     pub(super) const TIME: &'static [Call<H>] = &[
         sys(35, "nanosleep", &[Ptr, Ptr], Full, |cx, a| time::nanosleep(cx, a.ptr(0), a.ptr(1))),
-        sys(36, "getitimer", &[Int, Ptr], Partial("no CPU time timers"), |cx, a| {
-            timers::getitimer(cx, a.uint(0), a.ptr(1))
-        }),
+        sys(36, "getitimer", &[Int, Ptr], Full, |cx, a| timers::getitimer(cx, a.uint(0), a.ptr(1))),
         sys(37, "alarm", &[Int], Full, |cx, a| timers::alarm(cx, a.uint(0))),
-        sys(38, "setitimer", &[Int, Ptr, Ptr], Partial("no CPU time timers"), |cx, a| {
+        sys(38, "setitimer", &[Int, Ptr, Ptr], Full, |cx, a| {
             timers::setitimer(cx, a.uint(0), a.ptr(1), a.ptr(2))
         }),
         sys(96, "gettimeofday", &[Ptr, Ptr], Full, |cx, a| time::gettimeofday(cx, a.ptr(0), a.ptr(1))),

@@ -7,6 +7,7 @@ use crate::abi::time::{SECOND_NS, TimeSpec};
 use crate::errno::{EINVAL, EOPNOTSUPP, Result};
 use crate::host::Host;
 use crate::ipc::alarm::{Remaining, Setting};
+use crate::ipc::cpu_timer::CpuClock;
 use crate::ipc::posix_timer::{Action, Notify};
 use crate::ipc::timerfd::TimeBase;
 use crate::services::Clock;
@@ -175,22 +176,35 @@ fn timeval_ns(time: TimeSpec) -> Result<u64> {
 pub fn getitimer<H: Host>(cx: &Cx<'_, H>, which: u32, current: u64) -> SysResult {
     let remaining = match which {
         sys::ITIMER_REAL => cx.task.process.timers.real(),
-        // Those of CPU time cannot be set, so they are not.
-        sys::ITIMER_VIRTUAL | sys::ITIMER_PROF => Remaining::default(),
-        _ => return Err(EINVAL.into()),
+        _ => {
+            let (clock, now_ns) = cpu_clock(cx, which)?;
+            cx.task.process.timers.cpu.remaining(clock, now_ns)
+        }
     };
     cx.user().set(current, &IntervalValue::from_remaining(remaining))?;
     Ok(0)
 }
 
-/// `setitimer(2)`; without a new value it disarms, as in Linux. CPU time timers are refused with EINVAL.
+/// Which CPU time an interval timer counts, and how much of it the process has used; EINVAL.
+fn cpu_clock<H: Host>(cx: &Cx<'_, H>, which: u32) -> Result<(CpuClock, u64)> {
+    let (user_ns, system_ns) = cx.cpu_ns();
+    match which {
+        sys::ITIMER_VIRTUAL => Ok((CpuClock::User, user_ns)),
+        sys::ITIMER_PROF => Ok((CpuClock::All, user_ns.saturating_add(system_ns))),
+        _ => Err(EINVAL),
+    }
+}
+
+/// `setitimer(2)`; without a new value it disarms, as in Linux.
 pub fn setitimer<H: Host>(cx: &Cx<'_, H>, which: u32, new: u64, old: u64) -> SysResult {
     let value: IntervalValue = if new == 0 { IntervalValue::default() } else { cx.user().get(new)? };
     let (value_ns, interval_ns) = (timeval_ns(value.value)?, timeval_ns(value.interval)?);
     let before = match which {
         sys::ITIMER_REAL => set_real(cx, value_ns, interval_ns),
-        sys::ITIMER_VIRTUAL | sys::ITIMER_PROF if value_ns == 0 => Remaining::default(),
-        _ => return Err(EINVAL.into()),
+        _ => {
+            let (clock, now_ns) = cpu_clock(cx, which)?;
+            cx.task.process.timers.cpu.set(clock, value_ns, interval_ns, now_ns)
+        }
     };
     if old != 0 {
         cx.user().set(old, &IntervalValue::from_remaining(before))?;

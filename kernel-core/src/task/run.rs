@@ -10,6 +10,7 @@ use crate::arch::x86_64::syscall_args;
 use crate::host::{Access, Exit, Host, Suspend, Trap, UserContext};
 use crate::kernel::Kernel;
 use crate::mm::fault::FaultError;
+use crate::sched::TIME_SLICE_NS;
 use crate::syscall::{Cx, SysError, table};
 use crate::task::Task;
 use crate::task::process::ExitStatus;
@@ -71,11 +72,21 @@ impl<H: Host> Cx<'_, H> {
     fn enter_guest(&self) -> Exit {
         let host = &self.kernel.host;
         let vcpu = self.task.vcpu();
-        let deadline = self.kernel.guest_deadline(vcpu);
         let start = host.monotonic_ns();
+        let timers = &self.task.process.timers;
+        let mut deadline = self.kernel.guest_deadline(vcpu);
+        if timers.cpu.is_armed() {
+            // Nothing else may end a computation that these timers are to end.
+            let slice = start.saturating_add(TIME_SLICE_NS);
+            deadline = Some(deadline.map_or(slice, |deadline| deadline.min(slice)));
+        }
         let exit = host.run(vcpu, self.mm.space(), &mut self.context.borrow_mut(), deadline);
         let spent = host.monotonic_ns().saturating_sub(start);
         self.task.user_ns.fetch_add(spent, Ordering::Relaxed);
+        if timers.cpu.is_armed() {
+            let (user_ns, system_ns) = self.cpu_ns();
+            timers.check_cpu(user_ns, user_ns.saturating_add(system_ns));
+        }
         exit
     }
 
