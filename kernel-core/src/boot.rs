@@ -126,7 +126,8 @@ impl<H: Host> Kernel<H> {
     /// Builds an instance; PID 1 starts as soon as a vCPU runs.
     pub fn boot(host: Arc<H>, config: BootConfig) -> core::result::Result<Arc<Kernel<H>>, BootError> {
         let ram = Ram::new(host.ram(), config.memory);
-        let clock: Arc<dyn Clock> = Arc::new(HostClock { host: host.clone() });
+        let boot_ns = host.monotonic_ns();
+        let clock: Arc<dyn Clock> = Arc::new(HostClock { host: host.clone(), boot_ns });
         let mut failure = None;
         let mut terminals = None;
         let mut streams = Vec::new();
@@ -164,6 +165,7 @@ impl<H: Host> Kernel<H> {
                 command_line: config.command_line,
                 log: config.log,
                 trace: config.trace,
+                boot_ns,
                 vcpus: config.vcpus,
                 max_tasks: config.max_tasks,
                 devices: polled,

@@ -23,10 +23,10 @@ impl<H: Host> Kernel<H> {
         let Some(mut fiber) = task.fiber.lock().take() else { return };
         task.set_vcpu(vcpu);
         task.state.run();
-        let (start, user) = (self.host.monotonic_ns(), task.user_ns.load(Ordering::Relaxed));
+        let (start, user) = (self.now_ns(), task.user_ns.load(Ordering::Relaxed));
         self.begin_slice(vcpu, start, user);
         let resumed = fiber.resume();
-        let spent = self.host.monotonic_ns().saturating_sub(start);
+        let spent = self.now_ns().saturating_sub(start);
         let in_guest = task.user_ns.load(Ordering::Relaxed).saturating_sub(user);
         task.system_ns.fetch_add(spent.saturating_sub(in_guest), Ordering::Relaxed);
         self.switches.fetch_add(1, Ordering::Relaxed);
@@ -47,9 +47,9 @@ impl<H: Host> Kernel<H> {
         self.scheduler.set_idle(vcpu);
         self.poll_outside();
         if !self.scheduler.has_runnable() && !self.is_over() {
-            let start = self.host.monotonic_ns();
-            self.host.wait(vcpu, self.services.timers.next());
-            self.idle_ns.fetch_add(self.host.monotonic_ns().saturating_sub(start), Ordering::Relaxed);
+            let start = self.now_ns();
+            self.host.wait(vcpu, self.host_deadline(self.services.timers.next()));
+            self.idle_ns.fetch_add(self.now_ns().saturating_sub(start), Ordering::Relaxed);
             self.poll_outside();
         }
         self.scheduler.clear_idle(vcpu);
@@ -57,7 +57,7 @@ impl<H: Host> Kernel<H> {
 
     /// Fires timers that are due and looks at the devices.
     pub(crate) fn poll_outside(&self) {
-        self.services.timers.fire(self.host.monotonic_ns());
+        self.services.timers.fire(self.now_ns());
         for device in self.devices().iter() {
             device.poll_device();
         }

@@ -72,7 +72,7 @@ impl<H: Host> Cx<'_, H> {
     fn enter_guest(&self) -> Exit {
         let host = &self.kernel.host;
         let vcpu = self.task.vcpu();
-        let start = host.monotonic_ns();
+        let start = self.kernel.now_ns();
         let timers = &self.task.process.timers;
         let mut deadline = self.kernel.guest_deadline(vcpu);
         if timers.cpu.is_armed() {
@@ -80,8 +80,13 @@ impl<H: Host> Cx<'_, H> {
             let slice = start.saturating_add(TIME_SLICE_NS);
             deadline = Some(deadline.map_or(slice, |deadline| deadline.min(slice)));
         }
-        let exit = host.run(vcpu, self.mm.space(), &mut self.context.borrow_mut(), deadline);
-        let spent = host.monotonic_ns().saturating_sub(start);
+        let exit = host.run(
+            vcpu,
+            self.mm.space(),
+            &mut self.context.borrow_mut(),
+            self.kernel.host_deadline(deadline),
+        );
+        let spent = self.kernel.now_ns().saturating_sub(start);
         self.task.user_ns.fetch_add(spent, Ordering::Relaxed);
         if timers.cpu.is_armed() {
             let (user_ns, system_ns) = self.cpu_ns();
