@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
@@ -18,14 +18,14 @@ use crate::fs::sys::SysType;
 use crate::fs::tmpfs::{Options, Tmpfs, TmpfsType};
 use crate::host::{ByteStream, Fpu, Host, Ready, Registers, StreamError, Suspend, UserContext};
 use crate::ipc::fifo::FifoOpener;
-use crate::kernel::{HostClock, Kernel, Parts, Shutdown, TraceSink, WeakKernel};
+use crate::kernel::{HostClock, Kernel, KernelLink, Parts, Shutdown, TraceSink};
 use crate::log_ring::LogRing;
 use crate::mm::Mm;
 use crate::mm::cache::{Backing, Blob, PageCache};
 use crate::mm::ram::Ram;
 use crate::sched::timers::Timers;
 use crate::sched::wait::{Events, Wake};
-use crate::services::{Clock, Device as PolledDevice, Services};
+use crate::services::{Device as PolledDevice, Services};
 use crate::syscall::Cx;
 use crate::task::cred::Cred;
 use crate::task::exec::ExecRequest;
@@ -34,7 +34,6 @@ use crate::task::rlimit::Rlimits;
 use crate::task::session::Session;
 use crate::task::signal::TaskSignals;
 use crate::task::thread::{NewTask, Resources};
-use crate::task::view::ProcView;
 use crate::task::{Process, Task};
 use crate::tty::Terminals;
 use crate::vfs::context::FsContext;
@@ -42,7 +41,7 @@ use crate::vfs::device::Devices;
 use crate::vfs::fd::{FdTable, OnExec};
 use crate::vfs::file::{OpenFile, OpenFlags};
 use crate::vfs::inode::{Device, FileKind, NewAttr, NewNode};
-use crate::vfs::mount::{FileSystem, MountFlags, Namespace};
+use crate::vfs::mount::{MountFlags, Namespace};
 use crate::vfs::path::Path;
 use crate::vfs::walk::LastLink;
 
@@ -125,56 +124,42 @@ impl ByteStream for NoStream {
 impl<H: Host> Kernel<H> {
     /// Builds an instance; PID 1 starts as soon as a vCPU runs.
     pub fn boot(host: Arc<H>, config: BootConfig) -> core::result::Result<Arc<Kernel<H>>, BootError> {
-        let ram = Ram::new(host.ram(), config.memory);
         let boot_ns = host.monotonic_ns();
-        let clock: Arc<dyn Clock> = Arc::new(HostClock { host: host.clone(), boot_ns });
-        let mut failure = None;
-        let mut terminals = None;
-        let mut streams = Vec::new();
-        let kernel = Arc::new_cyclic(|weak: &Weak<Kernel<H>>| {
-            let services = Arc::new(Services {
-                ram,
-                timers: Arc::<Timers>::default(),
-                clock,
-                processes: Arc::new(WeakKernel(weak.clone())),
-                anon: Default::default(),
-            });
-            let console = match &config.stdio {
-                Stdio::Console(stream) => stream.clone(),
-                Stdio::Streams(_) => Arc::new(NoStream),
-            };
-            let ttys = Terminals::new(&services, console);
-            let mut polled: Vec<Arc<dyn PolledDevice>> = alloc::vec![ttys.console.clone()];
-            if let Stdio::Streams(hosts) = &config.stdio {
-                streams.extend(hosts.iter().map(|host| Stream::new(host.clone(), &services)));
-                polled.extend(streams.iter().map(|stream| stream.clone() as Arc<dyn PolledDevice>));
-            }
-            let rootfs = Tmpfs::new(&services, "rootfs", Device::new(0, 2), root_options());
-            let limit = usize::try_from(config.memory).unwrap_or(usize::MAX);
-            if let Err(error) = archive::unpack(&config.root, &rootfs, limit) {
-                failure = Some(BootError::Root(error.to_string()));
-            }
-            let source: Arc<dyn ProcessSource> = Arc::new(ProcView(weak.clone()));
-            let namespace = namespace(rootfs, &services, &ttys, &source, &mut failure);
-            terminals = Some(ttys);
-            Kernel::assemble(Parts {
-                host,
-                services,
-                namespace,
-                hostname: config.hostname,
-                command_line: config.command_line,
-                log: config.log,
-                trace: config.trace,
-                boot_ns,
-                vcpus: config.vcpus,
-                max_tasks: config.max_tasks,
-                devices: polled,
-            })
+        let link = Arc::new(KernelLink::<H>::default());
+        let services = Arc::new(Services {
+            ram: Ram::new(host.ram(), config.memory),
+            timers: Arc::<Timers>::default(),
+            clock: Arc::new(HostClock { host: host.clone(), boot_ns }),
+            processes: link.clone(),
+            anon: Default::default(),
         });
-        if let Some(failure) = failure {
-            return Err(failure);
-        }
-        let stdio = Standard { terminals, streams };
+        let stdio = Standard::new(&config.stdio, &services);
+        let rootfs = Tmpfs::new(&services, "rootfs", Device::new(0, 2), root_options());
+        let limit = usize::try_from(config.memory).unwrap_or(usize::MAX);
+        let unpacked = archive::unpack(&config.root, &rootfs, limit)
+            .map_err(|error| BootError::Root(error.to_string()))?;
+        let source: Arc<dyn ProcessSource> = link.clone();
+        let kernel = Arc::new(Kernel::assemble(Parts {
+            namespace: namespace(rootfs, &services, &stdio.terminals, &source)?,
+            devices: stdio.devices(),
+            host,
+            services,
+            hostname: config.hostname,
+            command_line: config.command_line,
+            log: config.log,
+            trace: config.trace,
+            boot_ns,
+            vcpus: config.vcpus,
+            max_tasks: config.max_tasks,
+        }));
+        link.connect(&kernel);
+        log::info!(
+            "Lodger {}: {} MiB of RAM, {} CPU, root file system of {} entries",
+            env!("CARGO_PKG_VERSION"),
+            config.memory >> 20,
+            config.vcpus,
+            unpacked.entries,
+        );
         kernel.start_init(config.init, config.args, config.env, stdio)?;
         Ok(kernel)
     }
@@ -254,19 +239,35 @@ fn exec_init<H: Host>(cx: &Cx<'_, H>, init: &Init, args: Vec<Vec<u8>>, env: Vec<
 
 /// What PID 1's standard streams are opened from.
 struct Standard {
-    terminals: Option<Terminals>,
+    terminals: Terminals,
+    /// Input, output and error; none of them if the console is all three.
     streams: Vec<Arc<Stream>>,
 }
 
 impl Standard {
+    fn new(stdio: &Stdio, services: &Arc<Services>) -> Standard {
+        let (console, hosts): (Arc<dyn ByteStream>, &[Arc<dyn ByteStream>]) = match stdio {
+            Stdio::Console(stream) => (stream.clone(), &[]),
+            Stdio::Streams(hosts) => (Arc::new(NoStream), hosts),
+        };
+        let streams = hosts.iter().map(|host| Stream::new(host.clone(), services)).collect();
+        Standard { terminals: Terminals::new(services, console), streams }
+    }
+
+    /// What is to be looked at when the host has news.
+    fn devices(&self) -> Vec<Arc<dyn PolledDevice>> {
+        let mut devices: Vec<Arc<dyn PolledDevice>> = alloc::vec![self.terminals.console.clone()];
+        devices.extend(self.streams.iter().map(|stream| stream.clone() as Arc<dyn PolledDevice>));
+        devices
+    }
+
     fn open<H: Host>(&self, cx: &Cx<'_, H>) -> Result<()> {
         let install = |file: Arc<OpenFile>| cx.files.install(file, OnExec::Keep, u64::MAX);
         if self.streams.is_empty() {
             // PID 1 opens the console itself, so that it has a path and can become a controlling terminal.
             let path = cx.fs.walker(cx).resolve(&cx.fs.root(), b"/dev/console", LastLink::Follow)?;
-            let Some(terminals) = &self.terminals else { return Err(EIO) };
             let flags = OpenFlags::RDWR | OpenFlags::NOCTTY;
-            let ops = terminals.console.tty().open(flags, cx)?;
+            let ops = self.terminals.console.tty().open(flags, cx)?;
             let file = OpenFile::new(ops, path.inode().clone(), Some(path), flags);
             for _ in 0..3 {
                 install(file.clone())?;
@@ -291,41 +292,27 @@ fn namespace(
     services: &Arc<Services>,
     terminals: &Terminals,
     source: &Arc<dyn ProcessSource>,
-    failure: &mut Option<BootError>,
-) -> Arc<Namespace> {
+) -> Result<Arc<Namespace>> {
     let devices = Arc::<Devices>::default();
     dev::register(&devices, services, source);
     terminals.register(&devices);
     devices.register_fifo(Arc::new(FifoOpener));
-    let namespace = Namespace::new(rootfs.clone(), b"rootfs", devices);
+    if rootfs.root_dir().child(b"dev").is_err() {
+        let attr = NewAttr { mode: 0o755, uid: 0, gid: 0 };
+        rootfs.root_dir().make_child(b"dev", NewNode::Directory, &attr)?;
+    }
+    let namespace = Namespace::new(rootfs, b"rootfs", devices);
     let types = &namespace.types;
+    let facts = Facts::new(source.clone(), services.clone(), types);
+    let dev = dev::devtmpfs(services, types.next_device())?;
     types.register(Arc::new(TmpfsType(services.clone())));
     types.register(Arc::new(PtsType(terminals.ptys.clone())));
-    let facts = Facts::new(source.clone(), services.clone(), types);
     types.register(Arc::new(ProcType(facts.clone())));
     types.register(Arc::new(SysType(facts)));
-    let mounted = dev::devtmpfs(services, types.next_device()).and_then(|dev| {
-        types.register(Arc::new(dev::DevType(dev.clone())));
-        if rootfs.root_dir().child(b"dev").is_err() {
-            rootfs.root_dir().make_child(
-                b"dev",
-                NewNode::Directory,
-                &NewAttr { mode: 0o755, uid: 0, gid: 0 },
-            )?;
-        }
-        mount_dev(&namespace, dev)
-    });
-    if let Err(errno) = mounted {
-        failure.get_or_insert(BootError::Start(errno));
-    }
-    namespace
-}
-
-/// Mounts `dev` on `/dev`, which is made if the root has none.
-fn mount_dev(namespace: &Arc<Namespace>, dev: Arc<dyn FileSystem>) -> Result<()> {
+    types.register(Arc::new(dev::DevType(dev.clone())));
     let root = namespace.root();
     let dentry = root.dentry.child(b"dev", &namespace.dentries)?;
     let at = Path { mount: root.mount, dentry };
     namespace.mount(dev, b"devtmpfs", &at, MountFlags::NO_SUID | MountFlags::NO_EXEC)?;
-    Ok(())
+    Ok(namespace)
 }

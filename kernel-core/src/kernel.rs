@@ -327,12 +327,30 @@ impl<H: Host> Clock for HostClock<H> {
     }
 }
 
-/// Processes for those that only hold [`Services`]; the kernel holds these in turn, hence the weak reference.
-pub(crate) struct WeakKernel<H: Host>(pub Weak<Kernel<H>>);
+/// The kernel for those that it holds itself, and that are made before it: services, `/proc`.
+pub(crate) struct KernelLink<H: Host>(spin::Once<Weak<Kernel<H>>>);
 
-impl<H: Host> Processes for WeakKernel<H> {
+impl<H: Host> Default for KernelLink<H> {
+    fn default() -> Self {
+        KernelLink(spin::Once::new())
+    }
+}
+
+impl<H: Host> KernelLink<H> {
+    /// The kernel is there.
+    pub fn connect(&self, kernel: &Arc<Kernel<H>>) {
+        self.0.call_once(|| Arc::downgrade(kernel));
+    }
+
+    /// The kernel, unless it is not there yet or no more.
+    pub fn upgrade(&self) -> Option<Arc<Kernel<H>>> {
+        self.0.get()?.upgrade()
+    }
+}
+
+impl<H: Host> Processes for KernelLink<H> {
     fn signal_group(&self, pgid: u32, signal: u8) {
-        let Some(kernel) = self.0.upgrade() else { return };
+        let Some(kernel) = self.upgrade() else { return };
         let members = kernel.tree.lock().group(pgid);
         for process in members {
             let _ = process.send(SigInfo::kernel(signal));
@@ -340,7 +358,7 @@ impl<H: Host> Processes for WeakKernel<H> {
     }
 
     fn signal_process(&self, pid: u32, info: SigInfo) {
-        let Some(kernel) = self.0.upgrade() else { return };
+        let Some(kernel) = self.upgrade() else { return };
         let process = kernel.tree.lock().process(pid);
         if let Some(process) = process {
             let _ = process.send(info);
@@ -348,7 +366,7 @@ impl<H: Host> Processes for WeakKernel<H> {
     }
 
     fn signal_thread(&self, pid: u32, tid: u32, info: SigInfo) {
-        let Some(kernel) = self.0.upgrade() else { return };
+        let Some(kernel) = self.upgrade() else { return };
         let task = kernel.tree.lock().thread(tid);
         if let Some(task) = task.filter(|task| task.process.pid == pid) {
             let _ = task.process.send_to_thread(&task, info);
@@ -356,7 +374,7 @@ impl<H: Host> Processes for WeakKernel<H> {
     }
 
     fn is_timer_signal_pending(&self, pid: u32, id: i32) -> bool {
-        let Some(kernel) = self.0.upgrade() else { return false };
+        let Some(kernel) = self.upgrade() else { return false };
         let process = kernel.tree.lock().process(pid);
         process.is_some_and(|process| {
             let group = process.signals.lock();
@@ -366,11 +384,11 @@ impl<H: Host> Processes for WeakKernel<H> {
     }
 
     fn is_orphaned(&self, pgid: u32) -> bool {
-        self.0.upgrade().is_none_or(|kernel| kernel.tree.lock().is_orphaned(pgid))
+        self.upgrade().is_none_or(|kernel| kernel.tree.lock().is_orphaned(pgid))
     }
 
     fn group_in_session(&self, pgid: u32, sid: u32) -> bool {
-        self.0.upgrade().is_some_and(|kernel| kernel.tree.lock().group_in_session(pgid, sid))
+        self.upgrade().is_some_and(|kernel| kernel.tree.lock().group_in_session(pgid, sid))
     }
 }
 

@@ -63,8 +63,12 @@ impl<H: Host> Kernel<H> {
         drop(task.take_resources());
         let process = &task.process;
         process.set_last_comm(task.comm());
+        self.signal_children_of_thread(task);
         let is_last = {
+            // Together, so that a thread that executes a program finds the id of the first thread free once it is alone.
+            let mut tree = self.tree.lock();
             let mut group = process.signals.lock();
+            tree.remove_thread(task.tid());
             group.threads.retain(|thread| thread.tid() != task.tid());
             if group.stop.is_some() {
                 group.to_stop = group.to_stop.saturating_sub(1);
@@ -73,8 +77,6 @@ impl<H: Host> Kernel<H> {
         };
         process.ended_user_ns.fetch_add(task.user_ns.load(Ordering::Relaxed), Ordering::Relaxed);
         process.ended_system_ns.fetch_add(task.system_ns.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.signal_children_of_thread(task);
-        self.tree.lock().remove_thread(task.tid());
         // Exec may wait to be the only thread.
         process.child_queue.wake(Events::IN);
         if let Some(status) = is_last {

@@ -50,14 +50,15 @@ enum Next {
 impl<H: Host> Cx<'_, H> {
     fn run_guest(&self) -> Next {
         loop {
+            // First: after exec, a signal's frame belongs in the new memory.
+            if self.task.take_stale() {
+                return Next::Renew;
+            }
             if self.task.needs_attention() {
                 self.deliver_signals(None);
             }
-            if self.task.exit_status().is_some() || self.task.is_ending() {
+            if self.task.is_leaving() {
                 return Next::End;
-            }
-            if self.task.take_stale() {
-                return Next::Renew;
             }
             match self.enter_guest() {
                 Exit::Syscall => self.serve_syscall(),

@@ -96,6 +96,8 @@ pub struct Task<H: Host> {
     cred: Mutex<Arc<Cred>>,
     restart: Mutex<Option<Again<H>>>,
     exit_status: Mutex<Option<ExitStatus>>,
+    /// Whether `exit_status` is set; looked at before each entry into the guest.
+    exited: AtomicBool,
     /// `CLONE_CHILD_CLEARTID`, `set_tid_address`: zeroed and woken as a futex when the task ends; 0 if none.
     pub(crate) clear_child_tid: AtomicU64,
     pub(crate) robust_list: Mutex<RobustList>,
@@ -147,6 +149,7 @@ impl<H: Host> Task<H> {
             cred: Mutex::new(new.cred),
             restart: Mutex::new(None),
             exit_status: Mutex::new(None),
+            exited: AtomicBool::new(false),
             clear_child_tid: AtomicU64::new(0),
             robust_list: Mutex::default(),
             rseq: Mutex::new(None),
@@ -174,6 +177,12 @@ impl<H: Host> Task<H> {
     /// Ends this thread alone: it leaves its loop before it would go back to the guest.
     pub(crate) fn exit(&self, status: ExitStatus) {
         *self.exit_status.lock() = Some(status);
+        self.exited.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it leaves its loop: it called exit, or its process ends.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.exited.load(Ordering::Relaxed) || self.is_ending()
     }
 
     /// What the thread called exit with.

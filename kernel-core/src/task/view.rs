@@ -1,13 +1,13 @@
 //! Tasks as `/proc` shows them.
 
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use crate::errno::Result;
 use crate::fs::proc::source::{ProcessSource, SignalSets, System, TaskStat, TaskView};
 use crate::host::Host;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, KernelLink};
 use crate::mm::info::{Layout, MapInfo, Usage};
 use crate::syscall::system::{RELEASE, VERSION};
 use crate::task::cred::Cred;
@@ -19,9 +19,6 @@ use crate::vfs::context::FsContext;
 use crate::vfs::fd::FdTable;
 use crate::vfs::path::Path;
 
-/// The kernel as `/proc` knows it; the kernel holds the mounts, hence the weak reference.
-pub(crate) struct ProcView<H: Host>(pub Weak<Kernel<H>>);
-
 /// A process, or one thread of it.
 struct View<H: Host> {
     kernel: Arc<Kernel<H>>,
@@ -32,15 +29,15 @@ struct View<H: Host> {
     whole: bool,
 }
 
-impl<H: Host> ProcessSource for ProcView<H> {
+impl<H: Host> ProcessSource for KernelLink<H> {
     fn pids(&self) -> Vec<u32> {
-        let Some(kernel) = self.0.upgrade() else { return Vec::new() };
+        let Some(kernel) = self.upgrade() else { return Vec::new() };
         let tree = kernel.tree.lock();
         tree.nodes().map(|node| node.process.pid).collect()
     }
 
     fn threads(&self, pid: u32) -> Vec<u32> {
-        let process = self.0.upgrade().and_then(|kernel| kernel.tree.lock().process(pid));
+        let process = self.upgrade().and_then(|kernel| kernel.tree.lock().process(pid));
         let Some(process) = process else { return Vec::new() };
         let mut tids: Vec<u32> = process.threads().iter().map(|task| task.tid()).collect();
         if !tids.contains(&pid) {
@@ -51,7 +48,7 @@ impl<H: Host> ProcessSource for ProcView<H> {
     }
 
     fn process(&self, pid: u32) -> Option<Arc<dyn TaskView>> {
-        let kernel = self.0.upgrade()?;
+        let kernel = self.upgrade()?;
         let process = {
             let tree = kernel.tree.lock();
             tree.process(pid).or_else(|| tree.thread(pid).map(|task| task.process.clone()))?
@@ -61,7 +58,7 @@ impl<H: Host> ProcessSource for ProcView<H> {
     }
 
     fn thread(&self, pid: u32, tid: u32) -> Option<Arc<dyn TaskView>> {
-        let kernel = self.0.upgrade()?;
+        let kernel = self.upgrade()?;
         let process = kernel.tree.lock().process(pid)?;
         let task = process.threads().into_iter().find(|task| task.tid() == tid);
         if task.is_none() && tid != pid {
@@ -71,7 +68,7 @@ impl<H: Host> ProcessSource for ProcView<H> {
     }
 
     fn system(&self) -> System {
-        let Some(kernel) = self.0.upgrade() else { return System::default() };
+        let Some(kernel) = self.upgrade() else { return System::default() };
         let names = kernel.names.lock().clone();
         let (tasks, last_pid) = {
             let tree = kernel.tree.lock();
@@ -101,14 +98,14 @@ impl<H: Host> ProcessSource for ProcView<H> {
         if name.len() > 64 {
             return Err(crate::errno::EINVAL);
         }
-        if let Some(kernel) = self.0.upgrade() {
+        if let Some(kernel) = self.upgrade() {
             kernel.names.lock().host = name.to_vec();
         }
         Ok(())
     }
 
     fn log_record(&self, from: u64) -> Option<(u64, Vec<u8>)> {
-        let line = self.0.upgrade()?.log.line(from)?;
+        let line = self.upgrade()?.log.line(from)?;
         let mut text = alloc::format!("{},{},{},-;", line.priority, line.sequence, line.time_us).into_bytes();
         text.extend_from_slice(&line.text);
         text.push(b'\n');
@@ -116,7 +113,7 @@ impl<H: Host> ProcessSource for ProcView<H> {
     }
 
     fn log(&self, line: &[u8]) {
-        if let Some(kernel) = self.0.upgrade() {
+        if let Some(kernel) = self.upgrade() {
             let time_us = kernel.services.clock.monotonic_ns() / 1000;
             kernel.log.add(4, time_us, line);
         }
