@@ -23,6 +23,7 @@ use crate::log_ring::LogRing;
 use crate::mm::Mm;
 use crate::mm::cache::{Backing, Blob, PageCache};
 use crate::mm::ram::Ram;
+use crate::sched::nice::Nice;
 use crate::sched::timers::Timers;
 use crate::sched::wait::{Events, Wake};
 use crate::services::{Device as PolledDevice, Services};
@@ -189,6 +190,7 @@ impl<H: Host> Kernel<H> {
                 cred: Arc::new(Cred::root()),
                 signals: TaskSignals::default(),
                 comm: *b"init\0\0\0\0\0\0\0\0\0\0\0\0",
+                nice: Nice::default(),
                 start_ns: self.services.clock.monotonic_ns(),
             },
         );

@@ -13,7 +13,7 @@ use crate::host::{Host, VcpuId};
 use crate::ipc::Ipc;
 use crate::log_ring::LogRing;
 use crate::mm::MmLimits;
-use crate::sched::{Scheduler, TIME_SLICE_NS};
+use crate::sched::Scheduler;
 use crate::services::{Clock, Device, Services};
 use crate::sync::Mutex;
 use crate::syscall::Cx;
@@ -232,13 +232,13 @@ impl<H: Host> Kernel<H> {
         (slice.start.load(Ordering::Relaxed), slice.user.load(Ordering::Relaxed))
     }
 
-    /// When the guest on a vCPU has to come back: for the next timer, and for others that can run.
-    pub(crate) fn guest_deadline(&self, vcpu: VcpuId) -> Option<u64> {
+    /// When the guest on a vCPU has to come back: for the next timer, and after its time slice if others can run.
+    pub(crate) fn guest_deadline(&self, vcpu: VcpuId, slice_ns: u64) -> Option<u64> {
         let timer = self.services.timers.next();
         if !self.scheduler.has_runnable() {
             return timer;
         }
-        let slice = self.run_start(vcpu).0.saturating_add(TIME_SLICE_NS);
+        let slice = self.run_start(vcpu).0.saturating_add(slice_ns);
         Some(timer.map_or(slice, |timer| timer.min(slice)))
     }
 
@@ -387,8 +387,8 @@ impl<H: Host> Processes for KernelLink<H> {
         self.upgrade().is_none_or(|kernel| kernel.tree.lock().is_orphaned(pgid))
     }
 
-    fn group_in_session(&self, pgid: u32, sid: u32) -> bool {
-        self.upgrade().is_some_and(|kernel| kernel.tree.lock().group_in_session(pgid, sid))
+    fn session_of_group(&self, pgid: u32) -> Option<u32> {
+        self.upgrade()?.tree.lock().session_of_group(pgid)
     }
 }
 

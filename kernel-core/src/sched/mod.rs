@@ -1,8 +1,9 @@
 //! Scheduling: who runs, who waits, and until when.
 //!
 //! N vCPUs are N host threads in [`vcpu`]'s loop; they share one [`Scheduler`], a queue of tasks that can run. Kernel code
-//! is not preempted; a guest that computes is taken back at the end of its time slice.
+//! is not preempted; a guest that computes is taken back at the end of its time slice ([`nice`]).
 
+pub mod nice;
 pub mod state;
 pub mod timers;
 pub mod vcpu;
@@ -15,9 +16,6 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::host::{Host, VcpuId};
 use crate::sync::Mutex;
 use crate::task::Task;
-
-/// How long a guest may compute while others wait, in nanoseconds.
-pub const TIME_SLICE_NS: u64 = 4_000_000;
 
 /// The run queue and who serves it.
 pub struct Scheduler<H: Host> {

@@ -27,6 +27,7 @@ pub mod mount;
 pub mod paths;
 pub mod pipe;
 pub mod poll;
+pub mod priority;
 pub mod process;
 pub mod resource;
 pub mod scheduling;

@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::abi::rusage;
 use crate::abi::siginfo::RawSigInfo;
-use crate::errno::{E2BIG, EACCES, EFAULT, EINVAL, ENOENT, EPERM, ESRCH, Result};
+use crate::errno::{E2BIG, EACCES, EAGAIN, EBADF, EFAULT, EINVAL, ENOENT, EPERM, ESRCH, Result};
 use crate::host::Host;
 use crate::ipc::pidfd::PidFd;
 use crate::syscall::args::RawFd;
@@ -22,6 +22,7 @@ use crate::task::session::Session;
 use crate::task::thread::{RobustList, Rseq};
 use crate::task::tree::StateChange;
 use crate::task::wait::{Target, WaitOptions};
+use crate::vfs::file::OpenFlags;
 use crate::vfs::walk::LastLink;
 
 /// Longest path, with its zero byte.
@@ -243,6 +244,8 @@ pub fn waitid<H: Host>(cx: &Cx<'_, H>, kind: u32, id: i32, info: u64, options: u
     if !options.intersects(states) {
         return Err(EINVAL.into());
     }
+    // A pidfd that does not block makes a wait that does not.
+    let mut nonblocking = false;
     let target = match kind {
         sys::P_ALL => Target::Any,
         sys::P_PID if id > 0 => Target::Pid(id.unsigned_abs()),
@@ -250,12 +253,18 @@ pub fn waitid<H: Host>(cx: &Cx<'_, H>, kind: u32, id: i32, info: u64, options: u
         sys::P_PGID if id > 0 => Target::Group(id.unsigned_abs()),
         sys::P_PIDFD if id >= 0 => {
             let file = cx.file(id)?;
-            let pidfd = file.ops.as_any().downcast_ref::<PidFd>().ok_or(EINVAL)?;
+            let pidfd = file.ops.as_any().downcast_ref::<PidFd>().ok_or(EBADF)?;
+            nonblocking =
+                file.flags().contains(OpenFlags::NONBLOCK) && !options.contains(WaitOptions::NOHANG);
             Target::Pid(pidfd.pid)
         }
         _ => return Err(EINVAL.into()),
     };
+    let options = if nonblocking { options | WaitOptions::NOHANG } else { options };
     let found = cx.wait_for_child(target, options)?;
+    if found.is_none() && nonblocking {
+        return Err(EAGAIN.into());
+    }
     if let (Some(found), true) = (&found, usage != 0) {
         cx.user().set(usage, &rusage::Rusage::of_times(found.cpu_ns))?;
     }
@@ -316,7 +325,7 @@ pub fn setpgid<H: Host>(cx: &Cx<'_, H>, pid: i32, group: i32) -> SysResult {
     if node.process.session().id == pid {
         return Err(EPERM.into());
     }
-    if group != pid && !tree.group_in_session(group, session.id) {
+    if group != pid && tree.session_of_group(group) != Some(session.id) {
         return Err(EPERM.into());
     }
     node.process.set_group(group);
@@ -430,7 +439,7 @@ pub fn pidfd_open<H: Host>(cx: &Cx<'_, H>, pid: i32, flags: u32) -> SysResult {
         (None, Some(_)) => return Err(EINVAL.into()),
         (None, None) => return Err(ESRCH.into()),
     };
-    let file = cx.pidfd_file(&process, crate::vfs::file::OpenFlags::from_bits_retain(flags));
+    let file = cx.pidfd_file(&process, OpenFlags::from_bits_retain(flags));
     let limit = cx.task.process.rlimit(sys::RLIMIT_NOFILE);
     Ok(cx.files.install(file, crate::vfs::fd::OnExec::Close, limit)? as u64)
 }
@@ -447,7 +456,7 @@ pub fn pidfd_send_signal<H: Host>(
         return Err(EINVAL.into());
     }
     let file = cx.file(fd)?;
-    let pidfd = file.ops.as_any().downcast_ref::<PidFd>().ok_or(crate::errno::EBADF)?;
+    let pidfd = file.ops.as_any().downcast_ref::<PidFd>().ok_or(EBADF)?;
     crate::syscall::signals::queue_to(cx, pidfd.pid, signal, info)
 }
 

@@ -7,7 +7,7 @@ use linux_raw_sys::system;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::abi::rusage::Rusage;
-use crate::errno::{EACCES, EINVAL, EPERM, ESRCH, Result};
+use crate::errno::{EINVAL, EPERM, ESRCH, Result};
 use crate::host::Host;
 use crate::syscall::{Cx, SysResult};
 use crate::task::cred::Caps;
@@ -131,18 +131,4 @@ pub fn sysinfo<H: Host>(cx: &Cx<'_, H>, info: u64) -> SysResult {
     }
     cx.user().write_bytes(info, &raw)?;
     Ok(0)
-}
-
-/// `getpriority(2)`: everybody has the same; the result is 20 minus the nice value.
-pub fn getpriority<H: Host>(_cx: &Cx<'_, H>, which: u32) -> SysResult {
-    if which > 2 { Err(EINVAL.into()) } else { Ok(20) }
-}
-
-/// `setpriority(2)`: only what everybody has anyway can be set.
-pub fn setpriority<H: Host>(_cx: &Cx<'_, H>, which: u32, nice: i32) -> SysResult {
-    match (which, nice) {
-        (3.., _) => Err(EINVAL.into()),
-        (_, 0) => Ok(0),
-        _ => Err(EACCES.into()),
-    }
 }

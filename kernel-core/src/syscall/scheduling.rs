@@ -113,7 +113,7 @@ pub fn priority_bound(policy: u32, of_real_time: u64) -> SysResult {
 
 /// `sched_rr_get_interval(2)`: the time slice.
 pub fn sched_rr_get_interval<H: Host>(cx: &Cx<'_, H>, tid: i32, interval: u64) -> SysResult {
-    thread(cx, tid)?;
-    cx.user().set(interval, &crate::abi::time::TimeSpec::from_ns(crate::sched::TIME_SLICE_NS))?;
+    let slice_ns = thread(cx, tid)?.nice().time_slice_ns();
+    cx.user().set(interval, &crate::abi::time::TimeSpec::from_ns(slice_ns))?;
     Ok(0)
 }

@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use super::Arg::{DirFd, Enum, Fd, Flags, Hex, In, Int, Out, Ptr, Signal, Size, Str, Strs};
 use super::{
-    Arg, Args, Cx, SysError, SysResult, creds, memory, process, resource, scheduling, signals, system,
+    Arg, Args, Cx, SysError, SysResult, creds, memory, priority, process, resource, scheduling, signals,
+    system,
 };
 use crate::debug::{names, strace};
 use crate::errno::ENOSYS;
@@ -203,11 +204,9 @@ impl<H: Host> Table<H> {
         }),
         sys(99, "sysinfo", &[Ptr], Full, |cx, a| resource::sysinfo(cx, a.ptr(0))),
         sys(100, "times", &[Ptr], Full, |cx, a| resource::times(cx, a.ptr(0))),
-        sys(140, "getpriority", &[Int, Int], Partial("all have priority 0"), |cx, a| {
-            resource::getpriority(cx, a.uint(0))
-        }),
-        sys(141, "setpriority", &[Int, Int, Int], Partial("all have priority 0"), |cx, a| {
-            resource::setpriority(cx, a.uint(0), a.int(2))
+        sys(140, "getpriority", &[Int, Int], Full, |cx, a| priority::getpriority(cx, a.int(0), a.int(1))),
+        sys(141, "setpriority", &[Int, Int, Int], Full, |cx, a| {
+            priority::setpriority(cx, a.int(0), a.int(1), a.int(2))
         }),
         sys(160, "setrlimit", &[Enum(names::RLIMIT), Ptr], Full, |cx, a| {
             resource::prlimit(cx, 0, a.uint(0), a.ptr(1), 0)

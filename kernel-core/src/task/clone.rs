@@ -162,6 +162,7 @@ impl<H: Host> Cx<'_, H> {
                 cred: self.task.cred(),
                 signals: self.child_signals(flags),
                 comm: self.task.comm(),
+                nice: self.task.nice(),
                 start_ns: kernel.services.clock.monotonic_ns(),
             },
         );

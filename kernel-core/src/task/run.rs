@@ -10,7 +10,6 @@ use crate::arch::x86_64::syscall_args;
 use crate::host::{Access, Exit, Host, Suspend, Trap, UserContext};
 use crate::kernel::Kernel;
 use crate::mm::fault::FaultError;
-use crate::sched::TIME_SLICE_NS;
 use crate::syscall::{Cx, SysError, table};
 use crate::task::Task;
 use crate::task::process::ExitStatus;
@@ -75,10 +74,11 @@ impl<H: Host> Cx<'_, H> {
         let vcpu = self.task.vcpu();
         let start = self.kernel.now_ns();
         let timers = &self.task.process.timers;
-        let mut deadline = self.kernel.guest_deadline(vcpu);
+        let slice_ns = self.task.nice().time_slice_ns();
+        let mut deadline = self.kernel.guest_deadline(vcpu, slice_ns);
         if timers.cpu.is_armed() {
             // Nothing else may end a computation that these timers are to end.
-            let slice = start.saturating_add(TIME_SLICE_NS);
+            let slice = start.saturating_add(slice_ns);
             deadline = Some(deadline.map_or(slice, |deadline| deadline.min(slice)));
         }
         let exit = host.run(

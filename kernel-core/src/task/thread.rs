@@ -2,11 +2,12 @@
 
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::host::{Host, VcpuId};
 use crate::mm::Mm;
 use crate::sched::Scheduler;
+use crate::sched::nice::Nice;
 use crate::sched::state::State;
 use crate::sched::wait::{Events, WaitQueue, Wake};
 use crate::sync::Mutex;
@@ -103,6 +104,7 @@ pub struct Task<H: Host> {
     pub(crate) robust_list: Mutex<RobustList>,
     pub(crate) rseq: Mutex<Option<Rseq>>,
     comm: Mutex<[u8; 16]>,
+    nice: AtomicI8,
     /// For a `vfork` child: completed when it lets go of the memory.
     pub(crate) vfork: Mutex<Option<Arc<Completion>>>,
     /// Nanoseconds spent in the guest.
@@ -130,6 +132,8 @@ pub struct NewTask<H: Host> {
     pub signals: TaskSignals,
     /// Name.
     pub comm: [u8; 16],
+    /// Its share of the vCPUs.
+    pub nice: Nice,
     /// Monotonic nanoseconds now.
     pub start_ns: u64,
 }
@@ -154,6 +158,7 @@ impl<H: Host> Task<H> {
             robust_list: Mutex::default(),
             rseq: Mutex::new(None),
             comm: Mutex::new(new.comm),
+            nice: AtomicI8::new(new.nice.value()),
             vfork: Mutex::new(None),
             user_ns: AtomicU64::new(0),
             system_ns: AtomicU64::new(0),
@@ -235,6 +240,16 @@ impl<H: Host> Task<H> {
             *to = *from;
         }
         *self.comm.lock() = comm;
+    }
+
+    /// Its share of the vCPUs.
+    pub fn nice(&self) -> Nice {
+        Nice::clamped(self.nice.load(Ordering::Relaxed).into())
+    }
+
+    /// Changes its share of the vCPUs, from its next entry into the guest on.
+    pub(crate) fn set_nice(&self, nice: Nice) {
+        self.nice.store(nice.value(), Ordering::Relaxed);
     }
 
     /// Keeps what `restart_syscall` is to go on with.

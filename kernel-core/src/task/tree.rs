@@ -150,6 +150,11 @@ impl<H: Host> ProcessTree<H> {
         self.threads.get(&tid).cloned()
     }
 
+    /// All threads that have not ended.
+    pub fn threads(&self) -> impl Iterator<Item = &Arc<Task<H>>> {
+        self.threads.values()
+    }
+
     /// Number of threads that have not ended.
     pub fn thread_count(&self) -> usize {
         self.threads.len()
@@ -169,9 +174,10 @@ impl<H: Host> ProcessTree<H> {
             .collect()
     }
 
-    /// Whether a group has a member in the session.
-    pub fn group_in_session(&self, group: u32, session: u32) -> bool {
-        self.nodes.values().any(|node| node.process.group() == group && node.process.session().id == session)
+    /// The session that a group is in: all its members are in the same one.
+    pub fn session_of_group(&self, group: u32) -> Option<u32> {
+        let member = self.nodes.values().find(|node| node.process.group() == group)?;
+        Some(member.process.session().id)
     }
 
     /// Whether no member of a group has a parent in another group of the same session: nobody would continue it if it

@@ -174,6 +174,7 @@ impl<H: Host> TaskView for View<H> {
             oom_score_adj: process.oom_score_adj.load(Ordering::Relaxed),
             no_new_privs: process.no_new_privs.load(Ordering::Relaxed),
             dumpable: process.dumpable.load(Ordering::Relaxed),
+            nice: self.task.as_ref().map_or(0, |task| task.nice().value().into()),
             ..TaskStat::default()
         }
     }

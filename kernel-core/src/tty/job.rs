@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 
 use linux_raw_sys::general as sys;
 
-use crate::errno::{EINVAL, EIO, ENOTTY, EPERM, ERESTART, Result};
+use crate::errno::{EINVAL, EIO, ENOTTY, EPERM, ERESTART, ESRCH, Result};
 use crate::task::cred::Caps;
 use crate::task::session::Session;
 use crate::task::siginfo::SigInfo;
@@ -169,7 +169,7 @@ impl Tty {
         if !self.controls(&session) {
             return Err(ENOTTY);
         }
-        if !self.services.processes.group_in_session(group, session.id) {
+        if self.services.processes.session_of_group(group).ok_or(ESRCH)? != session.id {
             return Err(EPERM);
         }
         let mut state = self.state.lock();

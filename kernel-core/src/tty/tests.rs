@@ -218,6 +218,7 @@ fn who_may_set_the_foreground() {
     let stranger = world.process(30, 30);
     for (file, who, group, expected) in [
         (&slave, &leader, 30, Err(EPERM)),
+        (&slave, &leader, 31, Err(ESRCH)),
         (&slave, &leader, -1, Err(EINVAL)),
         (&slave, &stranger, 30, Err(ENOTTY)),
         (&master, &leader, 10, Ok(0)),

@@ -48,6 +48,6 @@ pub trait Processes: Send + Sync {
     }
     /// Whether no process of the group has a parent in another group of the same session (`setpgid(2)`).
     fn is_orphaned(&self, pgid: u32) -> bool;
-    /// Whether a process group `pgid` exists in session `sid`.
-    fn group_in_session(&self, pgid: u32, sid: u32) -> bool;
+    /// The id of the session that process group `pgid` is in; `None`: there is no such group.
+    fn session_of_group(&self, pgid: u32) -> Option<u32>;
 }

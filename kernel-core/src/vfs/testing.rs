@@ -66,8 +66,8 @@ impl Processes for Signals {
         false
     }
 
-    fn group_in_session(&self, _: u32, _: u32) -> bool {
-        false
+    fn session_of_group(&self, _: u32) -> Option<u32> {
+        None
     }
 }
 

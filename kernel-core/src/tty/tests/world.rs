@@ -59,8 +59,8 @@ impl Processes for FakeProcesses {
     fn is_orphaned(&self, pgid: u32) -> bool {
         self.orphans.lock().contains(&pgid)
     }
-    fn group_in_session(&self, pgid: u32, sid: u32) -> bool {
-        self.groups.lock().contains(&(pgid, sid))
+    fn session_of_group(&self, pgid: u32) -> Option<u32> {
+        self.groups.lock().iter().find(|(group, _)| *group == pgid).map(|(_, session)| *session)
     }
 }
 

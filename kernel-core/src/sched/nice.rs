@@ -1,0 +1,52 @@
+//! Nice values and what they mean here: the length of time slices. Sources: `setpriority(2)`, `sched(7)`.
+//!
+//! Tasks that can run take turns, whatever their nice value; a nicer one's turn is shorter. So tasks that compute share
+//! a vCPU as on Linux, 1.25 to 1 for each step of niceness, and none starves. Slices have bounds: shorter ones would cost
+//! more in switches than they give, longer ones would make everybody else wait.
+
+/// The slice of a task with the nice value 0, in nanoseconds.
+const TIME_SLICE_NS: u64 = 4_000_000;
+
+/// The slices of the nicest tasks, and of the least nice.
+const SHORTEST_NS: u64 = 250_000;
+const LONGEST_NS: u64 = 50_000_000;
+
+/// A nice value: -20 gets most, 19 least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Nice(i8);
+
+impl Nice {
+    /// The nearest there is to `value`.
+    pub fn clamped(value: i32) -> Nice {
+        Nice(value.clamp(-20, 19) as i8)
+    }
+
+    /// From -20 to 19.
+    pub fn value(self) -> i8 {
+        self.0
+    }
+
+    /// As `getpriority(2)` and `RLIMIT_NICE` count: 40 for -20, 1 for 19.
+    pub fn priority(self) -> u64 {
+        (20 - i64::from(self.0)).unsigned_abs()
+    }
+
+    /// How long a guest may compute while others wait, in nanoseconds.
+    pub fn time_slice_ns(self) -> u64 {
+        let step = |ns: u64, _| if self.0 > 0 { ns * 4 / 5 } else { ns * 5 / 4 };
+        (0..self.0.unsigned_abs()).fold(TIME_SLICE_NS, step).clamp(SHORTEST_NS, LONGEST_NS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nicer_tasks_have_shorter_slices_within_bounds() {
+        let slice = |nice| Nice::clamped(nice).time_slice_ns();
+        assert_eq!((slice(0), slice(1), slice(-1)), (4_000_000, 3_200_000, 5_000_000));
+        assert_eq!((slice(100), slice(-100)), (SHORTEST_NS, LONGEST_NS));
+        assert_eq!((Nice::clamped(100).priority(), Nice::clamped(-100).priority()), (1, 40));
+    }
+}
