@@ -187,6 +187,9 @@ impl<'a, H: Host> Cx<'a, H> {
         let op = self.op(file);
         let first = attempt(op);
         let would_block = matches!(first, Err(errno) if errno == EAGAIN);
+        if !would_block || file.flags().contains(OpenFlags::NONBLOCK) {
+            return first.map_err(SysError::from);
+        }
         let caller_queue = file.ops.caller_queue(op);
         let events = events | Events::ERR | Events::HUP;
         let queues: SmallVec<[(&WaitQueue, Events); 2]> = file
@@ -196,7 +199,7 @@ impl<'a, H: Host> Cx<'a, H> {
             .chain(caller_queue.as_deref())
             .map(|queue| (queue, events))
             .collect();
-        if !would_block || queues.is_empty() || file.flags().contains(OpenFlags::NONBLOCK) {
+        if queues.is_empty() {
             return first.map_err(SysError::from);
         }
         let limit_ns = file.ops.time_limit_ns(events);
