@@ -11,6 +11,7 @@ use crate::syscall::args::RawFd;
 use crate::syscall::paths::{Named, check_flags, last_link};
 use crate::syscall::{Cx, SysResult};
 use crate::task::cred::{Caps, Cred};
+use crate::vfs::claim::{Claim, Purpose};
 use crate::vfs::inode::{FileKind, Inode, MODE_BITS, S_ISGID, SetAttr, SetTime, Timestamp};
 use crate::vfs::mount::MountFlags;
 use crate::vfs::permission::{self, Access};
@@ -221,6 +222,7 @@ pub fn truncate<H: Host>(cx: &Cx<'_, H>, path: u64, size: i64) -> SysResult {
     }
     check_mount(&Named::Path(path.clone()))?;
     cx.fs.walker(cx.caller()).check(&path, Access::WRITE)?;
+    let _claim = Claim::new(path.inode(), Purpose::Write)?;
     if size > path.inode().metadata().size {
         crate::vfs::limit::check_file_size(cx.caller(), cx.services(), size - 1, 1)?;
     }

@@ -15,6 +15,7 @@ use crate::mm::{Mm, script};
 use crate::syscall::Cx;
 use crate::task::cred::Cred;
 use crate::task::signal::{AltStack, SIGCHLD};
+use crate::vfs::claim::{Claim, Purpose};
 use crate::vfs::file::{OpenFile, OpenFlags};
 use crate::vfs::inode::{FileKind, Opened, S_ISGID, S_ISUID};
 use crate::vfs::mount::MountFlags;
@@ -169,7 +170,7 @@ impl<H: Host> Cx<'_, H> {
                 let interpreter = match elf::interpreter(&binary)? {
                     Some(name) => {
                         let path = self.resolve_program(&name)?;
-                        Some(self.binary(&self.open_program(&path)?)?)
+                        Some(self.binary(&self.open_interpreter(&path)?)?)
                     }
                     None => None,
                 };
@@ -192,6 +193,7 @@ impl<H: Host> Cx<'_, H> {
         self.fs.walker(self).resolve(&self.fs.cwd(), name, LastLink::Follow)
     }
 
+    /// Opens a file to be executed; nobody can write it while it is open.
     fn open_program(&self, path: &Path) -> Result<Arc<OpenFile>> {
         if path.inode().kind() != FileKind::Regular {
             return Err(EACCES);
@@ -201,12 +203,21 @@ impl<H: Host> Cx<'_, H> {
             return Err(EACCES);
         }
         let inode = path.inode();
-        match inode.open(OpenFlags::empty(), self)? {
+        let claim = Claim::new(inode, Purpose::Execute)?;
+        let flags = OpenFlags::empty();
+        match inode.open(flags, self)? {
             Opened::File(ops) => {
-                Ok(OpenFile::new(ops, inode.clone(), Some(path.clone()), OpenFlags::empty()))
+                Ok(OpenFile::with_claim(ops, inode.clone(), Some(path.clone()), flags, Some(claim)))
             }
             Opened::Special => Err(EACCES),
         }
+    }
+
+    /// Opens the interpreter that an ELF file names. Unlike the program's own file it may be written once it was read,
+    /// as any library may.
+    fn open_interpreter(&self, path: &Path) -> Result<Arc<OpenFile>> {
+        let file = self.open_program(path)?;
+        Ok(OpenFile::new(file.ops.clone(), file.inode.clone(), file.path.clone(), file.flags()))
     }
 
     fn binary(&self, file: &Arc<OpenFile>) -> Result<Binary> {

@@ -13,6 +13,7 @@ use crate::mm::cache::PageCache;
 use crate::sched::wait::{Events, WaitQueue};
 use crate::sync::Mutex;
 use crate::vfs::caller::Caller;
+use crate::vfs::claim::Claim;
 use crate::vfs::inode::Inode;
 use crate::vfs::locks::LockOwner;
 use crate::vfs::path::Path;
@@ -226,6 +227,8 @@ pub struct OpenFile {
     pub position: Mutex<u64>,
     flags: AtomicU32,
     watchers: Mutex<Vec<Weak<dyn Watcher>>>,
+    /// For as long as it is open.
+    _claim: Option<Claim>,
     /// Who gets SIGIO (`F_SETOWN`), and with which signal.
     pub async_owner: Mutex<AsyncOwner>,
 }
@@ -278,6 +281,17 @@ impl OpenFile {
         path: Option<Path>,
         flags: OpenFlags,
     ) -> Arc<OpenFile> {
+        OpenFile::with_claim(ops, inode, path, flags, None)
+    }
+
+    /// As [`OpenFile::new`], with a claim on the inode that lasts as long as the open file.
+    pub fn with_claim(
+        ops: Arc<dyn FileOps>,
+        inode: Arc<dyn Inode>,
+        path: Option<Path>,
+        flags: OpenFlags,
+        claim: Option<Claim>,
+    ) -> Arc<OpenFile> {
         let creation =
             OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC | OpenFlags::CLOEXEC;
         Arc::new(OpenFile {
@@ -288,6 +302,7 @@ impl OpenFile {
             flags: AtomicU32::new((flags - creation).bits()),
             async_owner: Mutex::default(),
             watchers: Mutex::new(Vec::new()),
+            _claim: claim,
         })
     }
 

@@ -11,6 +11,7 @@ use core::any::Any;
 use crate::errno::{EINVAL, ENODATA, ENOTDIR, EOPNOTSUPP, EPERM, Result};
 use crate::sync::Mutex;
 use crate::vfs::caller::Caller;
+use crate::vfs::claim::Claims;
 use crate::vfs::file::{FileOps, OpenFlags};
 use crate::vfs::locks::FileLocks;
 use crate::vfs::path::Path;
@@ -437,6 +438,11 @@ pub trait Inode: Send + Sync {
 
     /// Record locks and `flock` locks on it; `None`: it cannot be locked (ENOLCK).
     fn locks(&self) -> Option<&FileLocks> {
+        None
+    }
+
+    /// Who writes it and who executes it; `None`: nobody is kept from either.
+    fn claims(&self) -> Option<&Claims> {
         None
     }
 

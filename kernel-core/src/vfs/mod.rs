@@ -5,6 +5,7 @@
 //! File systems (`fs/`) implement [`inode::Inode`] and [`file::FileOps`].
 pub mod anon;
 pub mod caller;
+pub mod claim;
 pub mod context;
 pub mod dentry;
 pub mod device;

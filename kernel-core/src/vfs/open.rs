@@ -9,6 +9,7 @@ use crate::errno::{
 };
 use crate::task::cred::Caps;
 use crate::vfs::caller::Caller;
+use crate::vfs::claim::{Claim, Purpose};
 use crate::vfs::dentry::Dentry;
 use crate::vfs::file::{FileOps, OpenFile, OpenFlags};
 use crate::vfs::inode::{FileKind, Inode, NAME_MAX, NewNode, Opened, SetAttr};
@@ -158,12 +159,18 @@ impl Walker<'_> {
         if flags.contains(OpenFlags::NOATIME) {
             permission::check_owner(path.inode().owner(), &self.cred).map_err(|_| EPERM)?;
         }
+        let claim = match kind {
+            FileKind::Regular if writes => Some(Claim::new(path.inode(), Purpose::Write)?),
+            _ => None,
+        };
         let ops = self.operations(path.inode(), flags)?;
         if truncate && origin == Origin::Found {
             cut(path.inode(), 0, self.caller)?;
         }
         let inode = path.inode().clone();
-        Ok(OpenFile::new(ops, inode, Some(path), flags))
+        // One that is only cut is free again.
+        let claim = claim.filter(|_| flags.writable());
+        Ok(OpenFile::with_claim(ops, inode, Some(path), flags, claim))
     }
 
     fn operations(&self, inode: &Arc<dyn Inode>, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {

@@ -14,6 +14,7 @@ use crate::errno::{EEXIST, EFBIG, EINVAL, EISDIR, ENODATA, ENOSPC, ENOTDIR, EOPN
 use crate::mm::cache::{Backing, PageCache};
 use crate::sync::{Mutex, MutexGuard};
 use crate::vfs::caller::Caller;
+use crate::vfs::claim::Claims;
 use crate::vfs::file::OpenFlags;
 use crate::vfs::inode::{
     Attachment, Device, FileKind, Inode, LinkTarget, MODE_BITS, Metadata, NewAttr, NewNode, Opened, Owner,
@@ -45,6 +46,7 @@ pub struct TmpInode {
     pub(super) body: Body,
     pub(super) attr: Mutex<Attr>,
     locks: FileLocks,
+    claims: Claims,
     attachment: Attachment,
 }
 
@@ -121,6 +123,7 @@ impl TmpInode {
                 rare: None,
             }),
             locks: FileLocks::default(),
+            claims: Claims::default(),
             attachment: Mutex::new(None),
         })
     }
@@ -396,6 +399,10 @@ impl Inode for TmpInode {
 
     fn locks(&self) -> Option<&FileLocks> {
         Some(&self.locks)
+    }
+
+    fn claims(&self) -> Option<&Claims> {
+        Some(&self.claims)
     }
 
     fn attachment(&self) -> Option<&Attachment> {
