@@ -89,6 +89,10 @@ impl ByteStream for HostStream {
         ready
     }
 
+    fn waiting(&self) -> Option<usize> {
+        terminal::waiting(self.input.as_ref()?.watched.as_fd())
+    }
+
     fn window_size(&self) -> Option<(u16, u16)> {
         let channel = self.output.as_ref().or(self.input.as_ref())?;
         terminal::window_size(channel.watched.as_fd())
@@ -227,7 +231,9 @@ mod tests {
         nix::unistd::write(&write, b"key").unwrap();
         token.wait(None);
         assert_eq!(stream.ready(Ready::READ), Ready::READ);
+        assert_eq!(stream.waiting(), Some(3));
         assert_eq!(stream.read(&mut buf), Ok(3));
+        assert_eq!(stream.waiting(), Some(0));
         assert_eq!(stream.ready(Ready::READ), Ready::empty());
         drop(write);
         token.wait(None);

@@ -85,6 +85,14 @@ pub fn window_size(fd: BorrowedFd<'_>) -> Option<(u16, u16)> {
     (result == 0 && size.ws_row != 0 && size.ws_col != 0).then_some((size.ws_row, size.ws_col))
 }
 
+/// How many bytes a read of `fd` would find, if it is something that knows.
+pub fn waiting(fd: BorrowedFd<'_>) -> Option<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: FIONREAD fills in the integer that it is given.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &mut bytes) };
+    if result == 0 { usize::try_from(bytes).ok() } else { None }
+}
+
 /// From now on a changed window size (SIGWINCH) makes `watcher` kick its vCPU.
 pub fn watch_window_size(watcher: &Watcher) -> io::Result<()> {
     let wake = watcher.wake();

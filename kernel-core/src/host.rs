@@ -372,6 +372,10 @@ pub trait ByteStream: Send + Sync {
     fn write(&self, buf: &[u8]) -> Result<usize, StreamError>;
     /// What can be done now. When something of `wanted` cannot, the host kicks vCPU 0 as soon as it can.
     fn ready(&self, wanted: Ready) -> Ready;
+    /// How many bytes came in and wait to be taken, if the host knows.
+    fn waiting(&self) -> Option<usize> {
+        None
+    }
     /// Rows and columns, if it is a terminal that knows. The host kicks vCPU 0 when they change.
     fn window_size(&self) -> Option<(u16, u16)> {
         None

@@ -110,6 +110,10 @@ impl ByteStream for Console {
         ready
     }
 
+    fn waiting(&self) -> Option<usize> {
+        Some(self.typed().bytes.len())
+    }
+
     fn window_size(&self) -> Option<(u16, u16)> {
         self.screen.window_size()
     }

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::any::Any;
 
-use crate::errno::{EAGAIN, EIO, EPIPE, Result};
+use crate::errno::{EAGAIN, EIO, ENOTTY, EPIPE, Result};
 use crate::host::{ByteStream, Ready, StreamError};
 use crate::io::{Sink, Source};
 use crate::sched::wait::{Events, WaitQueue};
@@ -135,6 +135,17 @@ impl FileOps for Stream {
 
     fn wait_queue(&self) -> Option<&WaitQueue> {
         Some(&self.queue)
+    }
+
+    fn ioctl(&self, op: Op<'_>, command: u32, arg: u64) -> Result<u64> {
+        match command {
+            linux_raw_sys::ioctl::FIONREAD => {
+                let bytes = self.host.waiting().ok_or(ENOTTY)?;
+                op.caller.memory().set(arg, &u32::try_from(bytes).unwrap_or(i32::MAX as u32))?;
+                Ok(0)
+            }
+            _ => Err(ENOTTY),
+        }
     }
 
     fn as_any(&self) -> &dyn Any {
