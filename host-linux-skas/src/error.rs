@@ -10,12 +10,12 @@ pub enum StartError {
     Vcpus(usize),
     /// No memfd of that size, or no room to map it.
     #[error("cannot reserve address space for guest memory ({0}): raise or lift `ulimit -v`")]
-    Ram(#[source] io::Error),
+    Ram(io::Error),
     /// The process that makes guests' processes could not be started.
     #[error(
         "cannot start the processes that hold guests ({0}): is the limit of processes (`ulimit -u`) reached?"
     )]
-    Spawner(#[source] io::Error),
+    Spawner(io::Error),
     /// They end before they hold anything.
     #[error(
         "the processes that hold guests end at once: this machine does not let them give up the memory they start with"
@@ -26,11 +26,11 @@ pub enum StartError {
         "this machine does not let Lodger trace its own processes ({0}): a container needs seccomp rules that allow \
          ptrace, /proc/sys/kernel/yama/ptrace_scope must be 0 or 1, and no debugger may follow its children"
     )]
-    Ptrace(#[source] io::Error),
+    Ptrace(io::Error),
     /// No XSAVE state: a processor or virtual machine without it.
     #[error("this machine does not give access to vector registers ({0}): a processor with XSAVE is needed")]
-    Xstate(#[source] io::Error),
+    Xstate(io::Error),
     /// The helper thread could not be started.
     #[error("cannot start a helper thread ({0})")]
-    Thread(#[source] io::Error),
+    Thread(io::Error),
 }

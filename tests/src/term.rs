@@ -23,6 +23,9 @@ mod ioctl {
 /// How long to wait for something on the screen.
 const LIMIT: Duration = Duration::from_secs(15);
 
+/// A program asks where the cursor is (DSR 6 of ECMA-48), and a terminal answers `ESC [ row ; column R`.
+const WHERE_IS_CURSOR: &[u8] = b"\x1b[6n";
+
 /// A program and its terminal.
 pub struct Terminal {
     child: Child,
@@ -30,6 +33,8 @@ pub struct Terminal {
     slave: OwnedFd,
     parser: vt100::Parser,
     raw: Vec<u8>,
+    /// How much of it the parser has seen.
+    shown: usize,
     /// How much of the output, as [`plain`] text, was waited for.
     seen: usize,
 }
@@ -55,7 +60,7 @@ impl Terminal {
         let child = command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
         let parser = vt100::Parser::new(24, 80, 1000);
         let master = File::from(pty.master);
-        Ok(Terminal { child, master, slave: pty.slave, parser, raw: Vec::new(), seen: 0 })
+        Ok(Terminal { child, master, slave: pty.slave, parser, raw: Vec::new(), shown: 0, seen: 0 })
     }
 
     /// Types.
@@ -89,9 +94,26 @@ impl Terminal {
         }
         let mut buffer = [0; 4096];
         let n = self.master.read(&mut buffer).unwrap_or(0);
-        self.parser.process(&buffer[..n]);
         self.raw.extend_from_slice(&buffer[..n]);
+        self.show()?;
         Ok(n > 0)
+    }
+
+    /// Shows what was read, and tells where the cursor is at each point where that was asked.
+    fn show(&mut self) -> Result<()> {
+        loop {
+            // A question may have come in two parts.
+            let from = self.shown.saturating_sub(WHERE_IS_CURSOR.len() - 1);
+            let asked = self.raw[from..].windows(WHERE_IS_CURSOR.len()).position(|at| at == WHERE_IS_CURSOR);
+            let end = asked.map_or(self.raw.len(), |at| from + at + WHERE_IS_CURSOR.len());
+            self.parser.process(&self.raw[self.shown..end]);
+            self.shown = end;
+            if asked.is_none() {
+                return Ok(());
+            }
+            let (row, column) = self.parser.screen().cursor_position();
+            self.send(&format!("\x1b[{};{}R", row + 1, column + 1))?;
+        }
     }
 
     /// Waits until `text` came out after all that was waited for before, control sequences left out.
@@ -192,6 +214,17 @@ mod tests {
         terminal.expect("ready>")?;
         terminal.send("exit 7\r")?;
         assert_eq!(terminal.end()?.0, 7);
+        Ok(())
+    }
+
+    #[test]
+    fn the_cursor_is_told_where_it_is() -> Result<()> {
+        let script = "stty raw -echo; printf 'ab\\033[6nc\\033['; sleep 0.1; printf '6n'; head -c 12 | od -An -c";
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        let mut terminal = Terminal::start(command)?;
+        terminal.expect("[   1   ;   3   R 033   [   1   ;   4   R")?;
+        assert_eq!(terminal.end()?.0, 0);
         Ok(())
     }
 

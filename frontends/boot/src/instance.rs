@@ -1,5 +1,6 @@
 //! One guest from its boot to its end.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use kernel_core::boot::{BootConfig, BootError, Init, Stdio};
-use kernel_core::errno;
+use kernel_core::errno::Errno;
 use kernel_core::host::{ByteStream, Host};
 use kernel_core::kernel::{Kernel, Shutdown};
 use kernel_core::log_ring::LogRing;
@@ -96,7 +97,7 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
             log,
         },
     )
-    .map_err(cannot_boot)?;
+    .map_err(|error| cannot_boot(error, &run.root))?;
     control.attach(Arc::new(Running(kernel.clone())));
     let body = kernel.clone();
     B::run_vcpus(&host, &move |vcpu| body.run_vcpu(vcpu));
@@ -121,11 +122,19 @@ impl<H: Host> Guest for Running<H> {
     }
 }
 
-fn cannot_boot(error: BootError) -> anyhow::Error {
+/// Why a kernel did not boot with this `--root`.
+fn cannot_boot(error: BootError, root: &OsStr) -> anyhow::Error {
     match error {
-        BootError::Root(why) => anyhow!("cannot unpack the root file system: {why}"),
-        BootError::Start(errno) => anyhow!("cannot start the guest: {errno:?}"),
+        BootError::Root(why) => {
+            anyhow!("cannot use {} as the root file system: {why}", root.to_string_lossy())
+        }
+        BootError::Start(errno) => anyhow!("cannot start the guest: {}", words_of(errno)),
     }
+}
+
+/// An errno for people.
+fn words_of(errno: Errno) -> &'static str {
+    nix::errno::Errno::from_raw(errno.code()).desc()
 }
 
 /// What lodger ends with.
@@ -140,13 +149,8 @@ fn finish(request: &Request, shutdown: Option<Shutdown>, control: &Control) -> R
             bail!("the guest's init, {init}, ended ({status}): the guest cannot go on")
         }
         (Some(Shutdown::NoInit(errno)), init) => {
-            let init = init.unwrap_or_else(|| "lodger's own init".into());
-            logger::say(&format!("cannot execute {init}: {errno:?}"));
-            Ok(match errno {
-                errno::ENOENT | errno::ENOTDIR => 127,
-                errno::ENOEXEC | errno::EACCES | errno::ELOOP => 126,
-                _ => crate::FAILURE,
-            })
+            let init = init.map_or("lodger's own init".into(), |path| format!("the guest's init, {path}"));
+            bail!("cannot execute {init}: {}", words_of(errno))
         }
     }
 }

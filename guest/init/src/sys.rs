@@ -206,8 +206,19 @@ pub fn setenv(name: &CStr, value: &[u8]) {
 pub fn exec(file: &CStr, args: &[CString]) -> Errno {
     let args: Vec<*const libc::c_char> =
         args.iter().map(|arg| arg.as_ptr()).chain(std::iter::once(ptr::null())).collect();
-    // SAFETY: the vector is terminated by a null pointer, and its strings outlive the call.
-    unsafe { libc::execvp(file.as_ptr(), args.as_ptr()) };
+    // SAFETY: the vector is terminated by a null pointer, and its strings outlive the calls.
+    unsafe {
+        if file.to_bytes().contains(&b'/') {
+            libc::execv(file.as_ptr(), args.as_ptr());
+            let error = Errno::last();
+            if error.0 == libc::ENOEXEC {
+                // Comes back only if there is no shell, which is not what is wrong with the file.
+                libc::execvp(file.as_ptr(), args.as_ptr());
+            }
+            return error;
+        }
+        libc::execvp(file.as_ptr(), args.as_ptr());
+    }
     Errno::last()
 }
 

@@ -18,6 +18,8 @@ use crate::vfs::locks::FileLocks;
 
 /// Bytes moved at a time.
 const CHUNK: usize = 4096;
+/// How many of them one read takes at most: what a pipe of Linux holds.
+const CHUNKS: usize = 16;
 
 /// A host stream as a file.
 pub struct Stream {
@@ -75,46 +77,11 @@ impl PolledDevice for Stream {
 
 impl FileOps for Stream {
     fn read(&self, _: Op<'_>, dst: &mut dyn Sink) -> Result<usize> {
-        let mut chunk = [0; CHUNK];
-        let len = dst.remaining().min(CHUNK);
-        match self.host.read(chunk.get_mut(..len).unwrap_or_default()) {
-            Ok(read) => dst.put(chunk.get(..read).unwrap_or_default()),
-            Err(StreamError::WouldBlock) => Err(EAGAIN),
-            Err(StreamError::Closed) => Ok(0),
-            Err(StreamError::Failed) => Err(EIO),
-        }
+        read(&*self.host, dst)
     }
 
     fn write(&self, _: Op<'_>, src: &mut dyn Source) -> Result<usize> {
-        let mut chunk = [0; CHUNK];
-        let mut written = 0;
-        while src.remaining() > 0 {
-            let wish = src.remaining().min(CHUNK);
-            let taken = match src.take(chunk.get_mut(..wish).unwrap_or_default()) {
-                Ok(taken) => taken,
-                Err(_) if written > 0 => break,
-                Err(error) => return Err(error),
-            };
-            let error = match self.host.write(chunk.get(..taken).unwrap_or_default()) {
-                Ok(len) => {
-                    written += len;
-                    if len < wish {
-                        break;
-                    }
-                    continue;
-                }
-                Err(error) => error,
-            };
-            if written > 0 {
-                break;
-            }
-            return Err(match error {
-                StreamError::WouldBlock => EAGAIN,
-                StreamError::Failed => EIO,
-                StreamError::Closed => EPIPE,
-            });
-        }
-        if written == 0 && src.remaining() > 0 { Err(EAGAIN) } else { Ok(written) }
+        write(&*self.host, src)
     }
 
     fn is_stream(&self) -> bool {
@@ -151,6 +118,57 @@ impl FileOps for Stream {
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+/// Reads on for as long as the host has whole chunks, so that a large buffer takes few calls.
+fn read(host: &dyn ByteStream, dst: &mut dyn Sink) -> Result<usize> {
+    let mut chunk = [0; CHUNK];
+    let mut total = 0;
+    for _ in 0..CHUNKS {
+        let wish = dst.remaining().min(CHUNK);
+        let result = match host.read(chunk.get_mut(..wish).unwrap_or_default()) {
+            Ok(read) => dst.put(chunk.get(..read).unwrap_or_default()),
+            Err(StreamError::WouldBlock) => Err(EAGAIN),
+            Err(StreamError::Closed) => Ok(0),
+            Err(StreamError::Failed) => Err(EIO),
+        };
+        match result {
+            Ok(read) => total += read,
+            Err(_) if total > 0 => break,
+            Err(error) => return Err(error),
+        }
+        if result.is_ok_and(|read| read < CHUNK) || dst.remaining() == 0 {
+            break;
+        }
+    }
+    Ok(total)
+}
+
+/// Takes from the source only what the host has taken: a writer that waits tries again with the same source.
+fn write(host: &dyn ByteStream, src: &mut dyn Source) -> Result<usize> {
+    let mut chunk = [0; CHUNK];
+    let mut written = 0;
+    while src.remaining() > 0 {
+        let wish = src.remaining().min(CHUNK);
+        let result = src.peek(chunk.get_mut(..wish).unwrap_or_default()).and_then(|given| {
+            host.write(chunk.get(..given).unwrap_or_default()).map_err(|error| match error {
+                StreamError::WouldBlock => EAGAIN,
+                StreamError::Failed => EIO,
+                StreamError::Closed => EPIPE,
+            })
+        });
+        let len = match result {
+            Ok(0) if written == 0 => return Err(EAGAIN),
+            Ok(len) => len.min(wish),
+            Err(_) if written > 0 => break,
+            Err(error) => return Err(error),
+        };
+        written += len;
+        if src.take(chunk.get_mut(..len).unwrap_or_default()) != Ok(len) || len < wish {
+            break;
+        }
+    }
+    Ok(written)
 }
 
 /// What `fstat` sees of a stream.
@@ -217,5 +235,59 @@ impl Inode for StreamInode {
 
     fn anonymous_name(&self) -> Option<alloc::vec::Vec<u8>> {
         Some(alloc::format!("pipe:[{}]", self.ino).into_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::io::{SliceSource, VecSink};
+
+    /// Takes so many bytes with each write, and gives what it took.
+    #[derive(Default)]
+    struct Narrow {
+        room: Mutex<Vec<usize>>,
+        bytes: Mutex<Vec<u8>>,
+    }
+
+    impl ByteStream for Narrow {
+        fn read(&self, buf: &mut [u8]) -> core::result::Result<usize, StreamError> {
+            let mut bytes = self.bytes.lock();
+            let len = buf.len().min(bytes.len());
+            for (to, from) in buf.iter_mut().zip(bytes.drain(..len)) {
+                *to = from;
+            }
+            if len == 0 { Err(StreamError::WouldBlock) } else { Ok(len) }
+        }
+        fn write(&self, buf: &[u8]) -> core::result::Result<usize, StreamError> {
+            let room = self.room.lock().pop().ok_or(StreamError::WouldBlock)?;
+            let len = buf.len().min(room);
+            self.bytes.lock().extend(&buf[..len]);
+            Ok(len)
+        }
+        fn ready(&self, wanted: Ready) -> Ready {
+            wanted
+        }
+    }
+
+    #[test]
+    fn a_host_that_takes_little_loses_and_repeats_nothing() {
+        let bytes: Vec<u8> = (0..20_000u32).map(|at| (at / 7) as u8).collect();
+        let (host, mut source) = (Narrow::default(), SliceSource(&bytes));
+        let mut written = 0;
+        while written < bytes.len() {
+            // Nothing, a whole chunk, a part of one.
+            assert_eq!(write(&host, &mut source), Err(EAGAIN));
+            host.room.lock().extend([100, CHUNK]);
+            written += write(&host, &mut source).unwrap();
+            assert_eq!(source.remaining(), bytes.len() - written);
+            host.room.lock().clear();
+        }
+        let mut sink = VecSink::new(1 << 20);
+        assert_eq!(read(&host, &mut sink), Ok(bytes.len()));
+        assert_eq!(sink.bytes, bytes);
+        assert_eq!(read(&host, &mut sink), Err(EAGAIN));
     }
 }
