@@ -8,6 +8,7 @@ mod probe;
 mod ratchet;
 mod rules;
 mod source;
+mod syscalls;
 
 use std::process::Command;
 
@@ -26,9 +27,12 @@ pub struct Args {
     /// Also write what is more: for whoever has a reason, and says it in the commit
     #[arg(long, requires = "update")]
     raise: bool,
-    /// Do not build the probe that shows that the kernel needs no std
+    /// Write anew what is made from the code: docs/syscalls.md
     #[arg(long)]
-    no_probe: bool,
+    fix: bool,
+    /// Build nothing: neither the probe that shows that the kernel needs no std nor the page of system calls
+    #[arg(long, conflicts_with = "fix")]
+    no_build: bool,
 }
 
 /// A rule that is broken: where, and what to do.
@@ -67,10 +71,17 @@ pub fn run(args: &Args) -> Result<()> {
         ratchet.update(&counts, args.raise)?;
     }
     Ratchet::read()?.check(&counts, &mut findings);
+    if !args.no_build {
+        if args.fix {
+            syscalls::write()?;
+        } else {
+            syscalls::check(&mut findings)?;
+        }
+    }
     for finding in &findings {
         println!("{finding}");
     }
-    if !args.no_probe {
+    if !args.no_build {
         probe::build()?;
     }
     if !findings.is_empty() {

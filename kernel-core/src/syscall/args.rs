@@ -76,6 +76,20 @@ pub enum Arg {
     Out,
     /// Permission bits, octal.
     Mode,
+    /// Permission bits that count only if the flags of `open` in argument N make a file.
+    CreateMode(usize),
+    /// Flags of `open`.
+    OpenFlags,
+    /// Flags of `clone`.
+    CloneFlags,
+    /// A set of signals that goes in.
+    SignalSet,
+    /// A `timespec` that goes in.
+    Time,
+    /// The address of a socket that goes in, as long as argument N says.
+    SocketAddr(usize),
+    /// Two descriptors that came out.
+    FdPair,
     /// A signal number.
     Signal,
     /// Bits with names.

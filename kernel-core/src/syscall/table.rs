@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
-use super::Arg::{DirFd, Enum, Fd, Flags, Hex, In, Int, Out, Ptr, Signal, Size, Str, Strs};
+use super::Arg::{
+    CloneFlags, DirFd, Enum, Fd, Flags, Hex, In, Int, Out, Ptr, Signal, SignalSet, Size, Str, Strs, Time,
+};
 use super::{
     Arg, Args, Cx, SysError, SysResult, creds, memory, priority, process, resource, scheduling, signals,
     system,
@@ -78,7 +80,7 @@ impl<H: Host> Table<H> {
 
     const PROCESSES: &'static [Call<H>] = &[
         sys(39, "getpid", &[], Full, |cx, _| Ok(cx.task.process.pid.into())),
-        sys(56, "clone", &[Hex, Ptr, Ptr, Ptr, Hex], Partial("no namespaces"), |cx, a| {
+        sys(56, "clone", &[CloneFlags, Ptr, Ptr, Ptr, Hex], Partial("no namespaces"), |cx, a| {
             process::clone(cx, a.raw(0), a.ptr(1), a.ptr(2), a.ptr(3), a.raw(4))
         }),
         sys(57, "fork", &[], Full, |cx, _| cx.clone_task(CloneArgs::fork())),
@@ -100,11 +102,11 @@ impl<H: Host> Table<H> {
         sys(
             157,
             "prctl",
-            &[Int, Hex, Hex, Hex, Hex],
+            &[Enum(names::PRCTL), Hex, Hex, Hex, Hex],
             Partial("names, death signal, subreaper, dumpable, no_new_privs"),
             |cx, a| process::prctl(cx, a.uint(0), [a.raw(1), a.raw(2), a.raw(3), a.raw(4)]),
         ),
-        sys(158, "arch_prctl", &[Hex, Ptr], Partial("FS and GS base"), |cx, a| {
+        sys(158, "arch_prctl", &[Enum(names::ARCH_PRCTL), Ptr], Partial("FS and GS base"), |cx, a| {
             process::arch_prctl(cx, a.uint(0), a.ptr(1))
         }),
         sys(135, "personality", &[Hex], Partial("only PER_LINUX"), |_, a| process::personality(a.uint(0))),
@@ -114,7 +116,7 @@ impl<H: Host> Table<H> {
         sys(247, "waitid", &[Enum(names::WAITID), Int, Ptr, Flags(names::WAIT), Ptr], Full, |cx, a| {
             process::waitid(cx, a.uint(0), a.int(1), a.ptr(2), a.uint(3), a.ptr(4))
         }),
-        sys(272, "unshare", &[Hex], Partial("files and directories, no namespaces"), |cx, a| {
+        sys(272, "unshare", &[CloneFlags], Partial("files and directories, no namespaces"), |cx, a| {
             process::unshare(cx, a.raw(0))
         }),
         sys(273, "set_robust_list", &[Ptr, Size], Full, |cx, a| {
@@ -123,10 +125,10 @@ impl<H: Host> Table<H> {
         sys(274, "get_robust_list", &[Int, Ptr, Ptr], Full, |cx, a| {
             process::get_robust_list(cx, a.int(0), a.ptr(1), a.ptr(2))
         }),
-        sys(322, "execveat", &[DirFd, Str, Strs, Ptr, Hex], Full, |cx, a| {
+        sys(322, "execveat", &[DirFd, Str, Strs, Ptr, Flags(names::AT)], Full, |cx, a| {
             process::execveat(cx, a.fd(0), a.ptr(1), a.ptr(2), a.ptr(3), a.uint(4))
         }),
-        sys(334, "rseq", &[Ptr, Size, Hex, Hex], Full, |cx, a| {
+        sys(334, "rseq", &[Ptr, Size, Flags(names::RSEQ), Hex], Full, |cx, a| {
             process::rseq(cx, a.ptr(0), a.uint(1), a.uint(2), a.uint(3))
         }),
         sys(424, "pidfd_send_signal", &[Fd, Signal, Ptr, Hex], Full, |cx, a| {
@@ -177,12 +179,20 @@ impl<H: Host> Table<H> {
         sys(143, "sched_getparam", &[Int, Ptr], Full, |cx, a| {
             scheduling::sched_getparam(cx, a.int(0), a.ptr(1))
         }),
-        sys(144, "sched_setscheduler", &[Int, Int, Ptr], Partial("no real-time policies"), |cx, a| {
-            scheduling::sched_setscheduler(cx, a.int(0), a.uint(1), a.ptr(2))
-        }),
+        sys(
+            144,
+            "sched_setscheduler",
+            &[Int, Enum(names::POLICY), Ptr],
+            Partial("no real-time policies"),
+            |cx, a| scheduling::sched_setscheduler(cx, a.int(0), a.uint(1), a.ptr(2)),
+        ),
         sys(145, "sched_getscheduler", &[Int], Full, |cx, a| scheduling::sched_getscheduler(cx, a.int(0))),
-        sys(146, "sched_get_priority_max", &[Int], Full, |_, a| scheduling::priority_bound(a.uint(0), 99)),
-        sys(147, "sched_get_priority_min", &[Int], Full, |_, a| scheduling::priority_bound(a.uint(0), 1)),
+        sys(146, "sched_get_priority_max", &[Enum(names::POLICY)], Full, |_, a| {
+            scheduling::priority_bound(a.uint(0), 99)
+        }),
+        sys(147, "sched_get_priority_min", &[Enum(names::POLICY)], Full, |_, a| {
+            scheduling::priority_bound(a.uint(0), 1)
+        }),
         sys(148, "sched_rr_get_interval", &[Int, Ptr], Full, |cx, a| {
             scheduling::sched_rr_get_interval(cx, a.int(0), a.ptr(1))
         }),
@@ -199,13 +209,15 @@ impl<H: Host> Table<H> {
         sys(97, "getrlimit", &[Enum(names::RLIMIT), Ptr], Full, |cx, a| {
             resource::prlimit(cx, 0, a.uint(0), 0, a.ptr(1))
         }),
-        sys(98, "getrusage", &[Int, Ptr], Partial("times and largest size"), |cx, a| {
+        sys(98, "getrusage", &[Enum(names::RUSAGE), Ptr], Partial("times and largest size"), |cx, a| {
             resource::getrusage(cx, a.int(0), a.ptr(1))
         }),
         sys(99, "sysinfo", &[Ptr], Full, |cx, a| resource::sysinfo(cx, a.ptr(0))),
         sys(100, "times", &[Ptr], Full, |cx, a| resource::times(cx, a.ptr(0))),
-        sys(140, "getpriority", &[Int, Int], Full, |cx, a| priority::getpriority(cx, a.int(0), a.int(1))),
-        sys(141, "setpriority", &[Int, Int, Int], Full, |cx, a| {
+        sys(140, "getpriority", &[Enum(names::PRIORITY), Int], Full, |cx, a| {
+            priority::getpriority(cx, a.int(0), a.int(1))
+        }),
+        sys(141, "setpriority", &[Enum(names::PRIORITY), Int, Int], Full, |cx, a| {
             priority::setpriority(cx, a.int(0), a.int(1), a.int(2))
         }),
         sys(160, "setrlimit", &[Enum(names::RLIMIT), Ptr], Full, |cx, a| {
@@ -220,7 +232,7 @@ impl<H: Host> Table<H> {
         sys(13, "rt_sigaction", &[Signal, Ptr, Ptr, Size], Full, |cx, a| {
             signals::rt_sigaction(cx, a.int(0), a.ptr(1), a.ptr(2), a.size(3))
         }),
-        sys(14, "rt_sigprocmask", &[Enum(names::SIGMASK), Ptr, Ptr, Size], Full, |cx, a| {
+        sys(14, "rt_sigprocmask", &[Enum(names::SIGMASK), SignalSet, Ptr, Size], Full, |cx, a| {
             signals::rt_sigprocmask(cx, a.uint(0), a.ptr(1), a.ptr(2), a.size(3))
         }),
         sys(15, "rt_sigreturn", &[], Full, |cx, _| signals::rt_sigreturn(cx)),
@@ -229,13 +241,13 @@ impl<H: Host> Table<H> {
         sys(127, "rt_sigpending", &[Ptr, Size], Full, |cx, a| {
             signals::rt_sigpending(cx, a.ptr(0), a.size(1))
         }),
-        sys(128, "rt_sigtimedwait", &[Ptr, Ptr, Ptr, Size], Full, |cx, a| {
+        sys(128, "rt_sigtimedwait", &[SignalSet, Ptr, Time, Size], Full, |cx, a| {
             signals::rt_sigtimedwait(cx, a.ptr(0), a.ptr(1), a.ptr(2), a.size(3))
         }),
         sys(129, "rt_sigqueueinfo", &[Int, Signal, Ptr], Full, |cx, a| {
             signals::rt_sigqueueinfo(cx, a.int(0), a.int(1), a.ptr(2))
         }),
-        sys(130, "rt_sigsuspend", &[Ptr, Size], Full, |cx, a| {
+        sys(130, "rt_sigsuspend", &[SignalSet, Size], Full, |cx, a| {
             signals::rt_sigsuspend(cx, a.ptr(0), a.size(1))
         }),
         sys(131, "sigaltstack", &[Ptr, Ptr], Full, |cx, a| signals::sigaltstack(cx, a.ptr(0), a.ptr(1))),
@@ -258,19 +270,25 @@ impl<H: Host> Table<H> {
         }),
         sys(11, "munmap", &[Ptr, Size], Full, |cx, a| memory::munmap(cx, a.ptr(0), a.raw(1))),
         sys(12, "brk", &[Ptr], Full, |cx, a| memory::brk(cx, a.ptr(0))),
-        sys(25, "mremap", &[Ptr, Size, Size, Hex, Ptr], Full, |cx, a| {
+        sys(25, "mremap", &[Ptr, Size, Size, Flags(names::MREMAP), Ptr], Full, |cx, a| {
             memory::mremap(cx, [a.ptr(0), a.raw(1), a.raw(2), a.raw(3), a.ptr(4)])
         }),
-        sys(26, "msync", &[Ptr, Size, Hex], Full, |cx, a| memory::msync(cx, a.ptr(0), a.raw(1), a.uint(2))),
+        sys(26, "msync", &[Ptr, Size, Flags(names::MSYNC)], Full, |cx, a| {
+            memory::msync(cx, a.ptr(0), a.raw(1), a.uint(2))
+        }),
         sys(27, "mincore", &[Ptr, Size, Ptr], Full, |cx, a| {
             memory::mincore(cx, a.ptr(0), a.raw(1), a.ptr(2))
         }),
-        sys(28, "madvise", &[Ptr, Size, Int], Partial("no huge pages, no page merging"), |cx, a| {
-            memory::madvise(cx, a.ptr(0), a.raw(1), a.uint(2))
-        }),
+        sys(
+            28,
+            "madvise",
+            &[Ptr, Size, Enum(names::MADVICE)],
+            Partial("no huge pages, no page merging"),
+            |cx, a| memory::madvise(cx, a.ptr(0), a.raw(1), a.uint(2)),
+        ),
         sys(149, "mlock", &[Ptr, Size], Full, |cx, a| memory::mlock2(cx, a.ptr(0), a.raw(1), 0)),
         sys(150, "munlock", &[Ptr, Size], Full, |cx, a| memory::munlock(cx, a.ptr(0), a.raw(1))),
-        sys(151, "mlockall", &[Hex], Full, |cx, a| memory::mlockall(cx, a.uint(0))),
+        sys(151, "mlockall", &[Flags(names::MLOCKALL)], Full, |cx, a| memory::mlockall(cx, a.uint(0))),
         sys(152, "munlockall", &[], Full, |cx, _| memory::munlockall(cx)),
         sys(325, "mlock2", &[Ptr, Size, Hex], Full, |cx, a| {
             memory::mlock2(cx, a.ptr(0), a.raw(1), a.uint(2))
@@ -282,14 +300,18 @@ impl<H: Host> Table<H> {
         sys(103, "syslog", &[Int, Ptr, Int], Partial("no blocking read"), |cx, a| {
             system::syslog(cx, a.int(0), a.ptr(1), a.int(2))
         }),
-        sys(169, "reboot", &[Hex, Hex, Hex, Ptr], Partial("no kexec, no suspend"), |cx, a| {
-            system::reboot(cx, a.uint(0), a.uint(1), a.uint(2))
-        }),
+        sys(
+            169,
+            "reboot",
+            &[Hex, Hex, Enum(names::REBOOT), Ptr],
+            Partial("no kexec, no suspend"),
+            |cx, a| system::reboot(cx, a.uint(0), a.uint(1), a.uint(2)),
+        ),
         sys(170, "sethostname", &[In(1), Size], Full, |cx, a| system::sethostname(cx, a.ptr(0), a.int(1))),
         sys(171, "setdomainname", &[In(1), Size], Full, |cx, a| {
             system::setdomainname(cx, a.ptr(0), a.int(1))
         }),
-        sys(318, "getrandom", &[Out, Size, Hex], Full, |cx, a| {
+        sys(318, "getrandom", &[Out, Size, Flags(names::RANDOM)], Full, |cx, a| {
             system::getrandom(cx, a.ptr(0), a.size(1), a.uint(2))
         }),
     ];

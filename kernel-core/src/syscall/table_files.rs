@@ -2,7 +2,7 @@
 
 use linux_raw_sys::general::{AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 
-use super::Arg::{DirFd, Enum, Fd, Flags, Hex, In, Int, Mode, Out, Ptr, Size, Str};
+use super::Arg::{CreateMode, DirFd, Enum, Fd, Flags, Hex, In, Int, Mode, OpenFlags, Out, Ptr, Size, Str};
 use super::file_dir::Format;
 use super::table::Support::{Full, Partial};
 use super::table::{Call, Table, sys};
@@ -16,14 +16,10 @@ use crate::vfs::walk::LastLink::{Follow, Keep};
 
 const WHENCE: names::Names =
     &[(0, "SEEK_SET"), (1, "SEEK_CUR"), (2, "SEEK_END"), (3, "SEEK_DATA"), (4, "SEEK_HOLE")];
-const AT: names::Names = &[
-    (0x100, "AT_SYMLINK_NOFOLLOW"),
-    (0x200, "AT_REMOVEDIR"),
-    (0x400, "AT_SYMLINK_FOLLOW"),
-    (0x800, "AT_NO_AUTOMOUNT"),
-    (0x1000, "AT_EMPTY_PATH"),
-];
-const ACCESS: names::Names = &[(1, "X_OK"), (2, "W_OK"), (4, "R_OK")];
+const ACCESS: names::Names = &[(0, "F_OK"), (1, "X_OK"), (2, "W_OK"), (4, "R_OK")];
+/// AT_EACCESS is the number that AT_REMOVEDIR is elsewhere.
+const EACCESS: names::Names =
+    &[(0x100, "AT_SYMLINK_NOFOLLOW"), (0x200, "AT_EACCESS"), (0x1000, "AT_EMPTY_PATH")];
 const FLOCK: names::Names = &[(1, "LOCK_SH"), (2, "LOCK_EX"), (4, "LOCK_NB"), (8, "LOCK_UN")];
 const RENAME: names::Names = &[(1, "RENAME_NOREPLACE"), (2, "RENAME_EXCHANGE"), (4, "RENAME_WHITEOUT")];
 
@@ -58,15 +54,23 @@ impl<H: Host> Table<H> {
         sys(221, "fadvise64", &[Fd, Int, Int, Int], Full, |cx, a| {
             file_io::fadvise64(cx, a.fd(0), a.long(2), a.int(3))
         }),
-        sys(275, "splice", &[Fd, Ptr, Fd, Ptr, Size, Hex], Partial("no SPLICE_F_MOVE, copies"), |cx, a| {
-            splice::splice(cx, (a.fd(0), a.ptr(1)), (a.fd(2), a.ptr(3)), a.raw(4), a.uint(5))
-        }),
+        sys(
+            275,
+            "splice",
+            &[Fd, Ptr, Fd, Ptr, Size, Flags(names::io::SPLICE)],
+            Partial("no SPLICE_F_MOVE, copies"),
+            |cx, a| splice::splice(cx, (a.fd(0), a.ptr(1)), (a.fd(2), a.ptr(3)), a.raw(4), a.uint(5)),
+        ),
         sys(277, "sync_file_range", &[Fd, Int, Int, Hex], Full, |cx, a| {
             file_io::sync_file_range(cx, a.fd(0), a.long(1), a.long(2), a.uint(3))
         }),
-        sys(285, "fallocate", &[Fd, Hex, Int, Int], Partial("no zero, collapse or insert range"), |cx, a| {
-            file_io::fallocate(cx, a.fd(0), a.uint(1), a.long(2), a.long(3))
-        }),
+        sys(
+            285,
+            "fallocate",
+            &[Fd, Flags(names::io::FALLOCATE), Int, Int],
+            Partial("no zero, collapse or insert range"),
+            |cx, a| file_io::fallocate(cx, a.fd(0), a.uint(1), a.long(2), a.long(3)),
+        ),
         sys(295, "preadv", &[Fd, Ptr, Size, Int], Full, |cx, a| {
             file_io::preadv(cx, a.fd(0), a.ptr(1), a.raw(2), a.long(3))
         }),
@@ -86,28 +90,34 @@ impl<H: Host> Table<H> {
     ];
 
     pub(super) const DESCRIPTORS: &'static [Call<H>] = &[
-        sys(2, "open", &[Str, Flags(names::OPEN), Mode], Full, |cx, a| {
+        sys(2, "open", &[Str, OpenFlags, CreateMode(1)], Full, |cx, a| {
             file_open::openat(cx, AT_FDCWD, a.ptr(0), a.uint(1), a.uint(2))
         }),
         sys(3, "close", &[Fd], Full, |cx, a| fd::close(cx, a.fd(0))),
-        sys(16, "ioctl", &[Fd, Hex, Ptr], Full, |cx, a| fd::ioctl(cx, a.fd(0), a.uint(1), a.raw(2))),
+        sys(16, "ioctl", &[Fd, Enum(names::io::IOCTL), Ptr], Full, |cx, a| {
+            fd::ioctl(cx, a.fd(0), a.uint(1), a.raw(2))
+        }),
         sys(32, "dup", &[Fd], Full, |cx, a| fd::dup(cx, a.fd(0))),
         sys(33, "dup2", &[Fd, Fd], Full, |cx, a| fd::dup2(cx, a.fd(0), a.fd(1))),
-        sys(72, "fcntl", &[Fd, Int, Hex], Partial("no leases, no directory notification"), |cx, a| {
-            fcntl::fcntl(cx, a.fd(0), a.uint(1), a.raw(2))
-        }),
+        sys(
+            72,
+            "fcntl",
+            &[Fd, Enum(names::io::FCNTL), Hex],
+            Partial("no leases, no directory notification"),
+            |cx, a| fcntl::fcntl(cx, a.fd(0), a.uint(1), a.raw(2)),
+        ),
         sys(73, "flock", &[Fd, Flags(FLOCK)], Full, |cx, a| locks::flock(cx, a.fd(0), a.uint(1))),
         sys(85, "creat", &[Str, Mode], Full, |cx, a| file_open::creat(cx, a.ptr(0), a.uint(1))),
-        sys(257, "openat", &[DirFd, Str, Flags(names::OPEN), Mode], Full, |cx, a| {
+        sys(257, "openat", &[DirFd, Str, OpenFlags, CreateMode(2)], Full, |cx, a| {
             file_open::openat(cx, a.fd(0), a.ptr(1), a.uint(2), a.uint(3))
         }),
         sys(292, "dup3", &[Fd, Fd, Flags(names::OPEN)], Full, |cx, a| {
             fd::dup3(cx, a.fd(0), a.fd(1), a.uint(2))
         }),
-        sys(319, "memfd_create", &[Str, Hex], Partial("no huge pages"), |cx, a| {
+        sys(319, "memfd_create", &[Str, Flags(names::io::MEMFD)], Partial("no huge pages"), |cx, a| {
             file_open::memfd_create(cx, a.ptr(0), a.uint(1))
         }),
-        sys(436, "close_range", &[Int, Int, Hex], Full, |cx, a| {
+        sys(436, "close_range", &[Int, Int, Flags(names::io::CLOSE_RANGE)], Full, |cx, a| {
             fd::close_range(cx, a.uint(0), a.uint(1), a.uint(2))
         }),
         sys(437, "openat2", &[DirFd, Str, Ptr, Size], Partial("no RESOLVE_CACHED"), |cx, a| {
@@ -130,16 +140,16 @@ impl<H: Host> Table<H> {
         sys(217, "getdents64", &[Fd, Ptr, Size], Full, |cx, a| {
             file_dir::getdents(cx, a.fd(0), a.ptr(1), a.uint(2), Format::Dirent64)
         }),
-        sys(262, "newfstatat", &[DirFd, Str, Ptr, Flags(AT)], Full, |cx, a| {
+        sys(262, "newfstatat", &[DirFd, Str, Ptr, Flags(names::AT)], Full, |cx, a| {
             file_stat::newfstatat(cx, a.fd(0), a.ptr(1), a.ptr(2), a.uint(3))
         }),
         sys(269, "faccessat", &[DirFd, Str, Flags(ACCESS)], Full, |cx, a| {
             file_stat::faccessat(cx, a.fd(0), a.ptr(1), a.uint(2), 0)
         }),
-        sys(332, "statx", &[DirFd, Str, Flags(AT), Hex, Ptr], Full, |cx, a| {
+        sys(332, "statx", &[DirFd, Str, Flags(names::AT), Flags(names::io::STATX), Ptr], Full, |cx, a| {
             file_stat::statx(cx, a.fd(0), a.ptr(1), a.uint(2), a.uint(3), a.ptr(4))
         }),
-        sys(439, "faccessat2", &[DirFd, Str, Flags(ACCESS), Hex], Full, |cx, a| {
+        sys(439, "faccessat2", &[DirFd, Str, Flags(ACCESS), Flags(EACCESS)], Full, |cx, a| {
             file_stat::faccessat(cx, a.fd(0), a.ptr(1), a.uint(2), a.uint(3))
         }),
     ];
@@ -169,10 +179,14 @@ impl<H: Host> Table<H> {
         }),
         sys(155, "pivot_root", &[Str, Str], Full, |cx, a| mount::pivot_root(cx, a.ptr(0), a.ptr(1))),
         sys(161, "chroot", &[Str], Full, |cx, a| file_names::chroot(cx, a.ptr(0))),
-        sys(165, "mount", &[Str, Str, Str, Hex, Ptr], Partial("no shared mounts"), |cx, a| {
-            mount::mount(cx, a.ptr(0), a.ptr(1), a.ptr(2), a.raw(3), a.ptr(4))
-        }),
-        sys(166, "umount2", &[Str, Hex], Partial("no MNT_EXPIRE"), |cx, a| {
+        sys(
+            165,
+            "mount",
+            &[Str, Str, Str, Flags(names::io::MOUNT), Ptr],
+            Partial("no shared mounts"),
+            |cx, a| mount::mount(cx, a.ptr(0), a.ptr(1), a.ptr(2), a.raw(3), a.ptr(4)),
+        ),
+        sys(166, "umount2", &[Str, Flags(names::io::UMOUNT)], Partial("no MNT_EXPIRE"), |cx, a| {
             mount::umount2(cx, a.ptr(0), a.uint(1))
         }),
         sys(258, "mkdirat", &[DirFd, Str, Mode], Full, |cx, a| {
@@ -181,13 +195,13 @@ impl<H: Host> Table<H> {
         sys(259, "mknodat", &[DirFd, Str, Mode, Hex], Full, |cx, a| {
             file_names::mknodat(cx, a.fd(0), a.ptr(1), a.uint(2), a.uint(3))
         }),
-        sys(263, "unlinkat", &[DirFd, Str, Flags(AT)], Full, |cx, a| {
+        sys(263, "unlinkat", &[DirFd, Str, Flags(names::AT)], Full, |cx, a| {
             file_names::unlinkat(cx, a.fd(0), a.ptr(1), a.uint(2))
         }),
         sys(264, "renameat", &[DirFd, Str, DirFd, Str], Full, |cx, a| {
             file_names::renameat2(cx, a.fd(0), a.ptr(1), a.fd(2), a.ptr(3), 0)
         }),
-        sys(265, "linkat", &[DirFd, Str, DirFd, Str, Flags(AT)], Full, |cx, a| {
+        sys(265, "linkat", &[DirFd, Str, DirFd, Str, Flags(names::AT)], Full, |cx, a| {
             file_names::linkat(cx, a.fd(0), a.ptr(1), a.fd(2), a.ptr(3), a.uint(4))
         }),
         sys(266, "symlinkat", &[Str, DirFd, Str], Full, |cx, a| {
@@ -222,7 +236,7 @@ impl<H: Host> Table<H> {
         }),
         sys(132, "utime", &[Str, Ptr], Full, |cx, a| file_attr::utime(cx, a.ptr(0), a.ptr(1))),
         sys(235, "utimes", &[Str, Ptr], Full, |cx, a| file_attr::futimesat(cx, AT_FDCWD, a.ptr(0), a.ptr(1))),
-        sys(260, "fchownat", &[DirFd, Str, Int, Int, Flags(AT)], Full, |cx, a| {
+        sys(260, "fchownat", &[DirFd, Str, Int, Int, Flags(names::AT)], Full, |cx, a| {
             file_attr::fchownat(cx, a.fd(0), a.ptr(1), a.uint(2), a.uint(3), a.uint(4))
         }),
         sys(261, "futimesat", &[DirFd, Str, Ptr], Full, |cx, a| {
@@ -231,22 +245,22 @@ impl<H: Host> Table<H> {
         sys(268, "fchmodat", &[DirFd, Str, Mode], Full, |cx, a| {
             file_attr::fchmodat(cx, a.fd(0), a.ptr(1), a.uint(2), 0)
         }),
-        sys(280, "utimensat", &[DirFd, Str, Ptr, Flags(AT)], Full, |cx, a| {
+        sys(280, "utimensat", &[DirFd, Str, Ptr, Flags(names::AT)], Full, |cx, a| {
             file_attr::utimensat(cx, a.fd(0), a.ptr(1), a.ptr(2), a.uint(3))
         }),
-        sys(452, "fchmodat2", &[DirFd, Str, Mode, Flags(AT)], Full, |cx, a| {
+        sys(452, "fchmodat2", &[DirFd, Str, Mode, Flags(names::AT)], Full, |cx, a| {
             file_attr::fchmodat(cx, a.fd(0), a.ptr(1), a.uint(2), a.uint(3))
         }),
     ];
 
     pub(super) const XATTRS: &'static [Call<H>] = &[
-        sys(188, "setxattr", &[Str, Str, In(3), Size, Hex], Full, |cx, a| {
+        sys(188, "setxattr", &[Str, Str, In(3), Size, Flags(names::io::XATTR)], Full, |cx, a| {
             xattr::set(cx, Target::Path(a.ptr(0), Follow), a.ptr(1), a.ptr(2), a.size(3), a.uint(4))
         }),
-        sys(189, "lsetxattr", &[Str, Str, In(3), Size, Hex], Full, |cx, a| {
+        sys(189, "lsetxattr", &[Str, Str, In(3), Size, Flags(names::io::XATTR)], Full, |cx, a| {
             xattr::set(cx, Target::Path(a.ptr(0), Keep), a.ptr(1), a.ptr(2), a.size(3), a.uint(4))
         }),
-        sys(190, "fsetxattr", &[Fd, Str, In(3), Size, Hex], Full, |cx, a| {
+        sys(190, "fsetxattr", &[Fd, Str, In(3), Size, Flags(names::io::XATTR)], Full, |cx, a| {
             xattr::set(cx, Target::Fd(a.fd(0)), a.ptr(1), a.ptr(2), a.size(3), a.uint(4))
         }),
         sys(191, "getxattr", &[Str, Str, Out, Size], Full, |cx, a| {
