@@ -1,5 +1,5 @@
-//! The ABI cases, natively (Linux is the oracle) and in a guest: `native::CASE`, `user::CASE` (natively as an ordinary
-//! user), `skas::CASE`. A family is run as a whole, once, by the first of its trials; the others read its answers.
+//! The ABI cases, natively (Linux is the oracle) and in a guest, as root and as an ordinary user: `native::CASE`,
+//! `native-user::CASE`, `skas::CASE`, `skas-user::CASE`. A family is run as a whole, once, by the first of its trials; the others read its answers.
 
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
@@ -21,16 +21,18 @@ const LIMIT: Duration = Duration::from_secs(240);
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Native,
-    User,
+    NativeUser,
     Skas,
+    SkasUser,
 }
 
 impl Place {
     fn name(self) -> &'static str {
         match self {
             Place::Native => "native",
-            Place::User => "user",
+            Place::NativeUser => "native-user",
             Place::Skas => "skas",
+            Place::SkasUser => "skas-user",
         }
     }
 }
@@ -57,9 +59,9 @@ fn trials() -> Result<Vec<Trial>> {
     let list = String::from_utf8(list.stdout)?;
     let mut places = vec![Place::Native];
     if Uid::effective().is_root() {
-        places.push(Place::User);
+        places.push(Place::NativeUser);
     }
-    places.push(Place::Skas);
+    places.extend([Place::Skas, Place::SkasUser]);
     let mut families: HashMap<(&str, String), Answers> = HashMap::new();
     let mut trials = Vec::new();
     for place in places {
@@ -117,7 +119,7 @@ fn run_family(place: Place, family: &str) -> Result<HashMap<String, Answer>> {
             command.args(["--all", &prefix]).stdout(Stdio::piped());
             Running::start(command, Vec::new())?.wait(LIMIT)?
         }
-        Place::User => {
+        Place::NativeUser => {
             // Where an ordinary user can reach it.
             let dir = tempfile::tempdir()?;
             std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755))?;
@@ -127,10 +129,13 @@ fn run_family(place: Place, family: &str) -> Result<HashMap<String, Answer>> {
             command.args(["--all", &prefix]).stdout(Stdio::piped()).current_dir("/").uid(65534).gid(65534);
             Running::start(command, Vec::new())?.wait(LIMIT)?
         }
-        Place::Skas => {
+        Place::Skas | Place::SkasUser => {
             let root = roots::abi()?;
             let mut command = Command::new(lodger_tests::lodger()?);
             command.args(["run", "--root"]).arg(root.path()).stdout(Stdio::piped());
+            if let Place::SkasUser = place {
+                command.args(["--user", "65534:65534"]);
+            }
             command.args(["--", "/abi", "--all", &prefix]);
             Running::start(command, Vec::new())?.wait(LIMIT)?
         }

@@ -1,4 +1,5 @@
 //! Layouts that Linux programs expect in memory: plain structures, no logic beyond conversion.
+pub mod core_file;
 pub mod rusage;
 pub mod siginfo;
 pub mod time;

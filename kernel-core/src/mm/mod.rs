@@ -13,6 +13,7 @@ mod backing;
 mod batch;
 mod brk;
 pub mod cache;
+pub mod dump;
 pub mod elf;
 pub mod fault;
 mod fork;

@@ -28,6 +28,8 @@ pub const CASES: &[Case] = cases![
     blocked_fault_kills,
     ignored_fault_kills,
     fault_without_handler_kills,
+    core_file_holds_the_memory,
+    core_file_is_not_for_all,
     stack_overflow_on_altstack,
     registers_survive_a_handler,
     changed_registers_take_effect,
@@ -270,6 +272,68 @@ unsafe fn fault_without_handler_kills() -> Done {
         Ok(())
     })?;
     dies_of(pid, libc::SIGSEGV)
+}
+
+/// The status of a child with that limit that dies of a bad load, after `before`.
+unsafe fn dies_with_core_limit(limit: u64, before: impl FnOnce() -> Done) -> Done<c_int> {
+    let told = |name: &str| std::fs::read_to_string(name).unwrap_or_default();
+    if told("/proc/sys/kernel/core_pattern").trim() != "core"
+        || told("/proc/sys/kernel/core_uses_pid").trim() == "1"
+    {
+        return skip("core files go elsewhere here");
+    }
+    let pid = spawn(|| {
+        let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+        ok(libc::setrlimit(libc::RLIMIT_CORE, &limit))?;
+        before()?;
+        load(8);
+        Ok(())
+    })?;
+    let word = status(pid)?;
+    check(libc::WIFSIGNALED(word) && libc::WTERMSIG(word) == libc::SIGSEGV, "it died of SIGSEGV")?;
+    Ok(word)
+}
+
+unsafe fn core_file_holds_the_memory() -> Done {
+    let page =
+        map(2 * PAGE, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
+    page.add(PAGE + 5).write(0);
+    let word = dies_with_core_limit(64 << 20, || {
+        page.add(PAGE + 5).write(77);
+        Ok(())
+    })?;
+    check(libc::WCOREDUMP(word), "a core file was written")?;
+    let core = std::fs::read("core").unwrap_or_default();
+    let half = |at: usize| core.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
+    let long = |at: usize| {
+        core.get(at..at + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().unwrap_or_default())) as usize
+    };
+    check(core.starts_with(b"\x7fELF") && half(16) == 4, "it is an ELF core file")?;
+    let headers: Vec<usize> = (0..half(56).into()).map(|n: usize| long(32) + n * 56).collect();
+    let (kind, offset, addr, size) = (half, |at| long(at + 8), |at| long(at + 16), |at| long(at + 32));
+    // The first note tells of the thread: struct elf_prstatus, whose current signal is at 12.
+    let Some(notes) = headers.iter().find(|at| kind(**at) == 4) else { return fail("it has no notes") };
+    eq(half(offset(*notes) + 8), 1)?;
+    eq(half(offset(*notes) + 12 + 8 + 12), libc::SIGSEGV as u16)?;
+    let wanted = page as usize + PAGE + 5;
+    let holds = |at: &&usize| kind(**at) == 1 && (addr(**at)..addr(**at) + size(**at)).contains(&wanted);
+    let Some(part) = headers.iter().find(holds) else { return fail("the page is not in it") };
+    eq(core.get(offset(*part) + wanted - addr(*part)).copied(), Some(77))
+}
+
+unsafe fn core_file_is_not_for_all() -> Done {
+    let word = dies_with_core_limit(0, || Ok(()))?;
+    check(!libc::WCOREDUMP(word), "the limit forbids it")?;
+    let undumpable = || ok(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0)).map(drop);
+    let word = dies_with_core_limit(64 << 20, undumpable)?;
+    check(!libc::WCOREDUMP(word), "it may not be dumped")?;
+    check(!std::path::Path::new("core").exists(), "there is none")?;
+    // A link must not lead elsewhere: what has the name goes.
+    std::fs::write("kept", "kept").map_or_else(fail, Ok)?;
+    ok(libc::symlink(c"kept".as_ptr(), c"core".as_ptr()))?;
+    let word = dies_with_core_limit(64 << 20, || Ok(()))?;
+    check(libc::WCOREDUMP(word), "a core file was written")?;
+    eq(std::fs::read("kept").unwrap_or_default(), b"kept")
 }
 
 extern "C" fn leave(_: c_int, info: *mut siginfo_t, _: *mut c_void) {

@@ -31,6 +31,11 @@ pub fn initial(size: usize) -> Vec<u8> {
     area
 }
 
+/// Notes in an area which components there are, where debuggers look for that in a register set (`NT_X86_XSTATE`).
+pub fn note_features(area: &mut [u8], features: u64) {
+    put(area, SW_BYTES, &features.to_le_bytes());
+}
+
 /// Marks an area as extended, as the kernel does in a signal frame: `area` without the trailing [`MAGIC2`].
 pub fn mark(area: &mut [u8], features: u64) {
     let size = area.len() as u32;

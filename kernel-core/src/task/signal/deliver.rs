@@ -74,8 +74,15 @@ impl<H: Host> Cx<'_, H> {
         match default_action(info.signal) {
             DefaultAction::Ignore | DefaultAction::Continue => {}
             DefaultAction::Stop => self.begin_stop(info.signal),
-            DefaultAction::Terminate | DefaultAction::Core => {
+            DefaultAction::Terminate => {
                 process.end(ExitStatus::Signaled { signal: info.signal, core: false });
+            }
+            DefaultAction::Core => {
+                let core = self.dump_core(info);
+                // If somebody else ends the process, or all threads but one, it is as they say.
+                if !self.task.is_ending() {
+                    process.end(ExitStatus::Signaled { signal: info.signal, core });
+                }
             }
         }
     }
