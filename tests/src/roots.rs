@@ -29,6 +29,7 @@ impl Root {
             "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
         )?;
         fs::write(dir.path().join("etc/group"), "root:x:0:\nnogroup:x:65534:\n")?;
+        fs::write(dir.path().join("etc/hosts"), "127.0.0.1 localhost lodger\n")?;
         Ok(Root { dir })
     }
 
@@ -42,6 +43,21 @@ impl Root {
         let to = self.path().join(to);
         fs::create_dir_all(to.parent().unwrap_or(self.path()))?;
         fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+        Ok(())
+    }
+
+    /// Copies a program of this machine to `/to`, with the loader and the libraries it asks for.
+    pub fn program(&self, from: &Path, to: &str) -> Result<()> {
+        let to_path = self.path().join(to);
+        if to_path.is_symlink() {
+            fs::remove_file(to_path)?;
+        }
+        self.copy(from, to)?;
+        for library in libraries(from)? {
+            // Under the very path that the loader of this machine found it at.
+            let to = library.strip_prefix("/").unwrap_or(&library).to_string_lossy().into_owned();
+            self.copy(&library, &to)?;
+        }
         Ok(())
     }
 
@@ -85,12 +101,7 @@ pub fn dynamic(programs: &[&Path]) -> Result<Root> {
     let root = Root::new()?;
     for program in programs {
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        root.copy(program, &format!("bin/{name}"))?;
-        for library in libraries(program)? {
-            // Under the very path that the loader of this machine found it at.
-            let to = library.strip_prefix("/").unwrap_or(&library).to_string_lossy().into_owned();
-            root.copy(&library, &to)?;
-        }
+        root.program(program, &format!("bin/{name}"))?;
     }
     Ok(root)
 }
