@@ -122,21 +122,39 @@ fn catch_signals() -> io::Result<()> {
         // SAFETY: the handler only restores the terminal and raises the signal again.
         unsafe { sigaction(signal, &action)? };
     }
-    let action = SigAction::new(SigHandler::Handler(on_continue), SaFlags::SA_RESTART, SigSet::empty());
-    // SAFETY: the handler only uses atomics and tcsetattr.
-    unsafe { sigaction(Signal::SIGCONT, &action)? };
+    for (signal, handler) in
+        [(Signal::SIGTSTP, on_stop as extern "C" fn(libc::c_int)), (Signal::SIGCONT, on_continue)]
+    {
+        let action = SigAction::new(SigHandler::Handler(handler), SaFlags::SA_RESTART, SigSet::empty());
+        // SAFETY: the handlers only use atomics, tcsetattr and raise.
+        unsafe { sigaction(signal, &action)? };
+    }
     Ok(())
+}
+
+/// Stops, as without a handler, and leaves the terminal as it was to whoever asked for that.
+extern "C" fn on_stop(_: libc::c_int) {
+    if let (true, Some(saved)) = (RAW.load(Ordering::SeqCst), SAVED.get()) {
+        set(saved, &saved.settings);
+    }
+    // SAFETY: no preconditions; SIGSTOP stops all threads before this returns.
+    unsafe { libc::raise(libc::SIGSTOP) };
 }
 
 /// Whoever stopped this process has given the terminal to a shell meanwhile, which left its own settings there.
 extern "C" fn on_continue(_: libc::c_int) {
     if let (true, Some(saved)) = (RAW.load(Ordering::SeqCst), SAVED.get()) {
-        // SAFETY: both arguments live forever, `tcsetattr` may be called in a signal handler, and errno is put back.
-        unsafe {
-            let errno = *libc::__errno_location();
-            libc::tcsetattr(saved.fd.as_raw_fd(), libc::TCSANOW, &saved.raw);
-            *libc::__errno_location() = errno;
-        }
+        set(saved, &saved.raw);
+    }
+}
+
+/// For signal handlers.
+fn set(saved: &Saved, settings: &libc::termios) {
+    // SAFETY: both arguments live, `tcsetattr` may be called in a signal handler, and errno is put back.
+    unsafe {
+        let errno = *libc::__errno_location();
+        libc::tcsetattr(saved.fd.as_raw_fd(), libc::TCSANOW, settings);
+        *libc::__errno_location() = errno;
     }
 }
 

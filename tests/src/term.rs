@@ -146,6 +146,41 @@ impl Terminal {
         Ok(())
     }
 
+    /// Waits until something else than the screen is as it should be.
+    pub fn wait_for(&mut self, what: &str, holds: impl Fn(&Terminal) -> Result<bool>) -> Result<()> {
+        let end = Instant::now() + LIMIT;
+        while !holds(self)? {
+            if Instant::now() > end {
+                bail!("no {what}; the screen:\n{}", self.screen());
+            }
+            self.pump(Duration::from_millis(20))?;
+        }
+        Ok(())
+    }
+
+    /// The one child of the program.
+    pub fn child(&self) -> Result<Pid> {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
+        Ok(Pid::from_raw(children.trim().parse().with_context(|| format!("children: {children:?}"))?))
+    }
+
+    /// Takes the terminal away, and waits for the end of the program; its status, or minus the number of a signal.
+    pub fn hang_up(mut self) -> Result<i32> {
+        let end = Instant::now() + LIMIT;
+        self.master = File::open("/dev/null")?;
+        self.slave = self.master.try_clone()?.into();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.code().unwrap_or_else(|| -status.signal().unwrap_or(0)));
+            }
+            if Instant::now() > end {
+                bail!("it did not end with its terminal");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Waits for the end of the program; its status, or minus the number of a signal.
     pub fn end(mut self) -> Result<(i32, Termios)> {
         let end = Instant::now() + LIMIT;
@@ -219,7 +254,8 @@ mod tests {
 
     #[test]
     fn the_cursor_is_told_where_it_is() -> Result<()> {
-        let script = "stty raw -echo; printf 'ab\\033[6nc\\033['; sleep 0.1; printf '6n'; head -c 12 | od -An -c";
+        let script =
+            "stty raw -echo; printf 'ab\\033[6nc\\033['; sleep 0.1; printf '6n'; head -c 12 | od -An -c";
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]);
         let mut terminal = Terminal::start(command)?;

@@ -1,8 +1,9 @@
 //! The command line's contract: exit statuses, streams, flags, signals, bad input, and that nothing is left behind.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{Read, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -40,9 +41,12 @@ fn main() -> ExitCode {
         ("corrupt_programs", corrupt_programs),
         ("init_that_is_none", init_that_is_none),
         ("own_init", own_init),
+        ("reboot_starts_again", reboot_starts_again),
         ("memory_sizes", memory_sizes),
         ("streams_are_byte_for_byte", streams_are_byte_for_byte),
         ("stdout_and_stderr_are_apart", stdout_and_stderr_are_apart),
+        ("a_slow_reader_gets_all", a_slow_reader_gets_all),
+        ("any_standard_input", any_standard_input),
         ("closed_stdout", closed_stdout),
         ("environment_is_clean", environment_is_clean),
         ("workdir_user_and_hostname", workdir_user_and_hostname),
@@ -58,7 +62,10 @@ fn main() -> ExitCode {
         ("nothing_is_left_after_kill", nothing_is_left_after_kill),
         ("nothing_is_left_after_the_end", nothing_is_left_after_the_end),
         ("root_directory_is_unchanged", root_directory_is_unchanged),
+        ("odd_files_of_a_root", odd_files_of_a_root),
         ("ordinary_user", ordinary_user),
+        ("several_at_once", several_at_once),
+        ("ptrace_is_refused", ptrace_is_refused),
         ("shell_pipeline", shell_pipeline),
         ("busybox_root", busybox_root),
         ("dynamic_root", dynamic_root),
@@ -134,8 +141,7 @@ fn later_features_are_refused_by_name() -> Result<()> {
     ] {
         run(&[&["run"][..], words, &["--", "true"]].concat())?.refused(name)?;
     }
-    let tt = run(&["run", "--backend", "tt", "--", "true"])?.expect(125)?;
-    ensure!(tt.err.contains("tt"), "it names the backend: {}", tt.err);
+    run(&["run", "--backend", "tt", "--", "true"])?.refused("backend")?;
     for verb in ["ps", "doctor", "image", "disk"] {
         run(&[verb])?.refused(verb)?;
     }
@@ -207,9 +213,9 @@ fn corrupt_programs() -> Result<()> {
     let mut wild = whole.clone();
     wild[54..58].fill(0xff); // size and number of the program headers
     ensure!(status("headers", &wild)? == 126, "wild program headers");
-    // Cut within its segments: it may be refused or die, but of its own signal.
-    let cut = status("cut", &whole[..whole.len() / 2])?;
-    ensure!(cut == 126 || cut > 128, "half a program: {cut}");
+    // Without most of its segments: it may be refused or die, but of its own signal.
+    let cut = status("cut", &whole[..0x3000])?;
+    ensure!(cut == 126 || cut > 128, "the beginning of a program: {cut}");
     let mut entry = whole.clone();
     entry[24..32].fill(0xff); // the entry point
     let entry = status("entry", &entry)?;
@@ -233,6 +239,18 @@ fn own_init() -> Result<()> {
     ran.expect(125).map(drop) // an init that ends is a panic of the guest
 }
 
+/// After each `reboot(2)` the guest is there anew; standard input goes on where it was.
+fn reboot_starts_again() -> Result<()> {
+    let root = roots::busybox()?;
+    let path = root.path().to_str().unwrap_or_default();
+    let script =
+        "read x; echo $x; ls /mark; touch /mark; [ $x = last ] && exec poweroff -f; reboot -f; sleep 9";
+    let command = lodger(&["run", "--root", path, "--init", "/bin/sh", "--", "-c", script])?;
+    let ran = Running::start(command, b"first\nsecond\nlast\n".to_vec())?.wait(LIMIT)?.expect(0)?;
+    ensure!(ran.text() == "first\nsecond\nlast\n", "each time from the start: {}", ran.text());
+    Ok(())
+}
+
 fn memory_sizes() -> Result<()> {
     for size in ["", "x", "-1", "0", "12Q", "99999999999999999999", "1e9"] {
         run(&["run", &format!("--mem={size}"), "--", "true"])?.refused("mem")?;
@@ -248,6 +266,50 @@ fn streams_are_byte_for_byte() -> Result<()> {
     let ran = Running::start(command, input.clone())?.wait(LIMIT)?.expect(0)?;
     ensure!(ran.out == input, "{} bytes came back of {}", ran.out.len(), input.len());
     ensure!(ran.err.is_empty(), "nothing else is printed: {}", ran.err);
+    Ok(())
+}
+
+/// Writes that the host takes in parts, or not at all for a while, lose and repeat nothing.
+fn a_slow_reader_gets_all() -> Result<()> {
+    let root = roots::busybox()?;
+    let mut command = lodger(&words(root.path(), &[], &["/bin/seq", "1", "100000"]))?;
+    let (mut reader, writer) = std::io::pipe()?;
+    command.stdout(writer);
+    let running = Running::start(command, Vec::new())?;
+    let mut text = String::new();
+    let mut piece = [0; 1111];
+    for _ in 0..50 {
+        std::thread::sleep(Duration::from_millis(10));
+        let n = reader.read(&mut piece)?;
+        text.push_str(std::str::from_utf8(&piece[..n])?);
+    }
+    reader.read_to_string(&mut text)?;
+    running.wait(LIMIT)?.expect(0)?;
+    let wanted: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
+    ensure!(text == wanted, "{} bytes of {}", text.len(), wanted.len());
+    Ok(())
+}
+
+/// The end of standard input is the end of the guest's, whatever it is.
+fn any_standard_input() -> Result<()> {
+    let root = roots::busybox()?;
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), "one\ntwo\n")?;
+    let script = "read a; echo \"$a\"; cat | wc -c";
+    let command = || lodger(&words(root.path(), &[], &["/bin/sh", "-c", script]));
+    for (input, wanted) in [(file.path(), "one\n4\n"), (Path::new("/dev/null"), "\n0\n")] {
+        let output = command()?.stdin(fs::File::open(input)?).output()?;
+        ensure!(output.status.success() && output.stdout == wanted.as_bytes(), "{input:?}: {output:?}");
+    }
+    let mut closed = command()?;
+    // SAFETY: one system call between fork and exec.
+    unsafe { closed.pre_exec(|| Ok(nix::unistd::close(0)?)) };
+    let output = closed.output()?;
+    ensure!(output.status.success() && output.stdout == b"\n0\n", "closed: {output:?}");
+    // What the guest has not read is left for whoever reads next.
+    let text = fs::File::open(file.path())?;
+    lodger(&words(root.path(), &[], &["/bin/true"]))?.stdin(text.try_clone()?).status()?;
+    ensure!(std::io::read_to_string(text)? == "one\ntwo\n", "nothing was read ahead");
     Ok(())
 }
 
@@ -479,12 +541,75 @@ fn root_directory_is_unchanged() -> Result<()> {
     Ok(())
 }
 
+fn odd_files_of_a_root() -> Result<()> {
+    let root = roots::busybox()?;
+    let at = |name: &str| root.path().join(name);
+    root.write("a", "same", 0o640)?;
+    fs::hard_link(at("a"), at("b"))?;
+    symlink("/no/where", at("dangling"))?;
+    symlink("loop", at("loop"))?;
+    root.write("new\nline", "x", 0o4755)?;
+    let _socket = UnixListener::bind(at("socket"))?;
+    nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::from_bits_truncate(0o600))?;
+    let script = "echo more >> /a; cat /b; stat -c '%h %a' /a /b; readlink /dangling; readlink /loop; \
+                  stat -c '%a %F' /new*; stat -c %F /fifo; ls /socket";
+    let ran = run(&words(root.path(), &[], &["/bin/sh", "-c", script]))?.expect(1)?;
+    let wanted = "samemore\n2 640\n2 640\n/no/where\nloop\n4755 regular file\nfifo\n";
+    ensure!(ran.text() == wanted, "{}", ran.text());
+    ensure!(ran.err.contains("/socket"), "sockets of the host are no use to a guest: {}", ran.err);
+    Ok(())
+}
+
+fn several_at_once() -> Result<()> {
+    let root = roots::busybox()?;
+    let started = (1..=4).map(|n: i32| {
+        let script = format!("sleep 0.3; echo {n} > /mine; cat /mine; exit {n}");
+        Running::start(lodger(&words(root.path(), &[], &["/bin/sh", "-c", &script]))?, Vec::new())
+    });
+    for (n, running) in (1..).zip(started.collect::<Result<Vec<_>>>()?) {
+        let ran = running.wait(LIMIT)?.expect(n)?;
+        ensure!(ran.text() == format!("{n}\n"), "{n}: {}", ran.text());
+    }
+    Ok(())
+}
+
+/// A container whose filter refuses ptrace(2) is told so, and nothing is left.
+fn ptrace_is_refused() -> Result<()> {
+    use nix::libc::{
+        self, BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter, sock_fprog,
+    };
+    let root = roots::abi()?;
+    let mut command = lodger(&words(root.path(), &[], &["/abi", "exit", "0"]))?;
+    let step = |code: u32, jt, jf, k| sock_filter { code: code as u16, jt, jf, k };
+    // If the number of the call (the first word) is ptrace's, EPERM.
+    let filter = [
+        step(BPF_LD | BPF_W | BPF_ABS, 0, 0, 0),
+        step(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, libc::SYS_ptrace as u32),
+        step(BPF_RET | BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        step(BPF_RET | BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let install = move || {
+        nix::sys::prctl::set_no_new_privs()?;
+        let program = sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+        // SAFETY: the program and its filter live, and the kernel copies them.
+        let done =
+            unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+        Ok(Errno::result(done).map(drop)?)
+    };
+    // SAFETY: two system calls between fork and exec.
+    unsafe { command.pre_exec(install) };
+    Running::start(command, Vec::new())?.wait(LIMIT)?.refused("ptrace")
+}
+
 fn ordinary_user() -> Result<()> {
     if !Uid::effective().is_root() {
         return Err(Missing("only root can become another user; all other tests ran as one".into()).into());
     }
     let userland = userland()?;
     let root = roots::abi()?;
+    root.write("closed/secret", "", 0o600)?;
+    root.write("secret", "", 0o600)?;
+    fs::set_permissions(root.path().join("closed"), fs::Permissions::from_mode(0o700))?;
     // Where the other user can reach it.
     let dir = tempfile::tempdir()?;
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
@@ -500,6 +625,8 @@ fn ordinary_user() -> Result<()> {
     command.env_clear().env("LODGER_USERLAND", &built).stdout(Stdio::piped());
     let ran = Running::start(command, Vec::new())?.wait(LIMIT)?.expect(0)?;
     ensure!(ran.text().trim_end().ends_with(" 0 0"), "root in the guest: {}", ran.text());
+    let left_out = "left out of the root file system, as it cannot be read: closed and 1 other";
+    ensure!(ran.err.contains(left_out), "{}", ran.err);
     Ok(())
 }
 

@@ -6,8 +6,12 @@ use std::process::{Command, ExitCode};
 use anyhow::{Result, ensure};
 use libtest_mimic::{Arguments, Trial};
 use lodger_tests::roots::{self, Root};
+use lodger_tests::run::{self, LIMIT, Running};
 use lodger_tests::term::Terminal;
 use lodger_tests::{lodger, trial, userland};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::LocalFlags;
+use nix::unistd::Pid;
 
 type Test = fn(&mut Terminal) -> Result<()>;
 
@@ -40,6 +44,9 @@ fn main() -> ExitCode {
         }));
     }
     trials.push(trial("exit_restores_the_terminal", exit_restores_the_terminal));
+    trials.push(trial("stopped_and_continued", stopped_and_continued));
+    trials.push(trial("the_terminal_goes_away", the_terminal_goes_away));
+    trials.push(trial("a_terminal_without_one", a_terminal_without_one));
     trials.push(trial("escape_help", escape_help));
     trials.push(trial("escape_ends_a_hung_guest", escape_ends_a_hung_guest));
     trials.push(trial("editor", editor));
@@ -161,14 +168,62 @@ fn exit_restores_the_terminal() -> Result<()> {
     let mut terminal = start_in(root.path(), &["/bin/sh", "-i"])?;
     prompt(&mut terminal, "$")?;
     let running = terminal.attributes()?;
-    ensure!(!running.local_flags.contains(nix::sys::termios::LocalFlags::ICANON), "raw while the guest runs");
+    ensure!(!running.local_flags.contains(LocalFlags::ICANON), "raw while the guest runs");
     terminal.send("exit 7\r")?;
     let (status, after) = terminal.end()?;
     ensure!(status == 7, "status {status}");
-    let usual = nix::sys::termios::LocalFlags::ICANON
-        | nix::sys::termios::LocalFlags::ECHO
-        | nix::sys::termios::LocalFlags::ISIG;
+    let usual = LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
     ensure!(after.local_flags.contains(usual), "restored: {:?}", after.local_flags);
+    Ok(())
+}
+
+/// Whoever stops lodger gets the terminal as it was; when it goes on, it is raw again.
+fn stopped_and_continued() -> Result<()> {
+    let root = roots::busybox()?;
+    let root_path = root.path().display().to_string();
+    // A session of its own must not be stopped: the shell that started it is its leader.
+    let mut command = Command::new("/bin/sh");
+    let script = "\"$0\" run --root \"$1\" -- /bin/sh -i; echo st-$?";
+    command.args(["-c", script]).arg(lodger()?).arg(root_path);
+    let mut terminal = Terminal::start(command)?;
+    prompt(&mut terminal, "$")?;
+    let child = terminal.child()?;
+    let cooked = |terminal: &Terminal| -> Result<bool> {
+        Ok(terminal.attributes()?.local_flags.contains(LocalFlags::ICANON))
+    };
+    ensure!(!cooked(&terminal)?, "raw while the guest runs");
+    kill(child, Signal::SIGTSTP)?;
+    terminal.wait_for("the terminal as it was", cooked)?;
+    terminal.wait_for("lodger to stop", |_| Ok(state(child)? == 'T'))?;
+    kill(child, Signal::SIGCONT)?;
+    terminal.wait_for("a raw terminal", |terminal| Ok(!cooked(terminal)?))?;
+    terminal.send("echo st''ill; exit 4\r")?;
+    terminal.expect("still")?;
+    terminal.expect("st-4")
+}
+
+/// The letter of a process's state: R, S, T and so on.
+fn state(pid: Pid) -> Result<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    Ok(stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).unwrap_or('?'))
+}
+
+/// The hang-up reaches the guest's shell, and all ends with it.
+fn the_terminal_goes_away() -> Result<()> {
+    let root = roots::busybox()?;
+    let terminal = shell(&root)?;
+    let status = terminal.hang_up()?;
+    ensure!(status == 129, "status {status}");
+    Ok(())
+}
+
+/// `--tty` with streams that are none: the guest has a terminal all the same.
+fn a_terminal_without_one() -> Result<()> {
+    let root = roots::busybox()?;
+    let root = root.path().to_str().unwrap_or_default();
+    let words = ["run", "--tty", "--root", root, "--", "/bin/sh", "-c", "tty; read x; echo got $x; exit 6"];
+    let ran = Running::start(run::lodger(&words)?, b"word\n".to_vec())?.wait(LIMIT)?.expect(6)?;
+    ensure!(ran.text().contains("/dev/") && ran.text().ends_with("got word\r\n"), "{:?}", ran.text());
     Ok(())
 }
 
@@ -189,7 +244,7 @@ fn escape_ends_a_hung_guest() -> Result<()> {
     terminal.send("\x01x")?;
     let (status, after) = terminal.end()?;
     ensure!(status != 0, "status {status}");
-    ensure!(after.local_flags.contains(nix::sys::termios::LocalFlags::ICANON), "restored");
+    ensure!(after.local_flags.contains(LocalFlags::ICANON), "restored");
     Ok(())
 }
 
