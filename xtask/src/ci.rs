@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::cargo;
 use crate::conformance;
+use crate::guest;
 use crate::tidy;
 
 /// How to check.
@@ -28,10 +29,11 @@ struct Stage {
 /// A full run takes many minutes.
 const SAMPLE: conformance::Args = conformance::Args { suite: None, sample: true };
 
-const STAGES: [Stage; 4] = [
+const STAGES: [Stage; 5] = [
     Stage { name: "format", run: format },
     Stage { name: "clippy", run: clippy },
     Stage { name: "tidy", run: || tidy::run(&tidy::Args::default()) },
+    Stage { name: "guest", run: guest::test },
     Stage { name: "conformance", run: || conformance::run(&SAMPLE) },
 ];
 

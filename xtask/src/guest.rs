@@ -10,6 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -58,7 +59,7 @@ pub fn build(options: &Options) -> Result<Built> {
     if is_fresh() && !options.force {
         return Ok(built);
     }
-    let programs = compile(&sources, &target)?;
+    let programs = compile()?;
     let userland = programs.join("userland");
     let archive = archive::build(&sources.join("root"), &userland, &applets(&userland)?)?;
     let init = std::fs::read(programs.join("init")).context("cannot read the new init")?;
@@ -68,15 +69,29 @@ pub fn build(options: &Options) -> Result<Built> {
     Ok(built)
 }
 
-/// Runs cargo on the workspace and returns the folder of the programs.
-fn compile(sources: &Path, target: &Path) -> Result<PathBuf> {
-    let build = target.join("build");
-    let mut command = cargo::cargo(&["build", "--release", "--locked", "--target-dir"]);
-    command.arg(&build).current_dir(sources);
+/// Runs the unit tests of its programs, on the host. Tests unwind and the programs do not, so nothing that [`build`] has
+/// built would serve: the quickest build does.
+pub fn test() -> Result<()> {
+    cargo::check(cargo_for_the_guest(&["test", "--quiet"]).env("CARGO_PROFILE_DEV_DEBUG", "0"))
+}
+
+/// A call of cargo in the guest's workspace.
+fn cargo_for_the_guest(words: &[&str]) -> Command {
+    let mut command = cargo::cargo(words);
+    command
+        .args(["--locked", "--target-dir"])
+        .arg(cargo::target_dir().join("guest/build"))
+        .current_dir(cargo::root().join("guest"));
     // Flags and target are in guest/.cargo/config.toml; what is set for the host's programs must not override them.
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
         command.env_remove(name);
     }
+    command
+}
+
+/// Runs cargo on the workspace and returns the folder of the programs.
+fn compile() -> Result<PathBuf> {
+    let mut command = cargo_for_the_guest(&["build", "--release"]);
     if std::io::stderr().is_terminal() {
         eprintln!("Building the default userland: some minutes the first time");
     } else {
@@ -84,12 +99,12 @@ fn compile(sources: &Path, target: &Path) -> Result<PathBuf> {
         command.arg("--quiet");
     }
     cargo::check(&mut command)?;
-    Ok(build.join(cargo::TARGET).join("release"))
+    Ok(cargo::target_dir().join("guest/build").join(cargo::TARGET).join("release"))
 }
 
 /// The names that the program answers to, from itself: it is static and for this architecture.
 fn applets(userland: &Path) -> Result<Vec<String>> {
-    let listed = std::process::Command::new(userland).arg("--list").output();
+    let listed = Command::new(userland).arg("--list").output();
     let listed = listed.with_context(|| format!("cannot run {}", userland.display()))?;
     if !listed.status.success() {
         bail!("{} --list failed ({})", userland.display(), listed.status);

@@ -33,7 +33,8 @@ impl Source {
     /// A file with this text.
     pub fn new(path: &str, text: &str) -> Source {
         // Tests are a module at the end of the file, or a file of their own.
-        let own_file = path.ends_with("/tests.rs") || path.ends_with("_tests.rs") || path.contains("/tests/");
+        let own_file = ["/tests.rs", "_tests.rs", "/testing.rs"].iter().any(|end| path.ends_with(end));
+        let own_file = own_file || path.contains("/tests/");
         let mut test = own_file;
         let code = without_comments_and_literals(text);
         let lines = text.lines().zip(code.lines()).map(|(text, code)| {
