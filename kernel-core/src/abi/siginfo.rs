@@ -9,7 +9,7 @@ use crate::task::signal::AltStack;
 use crate::task::signal::action::{ActionFlags, SignalAction};
 
 /// `siginfo_t`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct RawSigInfo {
     signal: i32,
@@ -19,12 +19,6 @@ pub struct RawSigInfo {
     payload: [u64; 14],
 }
 const_assert_eq!(size_of::<RawSigInfo>(), 128);
-
-impl Default for RawSigInfo {
-    fn default() -> RawSigInfo {
-        RawSigInfo { signal: 0, errno: 0, code: 0, pad: 0, payload: [0; 14] }
-    }
-}
 
 fn pair(low: u32, high: u32) -> u64 {
     u64::from(low) | u64::from(high) << 32

@@ -53,7 +53,7 @@ impl Fifo {
         if flags.writable() && !flags.readable() && flags.contains(OpenFlags::NONBLOCK) && unread {
             return Err(ENXIO);
         }
-        let pipe = pipe.unwrap_or_else(Pipe::new);
+        let pipe = pipe.unwrap_or_default();
         *current = Arc::downgrade(&pipe);
         drop(current);
         Ok(pipe.open(flags))

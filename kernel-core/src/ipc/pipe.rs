@@ -301,11 +301,8 @@ impl FileOps for PipeEnd {
         if kind == SlotKind::Stream && odd > 0 {
             result = state.merge(src, odd);
         }
-        loop {
-            match result {
-                Ok(taken) => total += taken,
-                Err(_) => break,
-            }
+        while let Ok(taken) = result {
+            total += taken;
             let left = src.remaining();
             // Nothing taken of a source that has more: the guest's memory ends there.
             let stuck = total > 0 && left == len;

@@ -74,7 +74,7 @@ fn limit(count: i32) -> usize {
 }
 
 fn key<H: Host>(cx: &Cx<'_, H>, addr: u64, scope: FutexScope) -> Result<FutexKey> {
-    if addr % 4 != 0 {
+    if !addr.is_multiple_of(4) {
         return Err(EINVAL);
     }
     cx.user().futex_key(addr, scope)
@@ -270,7 +270,7 @@ enum Unlocking {
 }
 
 fn mark_dead<H: Host>(cx: &Cx<'_, H>, addr: u64, unlocking: Unlocking) -> Result<()> {
-    if addr % 4 != 0 {
+    if !addr.is_multiple_of(4) {
         return Err(EFAULT);
     }
     let user = cx.user();

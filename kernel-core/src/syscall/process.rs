@@ -413,7 +413,7 @@ pub fn rseq<H: Host>(cx: &Cx<'_, H>, addr: u64, len: u32, flags: u32, signature:
             (true, true) => crate::errno::EBUSY.into(),
         });
     }
-    if addr % 32 != 0 || len < 32 {
+    if !addr.is_multiple_of(32) || len < 32 {
         return Err(EINVAL.into());
     }
     *registered = Some(Rseq { addr, len, signature });

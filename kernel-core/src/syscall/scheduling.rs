@@ -33,7 +33,7 @@ pub fn sched_yield<H: Host>(cx: &Cx<'_, H>) -> SysResult {
 /// `sched_getaffinity(2)`: all vCPUs.
 pub fn sched_getaffinity<H: Host>(cx: &Cx<'_, H>, pid: i32, size: usize, mask: u64) -> SysResult {
     thread(cx, pid)?;
-    if size < 8 || size % 8 != 0 {
+    if size < 8 || !size.is_multiple_of(8) {
         return Err(EINVAL.into());
     }
     let all = 1u64.checked_shl(cx.kernel.vcpus() as u32).unwrap_or(0).wrapping_sub(1);

@@ -48,7 +48,7 @@ impl Walker<'_> {
         let mut cursor = Cursor::new(self, start, path)?;
         let create = flags.contains(OpenFlags::CREAT);
         loop {
-            let last = cursor.to_last()?;
+            let last = cursor.walk_to_last()?;
             let name = match last.part {
                 Part::Name(name) => name,
                 other => {

@@ -111,7 +111,7 @@ impl<'a> Walker<'a> {
     pub fn resolve(&self, start: &Path, path: &[u8], last_link: LastLink) -> Result<Path> {
         let mut cursor = Cursor::new(self, start, path)?;
         loop {
-            let last = cursor.to_last()?;
+            let last = cursor.walk_to_last()?;
             let name = match last.part {
                 Part::Nothing | Part::Dot => return Ok(cursor.at),
                 Part::DotDot => {
@@ -135,7 +135,7 @@ impl<'a> Walker<'a> {
     /// The directory of the last component, for calls that make, remove or rename an entry.
     pub fn parent(&self, start: &Path, path: &[u8]) -> Result<Parent> {
         let mut cursor = Cursor::new(self, start, path)?;
-        let last = cursor.to_last()?;
+        let last = cursor.walk_to_last()?;
         let name = match last.part {
             Part::Nothing => Last::Root,
             Part::Dot => Last::Dot,
@@ -245,7 +245,7 @@ impl<'w, 'a, 't> Cursor<'w, 'a, 't> {
     }
 
     /// Goes on to the directory of the last component.
-    pub(super) fn to_last(&mut self) -> Result<LastPart> {
+    pub(super) fn walk_to_last(&mut self) -> Result<LastPart> {
         loop {
             if self.at.dentry.kind() != FileKind::Directory {
                 return Err(ENOTDIR);

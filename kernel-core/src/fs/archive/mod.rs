@@ -66,6 +66,9 @@ pub enum ArchiveError {
     },
 }
 
+/// A directory and a name in it.
+type Place<'e> = (Arc<TmpInode>, &'e [u8]);
+
 impl fmt::Display for ArchiveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -280,7 +283,7 @@ impl Unpacker<'_> {
     }
 
     /// The directory of an entry, made if it is missing, and the last component; `None` for the root itself.
-    fn parent_of<'e>(&self, entry: &'e Entry<'_>) -> Result<Option<(Arc<TmpInode>, &'e [u8])>, ArchiveError> {
+    fn parent_of<'e>(&self, entry: &'e Entry<'_>) -> Result<Option<Place<'e>>, ArchiveError> {
         let mut parts = entry.name.split(|&byte| byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
         let Some(mut name) = parts.next() else { return Ok(None) };
         let mut dir = self.into.root_dir().clone();
