@@ -435,7 +435,7 @@ unsafe fn vectors_survive_a_handler() -> Done {
         inout("rax") libc::SYS_tkill => _, in("rdi") pid, in("rsi") libc::SIGUSR1,
         out("rcx") _, out("r11") _, out("xmm0") _, out("xmm15") _,
     );
-    eq(&after[..4], &[before[0], 2, before[0], 2])
+    eq(&after[..4], [before[0], 2, before[0], 2])
 }
 
 unsafe fn mxcsr_survives_a_handler() -> Done {

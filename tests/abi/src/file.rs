@@ -178,7 +178,7 @@ unsafe fn vectors_are_checked() -> Done {
     let mut list = [piece(&mut a), piece(&mut [])];
     fails(libc::readv(fd, list.as_ptr(), 1025), libc::EINVAL)?;
     fails(libc::readv(fd, list.as_ptr(), -1), libc::EINVAL)?;
-    fails(libc::readv(fd, 8 as *const iovec, 1), libc::EFAULT)?;
+    fails(libc::readv(fd, std::ptr::without_provenance(8), 1), libc::EFAULT)?;
     list[1].iov_len = usize::MAX; // negative as a signed size
     fails(libc::readv(fd, list.as_ptr(), 2), libc::EINVAL)?;
     eq(libc::readv(fd, list.as_ptr(), 0), 0)

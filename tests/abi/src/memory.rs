@@ -89,7 +89,7 @@ unsafe fn mmap_refuses() -> Done {
     fails(mmap(null_mut(), PAGE, RW, libc::MAP_ANONYMOUS, -1, 0), libc::EINVAL)?; // neither private nor shared
     fails(mmap(null_mut(), PAGE, RW, libc::MAP_PRIVATE, 999, 0), libc::EBADF)?;
     fails(mmap(null_mut(), PAGE, RW, libc::MAP_PRIVATE, fd, 100), libc::EINVAL)?;
-    fails(mmap(1 as *mut u8, PAGE, RW, ANON | libc::MAP_FIXED, -1, 0), libc::EINVAL)?;
+    fails(mmap(std::ptr::without_provenance_mut(1), PAGE, RW, ANON | libc::MAP_FIXED, -1, 0), libc::EINVAL)?;
     fails(mmap(null_mut(), usize::MAX - PAGE, RW, ANON, -1, 0), libc::ENOMEM)?;
     fails(mmap(null_mut(), 1 << 48, RW, ANON, -1, 0), libc::ENOMEM)?;
     fails(mmap((1u64 << 47) as *mut u8, PAGE, RW, ANON | libc::MAP_FIXED, -1, 0), libc::ENOMEM)?;
@@ -253,7 +253,7 @@ unsafe fn munmap_makes_holes() -> Done {
 }
 
 unsafe fn munmap_refuses() -> Done {
-    fails(libc::munmap(1 as *mut c_void, PAGE), libc::EINVAL)?;
+    fails(libc::munmap(std::ptr::without_provenance_mut(1), PAGE), libc::EINVAL)?;
     fails(libc::munmap(PAGE as *mut c_void, 0), libc::EINVAL)?;
     fails(libc::munmap((1u64 << 47) as *mut c_void, PAGE), libc::EINVAL)?;
     ok(libc::munmap((64 * PAGE) as *mut c_void, PAGE)).map(drop) // nothing there: fine

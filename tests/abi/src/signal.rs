@@ -373,7 +373,7 @@ unsafe fn stop_does_not_interrupt() -> Done {
     let pid = spawn(|| {
         on(libc::SIGCONT, note, libc::SA_RESTART)?;
         let begin = now_ms();
-        ok(libc::nanosleep(&span(100), null_mut())).or_else(|_| Done::Ok(0))?;
+        ok(libc::nanosleep(&span(100), null_mut())).or(Done::Ok(0))?;
         eq(get(r)?, b"x")?;
         check(now_ms() - begin < 5000, "in time")
     })?;
