@@ -212,7 +212,7 @@ unsafe fn unshare_files_separates() -> Done {
 }
 
 extern "C" fn exit_group_late(_: *mut c_void) -> c_int {
-    sleep_ms(100);
+    sleep_ms(300);
     // SAFETY: ends the process.
     unsafe { libc::syscall(libc::SYS_exit_group, 5) as c_int }
 }
@@ -459,7 +459,7 @@ unsafe fn task_directory_lists_threads() -> Done {
 }
 
 extern "C" fn add_many(_: *mut c_void) -> c_int {
-    for _ in 0..1000 {
+    for _ in 0..200 {
         WORD.fetch_add(1, SeqCst);
         // SAFETY: no arguments.
         unsafe { libc::syscall(libc::SYS_sched_yield) };
@@ -472,7 +472,7 @@ unsafe fn many_threads_count() -> Done {
     for thread in threads {
         thread.join()?;
     }
-    eq(WORD.load(SeqCst), 16_000)
+    eq(WORD.load(SeqCst), 3200)
 }
 
 unsafe fn mutex_condvar_and_channel() -> Done {

@@ -204,8 +204,9 @@ unsafe fn posix_timer_overruns() -> Done {
     on(libc::SIGUSR1, note, libc::SA_RESTART)?;
     let id = timer(libc::SIGUSR1)?;
     block(&[libc::SIGUSR1])?;
-    ok(set_timer(id, 5, 5))?;
-    sleep_ms(80);
+    ok(set_timer(id, 40, 40))?;
+    // Half a period before the next one.
+    sleep_ms(220);
     unblock(&[libc::SIGUSR1])?;
     eq(SIGNALS.load(SeqCst), 1)?; // one signal for them all
     check(ok(libc::syscall(libc::SYS_timer_getoverrun, id))? >= 3, "the others were counted")
