@@ -165,6 +165,8 @@ impl<H: Host> Kernel<H> {
             if let Some(child) = tree.node_mut(*pid) {
                 child.parent = reaper;
                 child.parent_thread = reaper;
+                // Whatever signal it was made with: nobody may send the new parent others.
+                child.process.exit_signal.store(SIGCHLD, Ordering::Relaxed);
             }
             if let Some(group) = group
                 && !before
@@ -207,8 +209,6 @@ impl<H: Host> Kernel<H> {
             let Some(status) = node.zombie else { return };
             ((node.process.clone(), status), self.is_reaped_at_once(&tree, pid))
         };
-        // Whatever signal it was made with, a new parent gets SIGCHLD.
-        zombie.0.exit_signal.store(SIGCHLD, Ordering::Relaxed);
         self.notify_parent(&zombie.0, StateChange::Exited(zombie.1));
         if reaped {
             let _ = self.reap(pid);
