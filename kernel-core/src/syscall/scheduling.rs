@@ -32,10 +32,11 @@ pub fn sched_yield<H: Host>(cx: &Cx<'_, H>) -> SysResult {
 
 /// `sched_getaffinity(2)`: all vCPUs.
 pub fn sched_getaffinity<H: Host>(cx: &Cx<'_, H>, pid: i32, size: usize, mask: u64) -> SysResult {
-    thread(cx, pid)?;
     if size < 8 || !size.is_multiple_of(8) {
         return Err(EINVAL.into());
     }
+    // Unlike their neighbours, the two calls of affinity say ESRCH of a negative number.
+    thread(cx, pid).map_err(|_| ESRCH)?;
     let all = 1u64.checked_shl(cx.kernel.vcpus() as u32).unwrap_or(0).wrapping_sub(1);
     cx.user().set(mask, &all)?;
     Ok(8)
@@ -43,10 +44,10 @@ pub fn sched_getaffinity<H: Host>(cx: &Cx<'_, H>, pid: i32, size: usize, mask: u
 
 /// `sched_setaffinity(2)`: a mask that has all vCPUs; others would not be honoured.
 pub fn sched_setaffinity<H: Host>(cx: &Cx<'_, H>, pid: i32, size: usize, mask: u64) -> SysResult {
-    thread(cx, pid)?;
     let mut word = [0u8; 8];
     let len = size.min(8);
     cx.user().read_bytes(mask, &mut word[..len])?;
+    thread(cx, pid).map_err(|_| ESRCH)?;
     let all = 1u64.checked_shl(cx.kernel.vcpus() as u32).unwrap_or(0).wrapping_sub(1);
     if u64::from_le_bytes(word) & all != all {
         return Err(if u64::from_le_bytes(word) & all == 0 { EINVAL } else { ENOSYS }.into());

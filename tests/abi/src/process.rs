@@ -481,6 +481,10 @@ unsafe fn affinity_is_reported() -> Done {
     check(mask.iter().any(|word| *word != 0), "there is a processor")?;
     fails(libc::syscall(libc::SYS_sched_getaffinity, 0, 7, mask.as_mut_ptr()), libc::EINVAL)?;
     mask = [0; 128];
+    fails(libc::syscall(libc::SYS_sched_getaffinity, -1, 7, mask.as_mut_ptr()), libc::EINVAL)?;
+    fails(libc::syscall(libc::SYS_sched_getaffinity, -1, 1024, mask.as_mut_ptr()), libc::ESRCH)?;
+    fails(libc::syscall(libc::SYS_sched_setaffinity, -1, 128, 0), libc::EFAULT)?;
+    fails(libc::syscall(libc::SYS_sched_setaffinity, -1, 128, mask.as_ptr()), libc::ESRCH)?;
     fails(libc::syscall(libc::SYS_sched_setaffinity, 0, 128, mask.as_ptr()), libc::EINVAL)
 }
 
