@@ -114,6 +114,7 @@ fn job_control(terminal: &mut Terminal) -> Result<()> {
     terminal.expect("ready>")?;
     terminal.send("jobs\r")?;
     terminal.expect("topped")?;
+    terminal.expect("ready>")?;
     terminal.send("bg\r")?;
     terminal.expect("ready>")?;
     terminal.send("jobs\r")?;
