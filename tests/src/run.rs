@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -153,4 +154,10 @@ pub fn lodger(words: &[impl AsRef<OsStr>]) -> Result<Command> {
 /// Runs `lodger` with these words to its end, with nothing on standard input.
 pub fn run(words: &[impl AsRef<OsStr>]) -> Result<Ran> {
     Running::start(lodger(words)?, Vec::new())?.wait(LIMIT)
+}
+
+/// `lodger run --root ROOT [flags] -- CMD`.
+pub fn words<'a>(root: &'a Path, flags: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
+    let root = root.to_str().unwrap_or_default();
+    [&["run", "--root", root][..], flags, &["--"], command].concat()
 }

@@ -1,9 +1,8 @@
 //! The command line's contract: exit statuses, streams, flags, signals, bad input, and that nothing is left behind.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::net::UnixListener;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -12,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use libtest_mimic::{Arguments, Trial};
 use lodger_tests::roots::{self, Root};
-use lodger_tests::run::{LIMIT, Ran, Running, lodger, run};
+use lodger_tests::run::{LIMIT, Ran, Running, lodger, run, words};
 use lodger_tests::{Missing, trial, userland};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -35,9 +34,6 @@ fn main() -> ExitCode {
         ("status_126_and_127", status_126_and_127),
         ("usage_errors_are_125", usage_errors_are_125),
         ("later_features_are_refused_by_name", later_features_are_refused_by_name),
-        ("no_such_root", no_such_root),
-        ("roots_that_are_none", roots_that_are_none),
-        ("corrupt_archives", corrupt_archives),
         ("corrupt_programs", corrupt_programs),
         ("init_that_is_none", init_that_is_none),
         ("own_init", own_init),
@@ -61,24 +57,13 @@ fn main() -> ExitCode {
         ("garbage_calls_do_no_harm", garbage_calls_do_no_harm),
         ("nothing_is_left_after_kill", nothing_is_left_after_kill),
         ("nothing_is_left_after_the_end", nothing_is_left_after_the_end),
-        ("root_directory_is_unchanged", root_directory_is_unchanged),
-        ("odd_files_of_a_root", odd_files_of_a_root),
         ("ordinary_user", ordinary_user),
         ("several_at_once", several_at_once),
         ("ptrace_is_refused", ptrace_is_refused),
         ("shell_pipeline", shell_pipeline),
-        ("busybox_root", busybox_root),
-        ("dynamic_root", dynamic_root),
-        ("threads_of_a_dynamic_program", threads_of_a_dynamic_program),
     ];
     let trials: Vec<Trial> = tests.iter().map(|(name, body)| trial(*name, *body)).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
-}
-
-/// `lodger run --root ROOT [flags] -- CMD`.
-fn words<'a>(root: &'a Path, flags: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
-    let root = root.to_str().unwrap_or_default();
-    [&["run", "--root", root][..], flags, &["--"], command].concat()
 }
 
 /// Runs a command of the root with `/abi`.
@@ -146,56 +131,6 @@ fn later_features_are_refused_by_name() -> Result<()> {
         run(&[verb])?.refused(verb)?;
     }
     Ok(())
-}
-
-fn no_such_root() -> Result<()> {
-    run(&["run", "--root", "/no/such/root", "--", "true"])?.refused("/no/such/root")?;
-    run(&["run", "--root", "nosuchname", "--", "true"])?.refused("nosuchname")
-}
-
-fn roots_that_are_none() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let path = dir.path().join("file");
-    let text = path.to_str().unwrap_or_default();
-    for content in [&b""[..], b"hello", &[0x1f, 0x8b, 8, 0, 1, 2, 3], b"070707nonsense", &[0u8; 4096]] {
-        fs::write(&path, content)?;
-        run(&["run", "--root", text, "--", "/abi"])?.refused("file")?;
-    }
-    run(&["run", "--root", "/dev/null", "--", "/abi"])?.refused("/dev/null")
-}
-
-/// A cpio archive (newc) with one file.
-fn archive(name: &str, content: &[u8]) -> Vec<u8> {
-    let entry = |name: &str, mode: u32, content: &[u8]| {
-        let mut bytes = format!("070701{:08x}{mode:08x}", 1).into_bytes();
-        for field in [0, 0, 1, 0, content.len(), 0, 0, 0, 0, name.len() + 1, 0] {
-            bytes.extend(format!("{field:08x}").bytes());
-        }
-        bytes.extend(name.bytes().chain([0]));
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes.extend(content);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    };
-    [entry(name, 0o100_755, content), entry("TRAILER!!!", 0, b"")].concat()
-}
-
-fn corrupt_archives() -> Result<()> {
-    let program = fs::read(lodger_tests::abi()?)?;
-    let whole = archive("abi", &program);
-    let dir = tempfile::tempdir()?;
-    let path = dir.path().join("root.cpio");
-    let try_with = |bytes: &[u8]| {
-        fs::write(&path, bytes)?;
-        run(&["run", "--root", path.to_str().unwrap_or_default(), "--", "/abi", "exit", "3"])
-    };
-    try_with(&whole)?.expect(3)?;
-    try_with(&whole[..whole.len() / 2])?.refused("root.cpio")?;
-    let mut wild = whole.clone();
-    wild[54..62].copy_from_slice(b"ffffffff"); // the size of the file
-    try_with(&wild)?.refused("root.cpio")?;
-    wild[54..62].copy_from_slice(b"zzzzzzzz");
-    try_with(&wild)?.refused("root.cpio")
 }
 
 fn corrupt_programs() -> Result<()> {
@@ -530,36 +465,6 @@ fn nothing_is_left_after_the_end() -> Result<()> {
     kept(&words(root.path(), &[], &["/bin/sh", "-c", "sleep 100 & echo ready"]), "wait")
 }
 
-fn root_directory_is_unchanged() -> Result<()> {
-    let root = roots::busybox()?;
-    root.write("data", "before", 0o644)?;
-    let script = "echo after > /data && rm /etc/passwd && mkdir /new && cat /data && ls -d /new";
-    let ran = run(&words(root.path(), &[], &["/bin/sh", "-c", script]))?.expect(0)?;
-    ensure!(ran.text() == "after\n/new\n", "{}", ran.text());
-    ensure!(fs::read_to_string(root.path().join("data"))? == "before", "the file is as it was");
-    ensure!(root.path().join("etc/passwd").exists() && !root.path().join("new").exists(), "so are the names");
-    Ok(())
-}
-
-fn odd_files_of_a_root() -> Result<()> {
-    let root = roots::busybox()?;
-    let at = |name: &str| root.path().join(name);
-    root.write("a", "same", 0o640)?;
-    fs::hard_link(at("a"), at("b"))?;
-    symlink("/no/where", at("dangling"))?;
-    symlink("loop", at("loop"))?;
-    root.write("new\nline", "x", 0o4755)?;
-    let _socket = UnixListener::bind(at("socket"))?;
-    nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::from_bits_truncate(0o600))?;
-    let script = "echo more >> /a; cat /b; stat -c '%h %a' /a /b; readlink /dangling; readlink /loop; \
-                  stat -c '%a %F' /new*; stat -c %F /fifo; ls /socket";
-    let ran = run(&words(root.path(), &[], &["/bin/sh", "-c", script]))?.expect(1)?;
-    let wanted = "samemore\n2 640\n2 640\n/no/where\nloop\n4755 regular file\nfifo\n";
-    ensure!(ran.text() == wanted, "{}", ran.text());
-    ensure!(ran.err.contains("/socket"), "sockets of the host are no use to a guest: {}", ran.err);
-    Ok(())
-}
-
 fn several_at_once() -> Result<()> {
     let root = roots::busybox()?;
     let started = (1..=4).map(|n: i32| {
@@ -633,65 +538,5 @@ fn ordinary_user() -> Result<()> {
 fn shell_pipeline() -> Result<()> {
     let ran = sh("printf 'c\\nb\\na\\n' | sort | head -n 1; ls / | wc -l; exit 6")?.expect(6)?;
     ensure!(ran.text().starts_with("a\n"), "{}", ran.text());
-    Ok(())
-}
-
-fn busybox_root() -> Result<()> {
-    let root = roots::busybox()?;
-    let script = "set -e; cd /tmp; seq 1 1000 > n; wc -l < n; gzip n; gunzip -c n.gz | md5sum | cut -c1-8; \
-                  mkdir -p a/b/c; find . -type d | sort | tail -n 1; (sleep 0.1; echo late) & wait; exit 5";
-    let ran = run(&words(root.path(), &[], &["/bin/sh", "-c", script]))?.expect(5)?;
-    ensure!(
-        ran.text() == "1000\n53d025127\n./a/b/c\nlate\n".replace("53d025127", &native_sum()?),
-        "{}",
-        ran.text()
-    );
-    Ok(())
-}
-
-/// The first eight digits of the sum that the same busybox computes natively.
-fn native_sum() -> Result<String> {
-    let mut child =
-        Command::new("/bin/busybox").arg("md5sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let numbers: String = (1..=1000).map(|n| format!("{n}\n")).collect();
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(numbers.as_bytes())?;
-    }
-    let out = child.wait_with_output()?.stdout;
-    Ok(String::from_utf8_lossy(&out[..8]).into_owned())
-}
-
-fn dynamic_root() -> Result<()> {
-    let root = roots::dynamic(&[Path::new("/bin/ls")])?;
-    let ran = run(&words(root.path(), &[], &["/bin/ls", "/bin"]))?.expect(0)?;
-    ensure!(ran.text() == "ls\n", "{}", ran.text());
-    Ok(())
-}
-
-const THREADS: &str = r#"
-#include <pthread.h>
-#include <stdio.h>
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static long sum;
-static __thread long own;
-static void *work(void *arg) {
-    for (int i = 0; i < 10000; i++) { own += (long)arg; pthread_mutex_lock(&lock); sum++; pthread_mutex_unlock(&lock); }
-    return (void *)own;
-}
-int main(void) {
-    pthread_t all[8]; long total = 0;
-    for (long i = 0; i < 8; i++) if (pthread_create(&all[i], 0, work, (void *)i)) return 2;
-    for (int i = 0; i < 8; i++) { void *one; pthread_join(all[i], &one); total += (long)one; }
-    printf("%ld %ld\n", sum, total);
-    return 3;
-}
-"#;
-
-fn threads_of_a_dynamic_program() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let program = roots::compile(dir.path(), "threads", THREADS)?;
-    let root = roots::dynamic(&[&program])?;
-    let ran = run(&words(root.path(), &[], &["/bin/threads"]))?.expect(3)?;
-    ensure!(ran.text() == "80000 280000\n", "{}", ran.text());
     Ok(())
 }
