@@ -8,7 +8,7 @@ use host_linux::fiber::{FiberPool, HostFiber};
 use host_linux::ram::{Ram, RamFile};
 use host_linux::stream::HostStream;
 use host_linux::watcher::Watcher;
-use host_linux::{clock, terminal};
+use host_linux::{clock, heap, terminal};
 use kernel_core::host::{
     Cpu, Exit, FiberBody, Frames, Host, HostError, PAGE_SIZE, Phys, UserContext, VcpuId,
 };
@@ -167,6 +167,10 @@ impl Host for SkasHost {
 
     fn wait(&self, _: VcpuId, deadline_ns: Option<u64>) {
         self.machine.vcpu.wait(deadline_ns);
+    }
+
+    fn heap_bytes(&self) -> u64 {
+        heap::bytes()
     }
 
     fn new_fiber(&self, body: FiberBody) -> Result<HostFiber, HostError> {

@@ -8,12 +8,14 @@
 //! * [`watcher`]: the one helper thread; it waits for streams and deadlines and kicks.
 //! * [`stream`], [`terminal`]: the host's descriptors as byte streams, its terminal in raw mode.
 //! * [`mapped`]: a file as bytes.
+//! * [`heap`]: the kernel's own memory, counted.
 //! * [`clock`], [`affinity`]: time, chance, processors.
 
 pub mod affinity;
 pub mod clock;
 pub mod cpu;
 pub mod fiber;
+pub mod heap;
 pub mod kick;
 pub mod mapped;
 pub mod ram;

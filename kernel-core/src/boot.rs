@@ -162,6 +162,7 @@ impl<H: Host> Kernel<H> {
             unpacked.entries,
         );
         kernel.start_init(config.init, config.args, config.env, stdio)?;
+        kernel.limit_heap();
         Ok(kernel)
     }
 

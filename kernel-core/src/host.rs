@@ -327,6 +327,9 @@ pub trait Host: Send + Sync + 'static {
     /// Sleeps until `vcpu` is kicked or the deadline (monotonic) is over. A kick before the call ends it at once.
     fn wait(&self, vcpu: VcpuId, deadline_ns: Option<u64>);
 
+    /// Bytes that the kernel itself has allocated, by which it keeps guests from making it grow; 0 if nobody counts.
+    fn heap_bytes(&self) -> u64;
+
     /// A fiber that will run `body` when first resumed.
     fn new_fiber(&self, body: FiberBody) -> Result<Self::Fiber, HostError>;
 

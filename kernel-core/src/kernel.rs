@@ -18,6 +18,7 @@ use crate::services::{Clock, Device, Services};
 use crate::sync::Mutex;
 use crate::syscall::Cx;
 use crate::task::cred::{Caps, Cred};
+use crate::task::heap::HeapWatch;
 use crate::task::process::ExitStatus;
 use crate::task::signal::SIGKILL;
 use crate::task::tree::ProcessTree;
@@ -84,6 +85,8 @@ pub struct Kernel<H: Host> {
     pub(crate) max_tasks: usize,
     /// Numbers of calls that were asked for and are not there: each is logged once.
     unknown_calls: Mutex<HashSet<u64>>,
+    /// How large the kernel itself is.
+    pub(crate) heap: HeapWatch,
     /// What each vCPU runs.
     vcpus: Vec<Slice>,
     devices: Mutex<Arc<[Arc<dyn Device>]>>,
@@ -136,6 +139,7 @@ impl<H: Host> Kernel<H> {
             boot_ns: parts.boot_ns,
             max_tasks: parts.max_tasks,
             unknown_calls: Mutex::default(),
+            heap: HeapWatch::default(),
             vcpus: (0..parts.vcpus).map(|_| Slice::default()).collect(),
             devices: Mutex::new(parts.devices.into()),
             forks: AtomicU64::new(0),
@@ -257,6 +261,11 @@ impl<H: Host> Kernel<H> {
 
     /// RAM ran out under a task: the largest process is killed, and the task tries again; if it is itself, it ends.
     pub(crate) fn out_of_memory(&self, cx: &Cx<'_, H>) {
+        if self.is_another_ending(&cx.task.process) {
+            // It gives its memory back once it has run; more than one need not end.
+            cx.yield_now();
+            return;
+        }
         let victim = self.largest_process().unwrap_or_else(|| cx.task.process.clone());
         let comm = victim.threads().first().map(|task| task.comm()).unwrap_or_default();
         let name =
@@ -269,7 +278,16 @@ impl<H: Host> Kernel<H> {
         }
     }
 
-    /// The process with most memory of its own, which is not PID 1 and does not end already.
+    /// Whether a process other than `own` ends, and so gives memory back soon.
+    fn is_another_ending(&self, own: &Arc<Process<H>>) -> bool {
+        self.tree.lock().nodes().any(|node| {
+            node.zombie.is_none()
+                && !Arc::ptr_eq(&node.process, own)
+                && node.process.signals.lock().ending.is_some()
+        })
+    }
+
+    /// The process with most memory, its own and the kernel's for it, which is not PID 1 and does not end already.
     fn largest_process(&self) -> Option<Arc<Process<H>>> {
         let processes: Vec<Arc<Process<H>>> = self
             .tree
@@ -280,7 +298,8 @@ impl<H: Host> Kernel<H> {
             .collect();
         let size = |process: &Arc<Process<H>>| {
             let resources = process.threads().first().and_then(|task| task.resources());
-            resources.map_or(0, |resources| resources.mm.usage().resident_anonymous)
+            let memory = resources.map_or(0, |resources| resources.mm.usage().resident_anonymous);
+            memory.saturating_add(process.heap.bytes())
         };
         processes
             .into_iter()

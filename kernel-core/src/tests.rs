@@ -4,6 +4,7 @@ extern crate std;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 use std::thread;
 
 use linux_raw_sys::general as sys;
@@ -284,6 +285,29 @@ fn a_lost_space_kills_its_process() {
             }
             _ => Ok((sys::__NR_exit_group, [u64::from(result as u64 == regs.r12), 0, 0, 0])),
         }
+    });
+    assert_eq!(run(&host, 1), exited(1));
+}
+
+/// A child that makes the kernel grow beyond its limit is killed, and its parent is not.
+#[test]
+fn who_makes_the_kernel_too_large_is_killed() {
+    let host = FakeHost::new(1);
+    let heap = Arc::downgrade(&host);
+    guest(&host, move |step, result, regs, _| match (step, result) {
+        (0, _) => Ok((sys::__NR_fork, [0; 4])),
+        (1, 0) => {
+            if let Some(host) = heap.upgrade() {
+                host.heap_bytes.store(1 << 30, Ordering::Relaxed);
+            }
+            Ok((sys::__NR_getpid, [0; 4]))
+        }
+        (1, _) => {
+            regs.r12 = 1;
+            Ok((sys::__NR_wait4, [u64::MAX, regs.rsp - 64, 0, 0]))
+        }
+        _ if regs.r12 == 1 => Ok((sys::__NR_exit_group, [u64::from(result == 2), 0, 0, 0])),
+        _ => Ok((sys::__NR_exit_group, [0; 4])),
     });
     assert_eq!(run(&host, 1), exited(1));
 }

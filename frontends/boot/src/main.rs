@@ -5,9 +5,14 @@ use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use host_linux::heap::Counting;
 use host_linux_skas::{SkasHost, SkasOptions, run_vcpus};
 use kernel_core::host::{ByteStream, VcpuId};
 use lodger::backend::Backend;
+
+/// Counts what the kernel allocates for its guests.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 struct Skas;
 

@@ -283,6 +283,8 @@ pub struct FakeHost {
     vcpus: Vec<Vcpu>,
     programs: Mutex<BTreeMap<u64, Arc<Mutex<Program>>>>,
     clock_ns: AtomicU64,
+    /// What [`Host::heap_bytes`] says.
+    pub heap_bytes: AtomicU64,
     random: AtomicU64,
     fail_next_space: Mutex<Option<HostError>>,
 }
@@ -296,6 +298,7 @@ impl FakeHost {
             vcpus: (0..vcpus).map(|_| Vcpu::default()).collect(),
             programs: Mutex::default(),
             clock_ns: AtomicU64::new(1_000_000_000),
+            heap_bytes: AtomicU64::new(0),
             random: AtomicU64::new(0x853c_49e6_748f_ea9b),
             fail_next_space: Mutex::default(),
         })
@@ -398,6 +401,10 @@ impl Host for FakeHost {
             assert!(*kicked || !timeout.timed_out(), "nothing kicks this vCPU any more");
         }
         *kicked = false;
+    }
+
+    fn heap_bytes(&self) -> u64 {
+        self.heap_bytes.load(Ordering::Relaxed)
     }
 
     fn new_fiber(&self, body: FiberBody) -> Result<FakeFiber, HostError> {

@@ -25,7 +25,9 @@ impl<H: Host> Kernel<H> {
         task.state.run();
         let (start, user) = (self.now_ns(), task.user_ns.load(Ordering::Relaxed));
         self.begin_slice(vcpu, start, user);
+        self.begin_heap_share();
         let resumed = fiber.resume();
+        self.charge_heap(&task.process);
         let spent = self.now_ns().saturating_sub(start);
         let in_guest = task.user_ns.load(Ordering::Relaxed).saturating_sub(user);
         task.system_ns.fetch_add(spent.saturating_sub(in_guest), Ordering::Relaxed);

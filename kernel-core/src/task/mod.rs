@@ -8,6 +8,7 @@ pub mod core_dump;
 pub mod cred;
 pub mod exec;
 pub mod exit;
+pub(crate) mod heap;
 pub mod process;
 pub mod rlimit;
 pub mod rseq;

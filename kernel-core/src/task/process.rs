@@ -11,6 +11,7 @@ use crate::sched::wait::WaitQueue;
 use crate::services::Services;
 use crate::sync::Mutex;
 use crate::task::Task;
+use crate::task::heap::HeapShare;
 use crate::task::rlimit::Rlimits;
 use crate::task::session::Session;
 use crate::task::signal::GroupSignals;
@@ -102,6 +103,8 @@ pub struct Process<H: Host> {
     pub(crate) start_ns: u64,
     pub(crate) no_new_privs: AtomicU8,
     pub(crate) child_subreaper: AtomicU8,
+    /// What it made the kernel allocate.
+    pub(crate) heap: HeapShare,
     /// Timers that signal.
     pub timers: ProcessTimers,
 }
@@ -141,6 +144,7 @@ impl<H: Host> Process<H> {
             start_ns: services.clock.monotonic_ns(),
             no_new_privs: AtomicU8::new(0),
             child_subreaper: AtomicU8::new(0),
+            heap: HeapShare::default(),
             timers: ProcessTimers::new(pid, services),
         })
     }

@@ -66,6 +66,9 @@ impl<H: Host> Cx<'_, H> {
                 Exit::Interrupted => self.serve_interrupt(),
                 Exit::Died => self.task.process.end(ExitStatus::Signaled { signal: SIGKILL, core: false }),
             }
+            if self.kernel.charge_heap(&self.task.process) {
+                self.kernel.out_of_memory(self);
+            }
         }
     }
 

@@ -172,10 +172,9 @@ impl TmpInode {
         if entries.get(name).is_some() {
             return Err(EEXIST);
         }
-        target.check_linkable()?;
+        target.add_name()?;
         entries.insert(name, target.clone());
         drop(entries);
-        target.relinked(1);
         self.changed();
         Ok(())
     }

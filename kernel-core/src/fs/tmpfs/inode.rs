@@ -181,16 +181,24 @@ impl TmpInode {
         attr.nlink = attr.nlink.saturating_add_signed(by);
         attr.linkable = false;
         attr.ctime = now;
+        if by < 0 && attr.nlink > 0 && !matches!(self.body, Body::Directory(_)) {
+            self.fs.inodes.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
-    /// Whether it may get one more name: ENOENT if it has lost its last.
-    pub(super) fn check_linkable(&self) -> Result<()> {
-        let attr = self.attr.lock();
+    /// Notes one more name of a file. All but the first count as inodes, as they take memory too. ENOENT if it has lost
+    /// its last name, ENOSPC.
+    pub(super) fn add_name(&self) -> Result<()> {
+        let now = self.fs.now();
+        let mut attr = self.attr.lock();
         match attr.nlink {
-            0 if !attr.linkable => Err(crate::errno::ENOENT),
-            u32::MAX => Err(crate::errno::EMLINK),
-            _ => Ok(()),
+            0 if !attr.linkable => return Err(crate::errno::ENOENT),
+            0 => {}
+            u32::MAX => return Err(crate::errno::EMLINK),
+            _ => self.fs.count_inode()?,
         }
+        (attr.nlink, attr.linkable, attr.ctime) = (attr.nlink + 1, false, now);
+        Ok(())
     }
 
     /// Notes a read, as relatime does: only if the access time is older than the last change, or than a day.

@@ -231,12 +231,18 @@ impl Shared {
 
     /// Counts one more inode and gives its number; ENOSPC.
     fn take_inode(&self) -> Result<u64> {
+        self.count_inode()?;
+        Ok(self.last_ino.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Counts one more inode, or what takes as much memory; ENOSPC.
+    fn count_inode(&self) -> Result<()> {
         let most = self.limits.lock().inodes;
         let taken = self
             .inodes
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < most).then_some(count + 1));
         taken.map_err(|_| ENOSPC)?;
-        Ok(self.last_ino.fetch_add(1, Ordering::Relaxed) + 1)
+        Ok(())
     }
 
     /// How many more bytes may be stored.

@@ -152,3 +152,18 @@ fn attributes_and_options() {
     assert_eq!(parse("bogus").err(), Some(EINVAL));
     assert_eq!(parse("size=99999999999g").err(), Some(EINVAL));
 }
+
+#[test]
+fn further_names_count_as_inodes() {
+    let world = World::new();
+    let file = world.file("/f", b"");
+    let free = || file.inode.statfs().files_free;
+    let before = free();
+    let root = world.open("/", OpenFlags::DIRECTORY).unwrap();
+    root.inode.link(b"g", &file.inode).unwrap();
+    root.inode.link(b"h", &file.inode).unwrap();
+    assert_eq!(free(), before - 2);
+    world.unlink("/f").unwrap();
+    world.unlink("/g").unwrap();
+    assert_eq!(free(), before, "the last name is the inode's own");
+}

@@ -1,0 +1,63 @@
+//! The kernel's own memory, kept within bounds.
+//!
+//! Descriptors, mappings, pipes, names and the like are objects of the kernel, and a guest can have many without much
+//! memory of its own. Limits of each kind (`RLIMIT_NOFILE`, inodes of a tmpfs) do not bound their sum. So what the
+//! kernel allocates while it serves a process is counted for that process, and when the sum is over its limit, memory is
+//! short as when RAM is: the process that takes most ends. With several vCPUs the shares are estimates; the sum is not.
+
+use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use crate::host::Host;
+use crate::kernel::Kernel;
+use crate::task::Process;
+
+/// The kernel may always grow by this much.
+const LEAST_LIMIT: u64 = 32 << 20;
+
+/// Watches the size of the kernel's heap.
+pub(crate) struct HeapWatch {
+    /// The size that is too much.
+    limit: AtomicU64,
+    /// The size when it was last looked at.
+    last: AtomicU64,
+}
+
+impl Default for HeapWatch {
+    fn default() -> HeapWatch {
+        HeapWatch { limit: AtomicU64::new(u64::MAX), last: AtomicU64::new(0) }
+    }
+}
+
+/// What a process made the kernel allocate, in bytes: less than nothing if it freed what others had allocated.
+#[derive(Default)]
+pub(crate) struct HeapShare(AtomicI64);
+
+impl HeapShare {
+    /// Bytes.
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed).try_into().unwrap_or(0)
+    }
+}
+
+impl<H: Host> Kernel<H> {
+    /// From now on the heap may grow by half the size of RAM.
+    pub(crate) fn limit_heap(&self) {
+        let growth = (self.services.ram.total() / 2).max(LEAST_LIMIT);
+        self.heap.limit.store(self.host.heap_bytes().saturating_add(growth), Ordering::Relaxed);
+    }
+
+    /// What was allocated since the last look is nobody's.
+    pub(crate) fn begin_heap_share(&self) {
+        self.heap.last.store(self.host.heap_bytes(), Ordering::Relaxed);
+    }
+
+    /// What was allocated since the last look is the process's. Says whether that made the heap too large.
+    pub(crate) fn charge_heap(&self, process: &Process<H>) -> bool {
+        let now = self.host.heap_bytes();
+        let before = self.heap.last.swap(now, Ordering::Relaxed);
+        if now != before {
+            process.heap.0.fetch_add(now.wrapping_sub(before).cast_signed(), Ordering::Relaxed);
+        }
+        now > before && now > self.heap.limit.load(Ordering::Relaxed)
+    }
+}
