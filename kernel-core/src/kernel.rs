@@ -266,13 +266,34 @@ impl<H: Host> Kernel<H> {
             cx.yield_now();
             return;
         }
-        let victim = self.largest_process().unwrap_or_else(|| cx.task.process.clone());
+        let size = |process: &Arc<Process<H>>| {
+            let resources = process.threads().first().and_then(|task| task.resources());
+            resources.map_or(0, |resources| resources.mm.usage().resident_anonymous)
+        };
+        let victim = self.largest_process(size).unwrap_or_else(|| cx.task.process.clone());
+        self.kill_for_memory(cx, &victim);
+    }
+
+    /// The kernel itself has become too large: the process that made it so is killed. If none did by much, what takes the
+    /// memory is held by no process (names in file systems), and has limits of its own.
+    pub(crate) fn heap_is_full(&self, cx: &Cx<'_, H>) {
+        if self.is_another_ending(&cx.task.process) {
+            cx.yield_now();
+            return;
+        }
+        let victim = self.largest_process(|process| process.heap.bytes());
+        if let Some(victim) = victim.filter(|victim| victim.heap.is_large()) {
+            self.kill_for_memory(cx, &victim);
+        }
+    }
+
+    fn kill_for_memory(&self, cx: &Cx<'_, H>, victim: &Arc<Process<H>>) {
         let comm = victim.threads().first().map(|task| task.comm()).unwrap_or_default();
         let name =
             String::from_utf8_lossy(comm.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
         log::warn!("out of memory: killed process {} ({name})", victim.pid);
         victim.end(ExitStatus::Signaled { signal: SIGKILL, core: false });
-        if !Arc::ptr_eq(&victim, &cx.task.process) {
+        if !Arc::ptr_eq(victim, &cx.task.process) {
             // It has to run to end, and to give its memory back.
             cx.yield_now();
         }
@@ -287,8 +308,8 @@ impl<H: Host> Kernel<H> {
         })
     }
 
-    /// The process with most memory, its own and the kernel's for it, which is not PID 1 and does not end already.
-    fn largest_process(&self) -> Option<Arc<Process<H>>> {
+    /// The process with the largest `size` which is not PID 1 and does not end already.
+    fn largest_process(&self, size: impl Fn(&Arc<Process<H>>) -> u64) -> Option<Arc<Process<H>>> {
         let processes: Vec<Arc<Process<H>>> = self
             .tree
             .lock()
@@ -296,11 +317,6 @@ impl<H: Host> Kernel<H> {
             .filter(|node| node.zombie.is_none())
             .map(|node| node.process.clone())
             .collect();
-        let size = |process: &Arc<Process<H>>| {
-            let resources = process.threads().first().and_then(|task| task.resources());
-            let memory = resources.map_or(0, |resources| resources.mm.usage().resident_anonymous);
-            memory.saturating_add(process.heap.bytes())
-        };
         processes
             .into_iter()
             .filter(|process| process.pid != 1 && process.signals.lock().ending.is_none())

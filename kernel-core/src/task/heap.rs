@@ -3,7 +3,8 @@
 //! Descriptors, mappings, pipes, names and the like are objects of the kernel, and a guest can have many without much
 //! memory of its own. Limits of each kind (`RLIMIT_NOFILE`, inodes of a tmpfs) do not bound their sum. So what the
 //! kernel allocates while it serves a process is counted for that process, and when the sum is over its limit, memory is
-//! short as when RAM is: the process that takes most ends. With several vCPUs the shares are estimates; the sum is not.
+//! short: the process with the largest share ends, as the largest does when RAM is short. With several vCPUs the shares
+//! are estimates; the sum is not.
 
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -13,6 +14,8 @@ use crate::task::Process;
 
 /// The kernel may always grow by this much.
 const LEAST_LIMIT: u64 = 32 << 20;
+/// More than an ordinary process needs.
+const LARGE_SHARE: u64 = 128 << 10;
 
 /// Watches the size of the kernel's heap.
 pub(crate) struct HeapWatch {
@@ -36,6 +39,11 @@ impl HeapShare {
     /// Bytes.
     pub fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed).try_into().unwrap_or(0)
+    }
+
+    /// Whether to end the process would help.
+    pub fn is_large(&self) -> bool {
+        self.bytes() >= LARGE_SHARE
     }
 }
 

@@ -67,7 +67,7 @@ impl<H: Host> Cx<'_, H> {
                 Exit::Died => self.task.process.end(ExitStatus::Signaled { signal: SIGKILL, core: false }),
             }
             if self.kernel.charge_heap(&self.task.process) {
-                self.kernel.out_of_memory(self);
+                self.kernel.heap_is_full(self);
             }
         }
     }
