@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{self, SigHandler, Signal, killpg};
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::{Pid, setsid};
 
@@ -49,9 +49,13 @@ impl Terminal {
         }
         let stream = || pty.slave.try_clone();
         command.stdin(stream()?).stdout(stream()?).stderr(stream()?).env("TERM", "xterm");
-        // SAFETY: between fork and exec only two system calls are made, on the child's own descriptors.
+        // SAFETY: between fork and exec only system calls are made, on what is the child's own.
         unsafe {
             command.pre_exec(|| {
+                // Whoever runs the tests may ignore what a terminal sends (nohup, a shell's background).
+                for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP] {
+                    signal::signal(signal, SigHandler::SigDfl)?;
+                }
                 setsid()?;
                 ioctl::take_terminal(0, 0)?;
                 Ok(())
