@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use hashbrown::HashMap;
 
-use crate::errno::{EBUSY, EINVAL, ENOTDIR, Result};
+use crate::errno::{EBUSY, EINVAL, ENOSPC, ENOTDIR, Result};
 use crate::sync::Mutex;
 use crate::vfs::dentry::{Dentry, DentryCache};
 use crate::vfs::device::Devices;
@@ -62,6 +62,10 @@ pub trait FileSystem: Send + Sync {
     }
 }
 
+/// The most mounts in a namespace (`fs.mount-max`, which Linux has at 100,000): some searches go over all of them, and
+/// a recursive bind doubles them.
+const MOST_MOUNTS: usize = 4096;
+
 /// A file system, or a part of it, at a place.
 pub struct Mount {
     /// Number in the namespace.
@@ -113,6 +117,18 @@ impl Mount {
     /// The place it covers.
     pub fn covered(&self) -> Option<Path> {
         self.at.lock().clone()
+    }
+}
+
+impl Drop for Mount {
+    /// Lets go of the mount it is on, and so on downwards: in a loop, because a guest can stack more mounts than a kernel
+    /// stack can follow.
+    fn drop(&mut self) {
+        let mut next = self.at.lock().take();
+        while let Some(Path { mount, dentry }) = next {
+            drop(dentry);
+            next = Arc::into_inner(mount).and_then(|mount| mount.at.lock().take());
+        }
     }
 }
 
@@ -174,7 +190,7 @@ impl Namespace {
         path.dentry.has_mounts() && self.table.lock().contains_key(&key(path))
     }
 
-    /// Mounts `fs` on `at`. ENOTDIR if a directory meets a file.
+    /// Mounts `fs` on `at`. ENOTDIR if a directory meets a file, ENOSPC if there are too many mounts.
     pub fn mount(
         &self,
         fs: Arc<dyn FileSystem>,
@@ -192,6 +208,9 @@ impl Namespace {
             BindDepth::One => Vec::new(),
             BindDepth::Recursive => self.mounts_below(from),
         };
+        if self.table.lock().len() + below.len() >= MOST_MOUNTS {
+            return Err(ENOSPC);
+        }
         let old = &from.mount;
         let top = self.attach(old.fs.clone(), from.dentry.clone(), &old.source, at, old.flags())?;
         // Parents come before children, so each finds the copy of what it was mounted on.
@@ -229,6 +248,9 @@ impl Namespace {
         let mut at = self.cross(at.clone());
         loop {
             let mut table = self.table.lock();
+            if table.len() >= MOST_MOUNTS {
+                return Err(ENOSPC);
+            }
             if !table.contains_key(&key(&at)) {
                 *mount.at.lock() = Some(at.clone());
                 at.dentry.add_mount();

@@ -1,5 +1,7 @@
 //! Walks, opens, renames, mounts and descriptors on a tmpfs. What is expected was looked up on Linux.
 
+extern crate std;
+
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -11,7 +13,7 @@ use crate::vfs::fd::{FdTable, OnExec};
 use crate::vfs::file::OpenFlags;
 use crate::vfs::inode::{Device, RenameMode};
 use crate::vfs::mount::{BindDepth, MountFlags, Unmount};
-use crate::vfs::path::path_of;
+use crate::vfs::path::{Path, path_of};
 use crate::vfs::walk::Resolve;
 
 fn name(world: &World, path: &str) -> Result<String> {
@@ -181,6 +183,31 @@ fn mounts_are_crossed_both_ways() {
     namespace.unmount(world.resolve("/other").unwrap(), Unmount::Idle).unwrap();
     namespace.unmount(world.resolve("/m").unwrap(), Unmount::Idle).unwrap();
     assert_eq!(name(&world, "/m/below"), Ok("/m/below".into()));
+}
+
+/// A stack of mounts as high as it can be, whose top outlives it, goes without recursion: on a small stack.
+#[test]
+fn mounts_are_bounded_and_stacks_of_them_fall_in_a_loop() {
+    let small = std::thread::Builder::new().stack_size(128 << 10);
+    let fall = || {
+        let world = World::new();
+        let namespace = world.context.namespace().clone();
+        world.mkdir("/m").unwrap();
+        let mut at = world.resolve("/m").unwrap();
+        let refused = loop {
+            let fs = Tmpfs::new(&world.services, "tmpfs", Device::new(0, 21), Options::default());
+            match namespace.mount(fs, b"none", &at, MountFlags::empty()) {
+                Ok(mount) => at = Path { dentry: mount.root.clone(), mount },
+                Err(errno) => break errno,
+            }
+        };
+        assert_eq!(refused, ENOSPC);
+        let root = world.context.root();
+        assert_eq!(namespace.bind(&root, &at, BindDepth::Recursive), Err(ENOSPC));
+        drop((world, namespace, root));
+        drop(at);
+    };
+    small.spawn(fall).unwrap().join().unwrap();
 }
 
 #[test]
