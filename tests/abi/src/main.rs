@@ -61,9 +61,10 @@ const FAMILIES: &[(&str, &[Case])] = &[
 ];
 
 fn main() {
-    // The language's runtime catches some faults and ignores SIGPIPE, and whoever started this may ignore others (nohup,
-    // a shell's background): the cases start as a C program does from an interactive shell.
-    for signal in 1..libc::SIGSYS {
+    // The language's runtime catches some faults and ignores SIGPIPE, and whoever started this may ignore what terminals
+    // send (nohup, a shell's background): the cases start as a C program does from an interactive shell.
+    let terminals = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT];
+    for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGPIPE].into_iter().chain(terminals) {
         // SAFETY: the default disposition.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
