@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         ("second_sigterm_ends_all", second_sigterm_ends_all),
         ("spinning_guest_is_ended", spinning_guest_is_ended),
         ("guest_that_eats_memory", guest_that_eats_memory),
+        ("guest_that_hoards_kernel_objects", guest_that_hoards_kernel_objects),
         ("guest_that_forks_much", guest_that_forks_much),
         ("garbage_calls_do_no_harm", garbage_calls_do_no_harm),
         ("nothing_is_left_after_kill", nothing_is_left_after_kill),
@@ -385,6 +386,29 @@ fn guest_that_eats_memory() -> Result<()> {
     ensure!(!ran.late, "it ends in time");
     // Refused, or killed for want of memory; in no case lodger's own failure.
     ensure!([0, 128 + 9, 128 + 7, 128 + 11].contains(&ran.status), "status {}: {}", ran.status, ran.err);
+    Ok(())
+}
+
+/// What a guest makes the kernel keep for it is bounded: it is killed, and lodger stays small meanwhile.
+fn guest_that_hoards_kernel_objects() -> Result<()> {
+    let root = roots::abi()?;
+    let command = lodger(&words(root.path(), &["--mem", "64M"], &["/abi", "hoard"]))?;
+    let running = Running::start(command, Vec::new())?;
+    let status = format!("/proc/{}/status", running.pid());
+    let largest_kib = std::thread::spawn(move || {
+        let mut largest = 0;
+        while let Ok(text) = fs::read_to_string(&status)
+            && let Some(line) = text.lines().find_map(|line| line.strip_prefix("RssAnon:"))
+        {
+            largest = largest.max(line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        largest
+    });
+    let ran = running.wait(LIMIT)?;
+    ensure!(!ran.late && [0, 128 + 9].contains(&ran.status), "status {}: {}", ran.status, ran.err);
+    let largest_kib = largest_kib.join().unwrap_or(u64::MAX);
+    ensure!(largest_kib < 160 << 10, "lodger grew to {largest_kib} KiB");
     Ok(())
 }
 

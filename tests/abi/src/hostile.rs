@@ -24,6 +24,25 @@ pub fn eat_memory() -> c_int {
     }
 }
 
+/// Makes socket pairs without end, filled with all they take; then what refused them is printed and 0 returned.
+pub fn hoard() -> c_int {
+    let limit = libc::rlimit { rlim_cur: 1 << 20, rlim_max: 1 << 20 };
+    let mut fds = [0; 2];
+    // SAFETY: the arrays live.
+    unsafe {
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK;
+        while libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) == 0 {
+            let bytes = [1u8; 65536];
+            for fd in fds {
+                while libc::write(fd, bytes.as_ptr().cast(), bytes.len()) > 0 {}
+            }
+        }
+    }
+    println!("refused: {}", std::io::Error::last_os_error());
+    0
+}
+
 /// Forks up to `n` children that fork in turn, two deep, and that all sleep; prints how many there were.
 pub fn fork_bomb(n: u64) -> c_int {
     let mut made = 0;
