@@ -9,7 +9,7 @@
 //! are counted from above, and near the host's limit they are counted exactly and more are refused.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 use host_linux::ram::Ram;
 use kernel_core::host::{
@@ -52,6 +52,8 @@ pub struct Machine {
 /// A guest address space. When it is dropped, its stub goes back to the pool.
 pub struct SkasSpace {
     machine: Arc<Machine>,
+    /// Of the stub that it has or had.
+    pid: i32,
     state: Mutex<State>,
 }
 
@@ -91,6 +93,7 @@ impl SkasSpace {
     /// An empty space in `stub`.
     pub fn new(machine: Arc<Machine>, stub: Stub) -> SkasSpace {
         let mut batch = Batch::default();
+        let pid = stub.pid;
         if stub.used {
             // The requests tell where things were in the last guest.
             machine.requests.zero(Phys(u64::from(stub.slot) * PAGE_SIZE), PAGE_SIZE);
@@ -105,7 +108,17 @@ impl SkasSpace {
             loaded: None,
             fpu: None,
         };
-        SkasSpace { machine, state: Mutex::new(state) }
+        SkasSpace { machine, pid, state: Mutex::new(state) }
+    }
+
+    /// The process that holds the guest's mappings, as the host numbers it; `None` once it died. Does not wait for a
+    /// guest that runs.
+    pub fn host_process(&self) -> Option<i32> {
+        match self.state.try_lock() {
+            Ok(state) => state.stub.as_ref().map(|stub| stub.pid),
+            Err(TryLockError::Poisoned(state)) => state.into_inner().stub.as_ref().map(|stub| stub.pid),
+            Err(TryLockError::WouldBlock) => Some(self.pid),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -27,4 +27,7 @@ pub trait Backend {
 
     /// Runs `body` for every vCPU and returns when all have returned.
     fn run_vcpus(host: &Arc<Self::Host>, body: &(dyn Fn(VcpuId) + Send + Sync));
+
+    /// The host process in whose address space a guest's is; `None` once it died.
+    fn host_process(space: &<Self::Host as Host>::Space) -> Option<i32>;
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::host::fake::FakeHost;
 use crate::host::{Phys, Prot};
 use crate::mm::cache::Backing;
+use crate::mm::info::What;
 use crate::mm::ram::Ram;
 use crate::mm::stack::{AuxInfo, Start, build};
 
@@ -136,7 +137,7 @@ fn loads_a_dynamic_program_and_its_interpreter() {
     assert_eq!(string(layout.args.start), b"prog");
     assert_eq!(string(layout.env.start), b"A=1");
     assert_eq!(layout.args.end, layout.env.start);
-    assert_eq!(test.mm.maps().last().unwrap().name, "[stack]");
+    assert_eq!(test.mm.maps().last().unwrap().what, What::Stack);
 }
 
 #[test]

@@ -4,12 +4,40 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::host::{Host, Prot};
+use crate::host::{Host, Phys, Prot};
 use crate::mm::Mm;
-use crate::mm::backing::{Inner, Kind};
+use crate::mm::backing::{Back, Inner, Kind};
 use crate::mm::map::Object;
 use crate::mm::vma::{Vma, VmaFlags};
 use crate::vfs::file::OpenFile;
+use crate::vfs::path::{Path, path_of};
+
+/// What is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A file.
+    File,
+    /// Memory that relatives share (`MAP_SHARED | MAP_ANONYMOUS`).
+    SharedMemory,
+    /// What `brk` moves the end of.
+    Heap,
+    /// The first thread's stack.
+    Stack,
+    /// Other memory.
+    Anonymous,
+}
+
+impl What {
+    /// What `/proc/PID/maps` shows instead of a path.
+    pub fn label(self) -> &'static str {
+        match self {
+            What::File | What::Anonymous => "",
+            What::SharedMemory => "/dev/zero (deleted)",
+            What::Heap => "[heap]",
+            What::Stack => "[stack]",
+        }
+    }
+}
 
 /// One line of `/proc/PID/maps`.
 pub struct MapInfo {
@@ -23,8 +51,41 @@ pub struct MapInfo {
     pub offset: u64,
     /// The file mapped, whose inode and path are shown.
     pub file: Option<Arc<OpenFile>>,
-    /// `[heap]`, `[stack]`, or empty.
-    pub name: &'static str,
+    /// What it is.
+    pub what: What,
+}
+
+impl MapInfo {
+    /// The name that it has for a process whose root directory is `root`: the path of a file, or a label.
+    pub fn name(&self, root: Option<&Path>) -> Vec<u8> {
+        match (&self.file, root) {
+            (Some(file), Some(root)) => match (&file.path, file.inode.anonymous_name()) {
+                (Some(path), _) => path_of(path, root).shown(),
+                (None, name) => name.unwrap_or_default(),
+            },
+            _ => self.what.label().as_bytes().to_vec(),
+        }
+    }
+}
+
+/// A part of a mapping that is in RAM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resident {
+    /// Addresses.
+    pub range: Range<u64>,
+    /// Where in guest RAM.
+    pub phys: Phys,
+    /// Whose it is.
+    pub owner: Owner,
+}
+
+/// Whose a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The address space's own. Relatives share it until one of them writes.
+    Process,
+    /// A file's: whoever maps the file has the same.
+    File,
 }
 
 /// Sizes in bytes, for `/proc/PID/{statm,status,stat}` and `getrusage`.
@@ -75,18 +136,25 @@ impl<H: Host> Mm<H> {
     /// All mappings, by address.
     pub fn maps(&self) -> Vec<MapInfo> {
         let inner = self.contents.inner.lock();
-        inner
-            .vmas
-            .iter()
-            .map(|(range, vma)| {
-                let (file, offset) = match &vma.object {
-                    Object::Anonymous => (None, 0),
-                    Object::File { file, offset, .. } => (file.clone(), *offset),
-                };
-                let name = name_of(&inner, &range, vma);
-                MapInfo { range, prot: vma.prot, shared: !vma.is_private(), offset, file, name }
-            })
-            .collect()
+        inner.vmas.iter().map(|(range, vma)| describe(&inner, range, vma)).collect()
+    }
+
+    /// All mappings, by address, and what of each is in RAM.
+    pub fn resident_maps(&self) -> Vec<(MapInfo, Vec<Resident>)> {
+        let inner = self.contents.inner.lock();
+        let resident = |(range, back): (Range<u64>, Back)| Resident {
+            range,
+            phys: back.phys,
+            owner: match back.kind {
+                Kind::Anonymous => Owner::Process,
+                Kind::File => Owner::File,
+            },
+        };
+        let each = |(range, vma): (Range<u64>, &Vma)| {
+            let parts = inner.backing.overlapping(range.clone()).map(resident).collect();
+            (describe(&inner, range, vma), parts)
+        };
+        inner.vmas.iter().map(each).collect()
     }
 
     /// Sizes now.
@@ -134,14 +202,22 @@ impl<H: Host> Mm<H> {
     }
 }
 
-/// What `/proc/PID/maps` shows instead of a path.
-fn name_of(inner: &Inner, range: &Range<u64>, vma: &Vma) -> &'static str {
+fn describe(inner: &Inner, range: Range<u64>, vma: &Vma) -> MapInfo {
+    let (file, offset) = match &vma.object {
+        Object::Anonymous => (None, 0),
+        Object::File { file, offset, .. } => (file.clone(), *offset),
+    };
+    let what = what(inner, &range, vma);
+    MapInfo { range, prot: vma.prot, shared: !vma.is_private(), offset, file, what }
+}
+
+fn what(inner: &Inner, range: &Range<u64>, vma: &Vma) -> What {
     let layout = &inner.layout;
     match &vma.object {
-        Object::File { file: Some(_), .. } => "",
-        Object::File { file: None, .. } if !vma.is_private() => "/dev/zero (deleted)",
-        _ if range.start < inner.brk && range.end > layout.brk_start => "[heap]",
-        _ if range.contains(&layout.stack_start.saturating_sub(1)) => "[stack]",
-        _ => "",
+        Object::File { file: Some(_), .. } => What::File,
+        Object::File { file: None, .. } if !vma.is_private() => What::SharedMemory,
+        _ if range.start < inner.brk && range.end > layout.brk_start => What::Heap,
+        _ if range.contains(&layout.stack_start.saturating_sub(1)) => What::Stack,
+        _ => What::Anonymous,
     }
 }

@@ -20,7 +20,7 @@ use crate::vfs::fd::FdTable;
 use crate::vfs::path::Path;
 
 /// A process, or one thread of it.
-struct View<H: Host> {
+pub(crate) struct View<H: Host> {
     kernel: Arc<Kernel<H>>,
     process: Arc<Process<H>>,
     /// The thread shown: of a process its first; `None` for a zombie.
@@ -48,13 +48,7 @@ impl<H: Host> ProcessSource for KernelLink<H> {
     }
 
     fn process(&self, pid: u32) -> Option<Arc<dyn TaskView>> {
-        let kernel = self.upgrade()?;
-        let process = {
-            let tree = kernel.tree.lock();
-            tree.process(pid).or_else(|| tree.thread(pid).map(|task| task.process.clone()))?
-        };
-        let task = process.threads().first().cloned();
-        Some(Arc::new(View { kernel, process, task, whole: true }))
+        Some(Arc::new(View::of(self.upgrade()?, pid)?))
     }
 
     fn thread(&self, pid: u32, tid: u32) -> Option<Arc<dyn TaskView>> {
@@ -121,7 +115,23 @@ impl<H: Host> ProcessSource for KernelLink<H> {
 }
 
 impl<H: Host> View<H> {
-    fn resources(&self) -> Option<Resources<H>> {
+    /// A process, given its id or that of one of its threads.
+    pub(crate) fn of(kernel: Arc<Kernel<H>>, pid: u32) -> Option<View<H>> {
+        let process = {
+            let tree = kernel.tree.lock();
+            tree.process(pid).or_else(|| tree.thread(pid).map(|task| task.process.clone()))?
+        };
+        let task = process.threads().first().cloned();
+        Some(View { kernel, process, task, whole: true })
+    }
+
+    /// Ids of its threads.
+    pub(crate) fn thread_ids(&self) -> Vec<u32> {
+        self.process.threads().iter().map(|task| task.tid()).collect()
+    }
+
+    /// Memory, files and directories; `None` of a zombie.
+    pub(crate) fn resources(&self) -> Option<Resources<H>> {
         self.task.as_ref()?.resources()
     }
 

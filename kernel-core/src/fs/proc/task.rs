@@ -316,13 +316,7 @@ fn maps(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
             dev.major,
             dev.minor,
         );
-        let name = match (&map.file, &root) {
-            (Some(file), Some(root)) => match (&file.path, file.inode.anonymous_name()) {
-                (Some(path), _) => path_of(path, root).shown(),
-                (None, name) => name.unwrap_or_default(),
-            },
-            _ => map.name.as_bytes().to_vec(),
-        };
+        let name = map.name(root.as_ref());
         if !name.is_empty() {
             // Names start in the same column.
             while line.len() < 73 {
