@@ -5,7 +5,8 @@ use super::source::Source;
 use crate::cargo;
 
 /// The crates of the workspace, as `use` writes them.
-const CRATES: [&str; 5] = ["kernel_core", "host_linux", "host_linux_skas", "host_linux_tt", "lodger"];
+const CRATES: [&str; 6] =
+    ["kernel_core", "host_linux", "host_linux_skas", "host_linux_tt", "lodger", "lodger_demos"];
 
 /// What the code of a folder may know.
 struct Rule {
@@ -36,6 +37,21 @@ const RULES: &[Rule] = &[
     Rule {
         place: "frontends/boot/src/bin/",
         crates: &["lodger", "kernel_core", "host_linux", "host_linux_tt"],
+        kernel_modules: INSPECTION,
+    },
+    Rule {
+        place: "frontends/demos/src/",
+        crates: &["lodger", "kernel_core", "host_linux"],
+        kernel_modules: INSPECTION,
+    },
+    Rule {
+        place: "frontends/demos/src/main.rs",
+        crates: &["lodger_demos", "lodger", "kernel_core", "host_linux", "host_linux_skas"],
+        kernel_modules: INSPECTION,
+    },
+    Rule {
+        place: "frontends/demos/src/bin/",
+        crates: &["lodger_demos", "lodger", "kernel_core", "host_linux", "host_linux_tt"],
         kernel_modules: INSPECTION,
     },
     Rule { place: "xtask/", crates: &[], kernel_modules: &[] },

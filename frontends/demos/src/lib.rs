@@ -1,0 +1,248 @@
+//! The demos: attacks on the kernel and between guests, run on one backend, each with the outcome that this backend
+//! promises. There is a binary for each backend: `lodger-demo` (skas) and `lodger-demo-tt`.
+//!
+//! An attack is made by guest programs alone (`guest/demos`), in an instance of the command that everybody uses
+//! ([`instance`]): nothing here tells the attacker anything, on any backend. This side reads what the programs say
+//! ([`script`]), and compares in the end what the attacker claims with what the victim knows ([`judge`]). All demos stand in
+//! [`DEMOS`]. [`map`] is no attack: it boots a kernel in this process and draws what is mapped where.
+
+pub mod instance;
+pub mod judge;
+pub mod map;
+pub mod script;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use lodger::backend::Backend;
+
+use crate::judge::{Judge, Outcome, Verdict};
+
+/// The exit status of what goes wrong before there is an outcome: wrong words, no guest.
+pub const FAILURE: u8 = 125;
+
+/// Which backend a binary has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Every guest process in a host address space of its own.
+    Skas,
+    /// Kernel and all guests in one host address space.
+    Tt,
+}
+
+impl Kind {
+    /// As `--backend` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Skas => "skas",
+            Kind::Tt => "tt",
+        }
+    }
+
+    /// What this backend promises of every attack.
+    pub fn promise(self) -> Outcome {
+        match self {
+            Kind::Skas => Outcome::Refused,
+            Kind::Tt => Outcome::Exposed,
+        }
+    }
+}
+
+/// What a demo does.
+pub enum Show {
+    /// Runs the guest's attack of this name, and judges what came of it.
+    Attack(Judge),
+    /// Draws the live mappings of an instance.
+    Map,
+}
+
+/// A demo.
+pub struct Demo {
+    /// Its name, on the command line and for `guest/demos`.
+    pub name: &'static str,
+    /// What is tried, in one line.
+    pub about: &'static str,
+    /// What is promised on skas, and on tt.
+    pub promised: [&'static str; 2],
+    /// How.
+    pub show: Show,
+}
+
+/// All of them, in the order in which they explain each other.
+pub const DEMOS: [Demo; 6] = [
+    Demo {
+        name: "peek",
+        about: "read another process's secret through a pointer",
+        promised: ["SIGSEGV", "the attacker has the secret"],
+        show: Show::Attack(judge::peek),
+    },
+    Demo {
+        name: "poke",
+        about: "change another process's variable",
+        promised: ["SIGSEGV; the variable stays", "the victim finds it changed"],
+        show: Show::Attack(judge::poke),
+    },
+    Demo {
+        name: "kernel-read",
+        about: "read another user's private file where the kernel keeps it",
+        promised: ["SIGSEGV", "the attacker has what is in the file"],
+        show: Show::Attack(judge::kernel_read),
+    },
+    Demo {
+        name: "root",
+        about: "overwrite one's own credentials in the kernel, then read a file that only root may read",
+        promised: ["SIGSEGV; EACCES as before", "uid 0, and the file is read"],
+        show: Show::Attack(judge::root),
+    },
+    Demo {
+        name: "crash",
+        about: "scribble over the kernel",
+        promised: ["the attacker dies, all others live on", "the whole instance is down"],
+        show: Show::Attack(judge::crash),
+    },
+    Demo {
+        name: "map",
+        about: "who can see what, drawn from the live mappings",
+        promised: ["a picture for each process, the kernel in none", "one picture with everything in it"],
+        show: Show::Map,
+    },
+];
+
+impl Demo {
+    /// What `kind` promises of it.
+    pub fn promised(&self, kind: Kind) -> &'static str {
+        match kind {
+            Kind::Skas => self.promised[0],
+            Kind::Tt => self.promised[1],
+        }
+    }
+}
+
+/// Where a demo finds what it needs.
+pub struct Scene {
+    /// The backend.
+    pub kind: Kind,
+    /// The folder that is the guest's root file system; it holds `/demo`, the program of `guest/demos`.
+    pub root: PathBuf,
+    /// The command `lodger`.
+    pub lodger: PathBuf,
+}
+
+impl Scene {
+    /// The root is what `$LODGER_DEMOS` names, or where a build of the work tree has it; `lodger` is beside this program.
+    fn find(kind: Kind) -> Result<Scene> {
+        let executable = std::env::current_exe().context("cannot find out where this program is")?;
+        let folder = executable.parent().unwrap_or(Path::new("/"));
+        let named = std::env::var_os("LODGER_DEMOS").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        let root = named.unwrap_or_else(|| folder.join("../demos/root"));
+        if !root.join("demo").exists() {
+            bail!(
+                "the guest's part of the demos is not built (no {}): `cargo xtask demo` builds it",
+                root.join("demo").display()
+            );
+        }
+        Ok(Scene { kind, root, lodger: folder.join("lodger") })
+    }
+}
+
+/// Shows what a backend protects, by attacking it. Exits 0 only if the outcome is what the backend promises, 1 if it is
+/// another one, 125 if the demo could not be shown.
+#[derive(Parser)]
+#[command(name = "lodger-demo", version)]
+struct Cli {
+    /// The demo to show; without it, all are listed
+    name: Option<String>,
+    /// The folder that gets pictures
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print nothing but the outcome, as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The whole life of a binary.
+pub fn main<B: Backend>(kind: Kind) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let status = if error.use_stderr() { FAILURE } else { 0 };
+            // A reader that went away has what it wanted.
+            let _ = error.print();
+            return ExitCode::from(status);
+        }
+    };
+    match show::<B>(kind, &cli) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            lodger::logger::say(&format!("{error:#}"));
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+/// Shows what was asked for. Whether the outcome is the promised one.
+fn show<B: Backend>(kind: Kind, cli: &Cli) -> Result<bool> {
+    let Some(name) = &cli.name else {
+        list();
+        return Ok(true);
+    };
+    let Some(demo) = DEMOS.iter().find(|demo| demo.name == name) else {
+        let known: Vec<&str> = DEMOS.iter().map(|demo| demo.name).collect();
+        bail!("there is no demo `{name}`; there are {}", known.join(", "));
+    };
+    if !cli.json {
+        println!("{} on {}: {}", demo.name, kind.name(), demo.about);
+        println!("  promised   {}: {}", kind.promise().name(), demo.promised(kind));
+        println!();
+    }
+    let (scene, start) = (Scene::find(kind)?, Instant::now());
+    let verdict = match demo.show {
+        Show::Attack(judge) => {
+            let report = instance::run(&scene, demo.name, |line| {
+                if !cli.json {
+                    println!("  {:<10} {}", line.who, line.text);
+                }
+            })?;
+            judge(&report)
+        }
+        Show::Map => map::run::<B>(&scene, cli.out.as_deref())?,
+    };
+    let as_promised = verdict.outcome == Some(kind.promise());
+    if cli.json {
+        let outcome = verdict.outcome.map(Outcome::name);
+        let line = serde_json::json!({
+            "schema": "lodger-demo/1", "demo": demo.name, "backend": kind.name(), "outcome": outcome,
+            "as_promised": as_promised, "why": verdict.why, "seconds": start.elapsed().as_secs_f64(),
+        });
+        println!("{line}");
+    } else {
+        conclude(&verdict, as_promised, start);
+    }
+    Ok(as_promised)
+}
+
+fn list() {
+    println!(
+        "What a guest program can do to others. Each is tried on both backends; see docs/tt-exposure.md."
+    );
+    for demo in &DEMOS {
+        println!();
+        println!("  {:<12} {}", demo.name, demo.about);
+        for kind in [Kind::Skas, Kind::Tt] {
+            println!("  {:<12} {:<5} {}", "", kind.name(), demo.promised(kind));
+        }
+    }
+}
+
+fn conclude(verdict: &Verdict, as_promised: bool, start: Instant) {
+    println!();
+    println!("  {:<10} {}", "checked", verdict.why);
+    let outcome = verdict.outcome.map_or("neither exposed nor refused", Outcome::name);
+    let kept = if as_promised { "as promised" } else { "NOT as promised" };
+    println!("  {:<10} {outcome}, {kept} ({:.1} s)", "outcome", start.elapsed().as_secs_f64());
+    println!();
+}
