@@ -26,7 +26,16 @@ pub struct Console {
 #[derive(Default)]
 struct Typed {
     bytes: VecDeque<u8>,
-    ended: bool,
+    end: Option<End>,
+}
+
+/// How the keyboard ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All was read that is there, as from a pipe or a file.
+    OfFile,
+    /// The terminal was taken away.
+    Hangup,
 }
 
 impl Console {
@@ -39,10 +48,12 @@ impl Console {
         self.typed.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Reads the keyboard to its end. `kick` tells the kernel that there is something; `end` ends the guest.
+    /// Reads the keyboard to its end, which then means `last`. `kick` tells the kernel that there is something; `end`
+    /// ends the guest.
     pub fn read_keyboard(
         &self,
         mut keyboard: impl Read,
+        last: End,
         mut messages: impl Write,
         kick: impl Fn(),
         end: impl Fn(),
@@ -70,7 +81,7 @@ impl Console {
             }
             kick();
         }
-        self.typed().ended = true;
+        self.typed().end = Some(last);
         kick();
     }
 
@@ -90,7 +101,12 @@ impl ByteStream for Console {
     fn read(&self, buf: &mut [u8]) -> Result<usize, StreamError> {
         let mut typed = self.typed();
         if typed.bytes.is_empty() {
-            return if typed.ended || buf.is_empty() { Ok(0) } else { Err(StreamError::WouldBlock) };
+            return match typed.end {
+                _ if buf.is_empty() => Ok(0),
+                Some(End::OfFile) => Ok(0),
+                Some(End::Hangup) => Err(StreamError::Closed),
+                None => Err(StreamError::WouldBlock),
+            };
         }
         let n = typed.bytes.read(buf).unwrap_or(0);
         drop(typed);
@@ -105,8 +121,8 @@ impl ByteStream for Console {
     fn ready(&self, wanted: Ready) -> Ready {
         let mut ready = self.screen.ready(wanted - Ready::READ) - Ready::READ;
         let typed = self.typed();
-        ready.set(Ready::READ, !typed.bytes.is_empty() || typed.ended);
-        ready.set(Ready::HANGUP, typed.ended || ready.contains(Ready::HANGUP));
+        ready.set(Ready::READ, !typed.bytes.is_empty() || typed.end.is_some());
+        ready.set(Ready::HANGUP, typed.end.is_some() || ready.contains(Ready::HANGUP));
         ready
     }
 
@@ -146,8 +162,8 @@ mod tests {
         };
         assert_eq!(console.read(&mut [0; 4]), Err(StreamError::WouldBlock));
         assert_eq!(console.ready(Ready::all()), Ready::WRITE);
-        let mut messages = Vec::new();
-        console.read_keyboard(b"a\x01hb\x01x".as_slice(), &mut messages, || count(&kicks), || count(&ends));
+        let (mut messages, keys) = (Vec::new(), b"a\x01hb\x01x".as_slice());
+        console.read_keyboard(keys, End::OfFile, &mut messages, || count(&kicks), || count(&ends));
         assert!(String::from_utf8(messages).unwrap().contains("Ctrl-a x"));
         assert!(kicks.load(Ordering::Relaxed) > 0 && ends.load(Ordering::Relaxed) == 1);
         let mut buf = [0; 4];
@@ -162,7 +178,7 @@ mod tests {
         let console = Console::new(Arc::new(Screen));
         let pasted = vec![b'x'; 3 * ROOM];
         std::thread::scope(|scope| {
-            scope.spawn(|| console.read_keyboard(pasted.as_slice(), Vec::new(), || {}, || {}));
+            scope.spawn(|| console.read_keyboard(pasted.as_slice(), End::OfFile, Vec::new(), || {}, || {}));
             let (mut total, mut buf) = (0, vec![0; 1000]);
             while total < pasted.len() {
                 match console.read(&mut buf) {

@@ -12,7 +12,7 @@ use kernel_core::kernel::TraceSink;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::backend::Backend;
-use crate::console::Console;
+use crate::console::{Console, End};
 use crate::control::Control;
 use crate::logger;
 
@@ -53,9 +53,11 @@ pub fn take<B: Backend>(host: &Arc<B::Host>, control: &Control) -> Result<(Termi
     logger::terminal_is_raw(raw.is_some() && io::stderr().is_terminal());
     B::watch_window_size(host).context(context)?;
     let (reader, kicked, control) = (console.clone(), host.clone(), control.clone());
+    // A raw terminal has no end of file.
+    let last = if raw.is_some() { End::Hangup } else { End::OfFile };
     let read = move || {
         let kick = || kicked.kick(VcpuId(0));
-        reader.read_keyboard(keyboard, messages, kick, || control.end(ENDED));
+        reader.read_keyboard(keyboard, last, messages, kick, || control.end(ENDED));
     };
     std::thread::Builder::new().name("lodger-keyboard".into()).spawn(read).context(context)?;
     Ok((Terminal { raw }, console))

@@ -106,11 +106,17 @@ impl Tty {
                         return;
                     }
                 }
-                Ok(_) | Err(StreamError::Closed | StreamError::Failed) => {
+                Ok(_) | Err(StreamError::Failed) => {
                     self.update(|state, effects| {
                         state.console.input_ended = true;
                         effects.wake = READABLE;
                     });
+                    return;
+                }
+                // The host's terminal is gone, not only what was to be read from it.
+                Err(StreamError::Closed) => {
+                    self.state.lock().console.input_ended = true;
+                    self.hangup();
                     return;
                 }
             }

@@ -511,3 +511,16 @@ fn the_console_hangs_up_when_its_leader_exits() {
     assert_eq!(file.read(&shell, 1), Ok(vec![]));
     assert!(file.tty().termios().local(sys::ECHO));
 }
+
+#[test]
+fn the_console_hangs_up_when_the_hosts_terminal_goes() {
+    let stream = Arc::new(Stream::default());
+    let world = World::new();
+    let shell = world.process(10, 10);
+    let (console, file) = world.open_console(&stream, &shell);
+    file.ioctl(&shell, nr::TIOCSCTTY, 0).unwrap();
+    stream.take_away();
+    console.poll_device();
+    assert_eq!(world.signals(), [(10, HUP), (10, CONT)]);
+    assert_eq!(file.read(&shell, 1), Ok(vec![]));
+}

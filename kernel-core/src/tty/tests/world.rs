@@ -346,6 +346,7 @@ pub struct Stream(Mutex<StreamState>);
 struct StreamState {
     input: VecDeque<u8>,
     ended: bool,
+    gone: bool,
     output: Vec<u8>,
     blocked: bool,
     size: Option<(u16, u16)>,
@@ -357,6 +358,9 @@ impl Stream {
     }
     pub fn end(&self) {
         self.0.lock().ended = true;
+    }
+    pub fn take_away(&self) {
+        self.0.lock().gone = true;
     }
     pub fn unread(&self) -> usize {
         self.0.lock().input.len()
@@ -376,6 +380,9 @@ impl ByteStream for Stream {
     fn read(&self, buf: &mut [u8]) -> Result<usize, StreamError> {
         assert_no_guards();
         let mut state = self.0.lock();
+        if state.gone {
+            return Err(StreamError::Closed);
+        }
         let len = buf.len().min(state.input.len());
         for (to, from) in buf.iter_mut().zip(state.input.drain(..len)) {
             *to = from;
