@@ -44,7 +44,7 @@ fn report(what: &str, count: u64, mut body: impl FnMut()) {
 }
 
 fn guest(host: &SkasHost, entry: u64) -> (<SkasHost as Host>::Space, UserContext) {
-    let space = host.new_space().expect("a space");
+    let space = host.new_space(0..0).expect("a space");
     space.apply(&[map(CODE, PAGE, Fill::Lazy, 0)]).expect("a map");
     let regs = Registers { rip: CODE + entry, rflags: 0x202, ..Registers::default() };
     (space, UserContext { regs, fpu: Fpu::new(vec![0; host.fpu_size()]) })

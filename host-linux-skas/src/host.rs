@@ -1,14 +1,18 @@
 //! [`SkasHost`]: the [`Host`] that keeps every guest address space in a stub process.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use host_linux::fiber::{FiberPool, HostFiber};
 use host_linux::ram::{Ram, RamFile};
 use host_linux::stream::HostStream;
+use host_linux::traced::tracee::Tracee;
+use host_linux::traced::vcpu::Vcpu;
+use host_linux::traced::xstate::Format;
 use host_linux::watcher::Watcher;
-use host_linux::{clock, heap, terminal};
+use host_linux::{clock, heap, terminal, vm};
 use kernel_core::host::{
     Cpu, Exit, FiberBody, Frames, Host, HostError, PAGE_SIZE, Phys, UserContext, VcpuId,
 };
@@ -18,9 +22,6 @@ use crate::error::StartError;
 use crate::pool::{Pool, SLOTS};
 use crate::space::{Machine, SkasSpace};
 use crate::spawner::Spawner;
-use crate::tracee::Tracee;
-use crate::vcpu::Vcpu;
-use crate::xstate::Format;
 use crate::{layout, stub_code};
 
 /// How a host is started.
@@ -73,7 +74,7 @@ impl SkasHost {
             vcpu,
             format,
             limits: layout::limits(),
-            max_mappings: layout::max_mappings(),
+            max_mappings: vm::max_mappings(),
         });
         Ok(Arc::new(SkasHost { ram, machine, fibers: FiberPool::new(), watcher }))
     }
@@ -137,7 +138,7 @@ impl Host for SkasHost {
         self.ram.clone()
     }
 
-    fn new_space(&self) -> Result<SkasSpace, HostError> {
+    fn new_space(&self, _: Range<u64>) -> Result<SkasSpace, HostError> {
         Ok(SkasSpace::new(self.machine.clone(), self.machine.pool.take()?))
     }
 

@@ -8,8 +8,6 @@ use kernel_core::host::PAGE_SIZE;
 pub const CODE: u64 = 0x7fff_ffff_0000;
 /// The stub's requests: read only, written by the kernel through its own mapping.
 pub const REQUESTS: u64 = CODE + PAGE_SIZE;
-/// The end of what a process can map with four levels of page tables, and without asking for more with five.
-pub const TASK_END: u64 = 0x7fff_ffff_f000;
 
 /// Guest RAM, as every stub knows it.
 pub const RAM_FD: i32 = 0;
@@ -20,13 +18,5 @@ pub const SOCKET_FD: i32 = 2;
 
 /// The guest addresses that may be mapped: from the lowest that the host allows to a guard below the stub.
 pub fn limits() -> Range<u64> {
-    let lowest = std::fs::read_to_string("/proc/sys/vm/mmap_min_addr").ok();
-    let lowest = lowest.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0x1_0000);
-    lowest.clamp(PAGE_SIZE, 0x10_0000).next_multiple_of(PAGE_SIZE)..CODE - 0x1_0000
-}
-
-/// How many mappings the host allows a process.
-pub fn max_mappings() -> usize {
-    let text = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok();
-    text.and_then(|text| text.trim().parse().ok()).unwrap_or(65_530)
+    host_linux::vm::lowest_address()..CODE - 0x1_0000
 }

@@ -8,24 +8,21 @@
 //! * [`host`](SkasHost): the [`Host`](kernel_core::host::Host) itself.
 //! * `spawner`: the small process that makes stubs; `stub_code`: what runs in them; `layout`: where.
 //! * `pool`: stubs in stock, in use and used up.
-//! * `tracee`: the ptrace requests; `trap`: what a stop means; `xstate`: vector state.
-//! * `vcpu`: how a running guest is interrupted; `space`: one guest address space; `batch`: its pending changes.
+//! * `space`: one guest address space; `requests`: its pending changes as the stub reads them.
+//!
+//! What it shares with the TT host, [`host_linux::traced`] above all, runs guest threads in a stub.
 //!
 //! What SYSEMU does not catch is the vsyscall page at the top of the address space, where the host has one: a guest can
 //! call the three clock functions there and gets the host's time. They read and write nothing but the guest's memory.
 
-mod batch;
 mod error;
 mod host;
 mod layout;
 mod pool;
+mod requests;
 mod space;
 mod spawner;
 mod stub_code;
-mod tracee;
-mod trap;
-mod vcpu;
-mod xstate;
 
 pub use error::StartError;
 pub use host::{SkasHost, SkasOptions, run_vcpus};

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use host_linux::traced::tracee::Tracee;
 use kernel_core::host::HostError;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -15,7 +16,6 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::spawner::Spawner;
-use crate::tracee::Tracee;
 
 /// Request pages, and so the most stubs alive at a time.
 pub const SLOTS: u32 = 8192;

@@ -9,29 +9,28 @@
 //! are counted from above, and near the host's limit they are counted exactly and more are refused.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
+use host_linux::batch::Batch;
 use host_linux::ram::Ram;
-use kernel_core::host::{
-    Exit, Fpu, Frames, HostError, MapOp, PAGE_SIZE, Phys, Registers, Space, UserContext,
-};
+use host_linux::traced::carrier::{Carrier, Lost};
+use host_linux::traced::tracee::{KICK_SIGNAL, Stop, Tracee};
+use host_linux::traced::vcpu::Vcpu;
+use host_linux::traced::xstate::Format;
+use host_linux::vm;
+use kernel_core::host::{Exit, Frames, HostError, MapOp, PAGE_SIZE, Phys, Registers, Space, UserContext};
 use nix::errno::Errno;
 
-use crate::batch::Batch;
 use crate::layout::REQUESTS;
 use crate::pool::{Pool, Stub};
-use crate::stub_code;
-use crate::tracee::{KICK_SIGNAL, Stop, Tracee};
-use crate::trap;
-use crate::vcpu::Vcpu;
-use crate::xstate::Format;
+use crate::{requests, stub_code};
 
 /// Mappings that a change can add: one in the middle of another cuts that in two and lies between.
 const MAPPINGS_A_CHANGE: usize = 2;
 /// Mappings of a stub that are not the guest's, and some to spare.
 const MAPPINGS_RESERVED: usize = 64;
 /// Changes that wait at most, so that a space which never runs does not gather them without end.
-const PENDING: usize = 16 * crate::batch::REQUESTS_A_PAGE;
+const PENDING: usize = 16 * requests::REQUESTS_A_PAGE;
 
 /// What all spaces of a host share.
 pub struct Machine {
@@ -65,10 +64,8 @@ struct State {
     mappings: usize,
     /// Whether changes were made since the mappings were last counted.
     changed: bool,
-    /// The registers that the stub has, if known and good to go on with.
-    loaded: Option<Registers>,
-    /// Whose vector state the stub has: the owner's, as of that generation.
-    fpu: Option<(Weak<Fpu>, u64)>,
+    /// The stub as what runs guest threads; `None` before it is used for the first time.
+    carrier: Option<Carrier>,
 }
 
 /// Whether a space can take more mappings.
@@ -78,15 +75,6 @@ enum Room {
     Enough,
     /// The host's limit is near: only removals are tried, and at once.
     None,
-}
-
-/// The stub is dead, or the host refused what it must not refuse: the space cannot run again.
-struct Dead;
-
-impl From<Errno> for Dead {
-    fn from(_: Errno) -> Dead {
-        Dead
-    }
 }
 
 impl SkasSpace {
@@ -100,14 +88,8 @@ impl SkasSpace {
             // Not `limits`: nothing else of the last guest can be there, but this does not have to be argued.
             batch.push(MapOp::Unmap { va: 0, len: crate::layout::CODE });
         }
-        let state = State {
-            stub: Some(stub),
-            batch,
-            mappings: MAPPINGS_RESERVED,
-            changed: true,
-            loaded: None,
-            fpu: None,
-        };
+        let state =
+            State { stub: Some(stub), batch, mappings: MAPPINGS_RESERVED, changed: true, carrier: None };
         SkasSpace { machine, pid, state: Mutex::new(state) }
     }
 
@@ -129,20 +111,18 @@ impl SkasSpace {
     pub fn run(&self, ctx: &mut UserContext) -> Exit {
         let mut state = self.lock();
         match state.run(&self.machine, ctx) {
-            Ok(Exit::Died) | Err(Dead) => {
-                state.give_up(&self.machine);
-                Exit::Died
-            }
-            Ok(exit) => exit,
+            Ok(Exit::Died) | Err(Lost::Refused(_)) => state.give_up(&self.machine),
+            Err(Lost::Reaped) => state.reaped(&self.machine),
+            Ok(exit) => return exit,
         }
+        Exit::Died
     }
 
     /// See [`kernel_core::host::Host::save_fpu`].
     pub fn save_fpu(&self, ctx: &UserContext) {
-        let mut state = self.lock();
-        if state.fpu.as_ref().is_some_and(|(owner, _)| std::ptr::eq(owner.as_ptr(), Arc::as_ptr(&ctx.fpu))) {
+        if let Some(carrier) = &self.lock().carrier {
             // A stub that is dead by now took the state with it; its thread will never run again either.
-            let _ = state.save_fpu();
+            let _ = carrier.save_fpu_of(&ctx.fpu);
         }
     }
 }
@@ -188,58 +168,22 @@ impl Drop for SkasSpace {
 }
 
 impl State {
-    /// Attaches the stub when it is used for the first time: the vCPU thread has to do that.
-    fn tracee(&mut self, machine: &Machine) -> Result<Tracee, Errno> {
-        let stub = self.stub.as_mut().ok_or(Errno::ESRCH)?;
-        let tracee = match stub.tracee.map_or_else(|| Tracee::attach(stub.pid), Ok) {
-            Ok(tracee) => tracee,
-            Err(errno) => {
-                // It ended before, and the spawner has reaped it.
-                self.reaped(machine);
-                return Err(errno);
-            }
-        };
+    /// The stub, attached when it is used for the first time: the vCPU thread has to do that.
+    fn carrier(&mut self, machine: &Machine) -> Result<&mut Carrier, Lost> {
+        let Some(stub) = &mut self.stub else { return Err(Lost::Refused(Errno::ESRCH)) };
+        // One that ended before was reaped by the spawner.
+        let tracee = stub.tracee.map_or_else(|| Tracee::attach(stub.pid), Ok).map_err(|_| Lost::Reaped)?;
         stub.tracee = Some(tracee);
         machine.vcpu.adopt(stub.pid, &mut stub.moves);
-        Ok(tracee)
+        Ok(self.carrier.get_or_insert_with(|| Carrier::new(tracee)))
     }
 
-    fn run(&mut self, machine: &Machine, ctx: &mut UserContext) -> Result<Exit, Dead> {
-        let tracee = self.tracee(machine)?;
-        if let Err(failure) = self.flush(machine) {
+    fn run(&mut self, machine: &Machine, ctx: &mut UserContext) -> Result<Exit, Lost> {
+        self.flush(machine).map_err(|failure| {
             log::error!("a guest's memory could not be mapped: {failure:?}");
-            return Err(Dead);
-        }
-        self.load_fpu(machine, tracee, &ctx.fpu)?;
-        if self.loaded != Some(ctx.regs) {
-            tracee.set_registers(&ctx.regs)?;
-        }
-        let Some(running) = machine.vcpu.signals.enter(tracee.pid()) else {
-            self.loaded = Some(ctx.regs);
-            return Ok(Exit::Interrupted);
-        };
-        self.loaded = None;
-        loop {
-            tracee.run_guest()?;
-            let stop = tracee.wait();
-            if stop == Stop::Died {
-                self.reaped(machine);
-                return Err(Dead);
-            }
-            let mut stopped = tracee.registers()?;
-            let exit = match stop {
-                Stop::Syscall => Some(trap::at_syscall(&mut stopped)),
-                Stop::Signal(KICK_SIGNAL) => running.take_kick().then_some(Exit::Interrupted),
-                Stop::Signal(signal) => trap::at_signal(signal, &tracee.signal_info()?, &stopped),
-                Stop::Other | Stop::Died => None,
-            };
-            if let Some(exit) = exit {
-                ctx.regs = stopped.regs;
-                // After a call the stub's own `rax` and `orig_rax` are those of the call: both have to be set anew.
-                self.loaded = (stop != Stop::Syscall).then_some(ctx.regs);
-                return Ok(exit);
-            }
-        }
+            failure.lost()
+        })?;
+        self.carrier(machine)?.run(&machine.format, &machine.vcpu.signals, ctx)
     }
 
     /// Makes sure that changes which add up to `growth` mappings can wait and will not fail for their number.
@@ -252,7 +196,7 @@ impl State {
         }
         self.flush_now(machine)?;
         if !fits(self.mappings) && self.changed {
-            self.mappings = count_mappings(pid).saturating_add(MAPPINGS_RESERVED);
+            self.mappings = vm::count_mappings(pid).saturating_add(MAPPINGS_RESERVED);
             self.changed = false;
         }
         Ok(if fits(self.mappings) { Room::Enough } else { Room::None })
@@ -261,8 +205,12 @@ impl State {
     /// Makes all pending changes; a failure is the caller's.
     fn flush_now(&mut self, machine: &Machine) -> Result<(), HostError> {
         self.flush(machine).map_err(|failure| match failure {
-            Failure::Refused(Errno::ENOMEM | Errno::EAGAIN) => HostError::OutOfMemory,
-            _ => {
+            Failure::Change(Errno::ENOMEM | Errno::EAGAIN) => HostError::OutOfMemory,
+            Failure::Stub(Lost::Reaped) => {
+                self.reaped(machine);
+                HostError::SpaceDied
+            }
+            Failure::Change(_) | Failure::Stub(Lost::Refused(_)) => {
                 self.give_up(machine);
                 HostError::SpaceDied
             }
@@ -274,58 +222,27 @@ impl State {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let tracee = self.tracee(machine).map_err(|_| Failure::Lost)?;
-        let Some(slot) = self.stub.as_ref().map(|stub| stub.slot) else { return Err(Failure::Lost) };
-        self.loaded = None;
-        self.changed = true;
+        let slot = self.stub.as_ref().map_or(0, |stub| stub.slot);
+        let carrier = self.carrier(machine)?;
+        carrier.forget_registers();
+        let tracee = carrier.tracee;
         let mut result = Ok(());
-        for page in self.batch.pages() {
+        for page in requests::pages(&self.batch) {
             machine.requests.write(Phys(u64::from(slot) * PAGE_SIZE), &page);
             result = perform(tracee, page.len() as u64);
             if result.is_err() {
                 break;
             }
         }
+        self.changed = true;
         self.batch.clear();
-        if result == Err(Failure::Reaped) {
-            self.reaped(machine);
-        }
         result
-    }
-
-    /// Makes the vector state in the stub that of `fpu`, after saving another owner's.
-    fn load_fpu(&mut self, machine: &Machine, tracee: Tracee, fpu: &Arc<Fpu>) -> Result<(), Errno> {
-        if let Some((owner, generation)) = &self.fpu {
-            let same = std::ptr::eq(owner.as_ptr(), Arc::as_ptr(fpu));
-            if same && fpu.read(|_, now| now == *generation) {
-                return Ok(());
-            }
-            if !same {
-                self.save_fpu()?;
-            }
-        }
-        self.fpu = None;
-        let generation = fpu.read(|area, now| machine.format.load(&tracee, area).map(|()| now))?;
-        self.fpu = Some((Arc::downgrade(fpu), generation));
-        Ok(())
-    }
-
-    /// Copies the vector state in the stub to its owner, unless that has been given another since.
-    fn save_fpu(&mut self) -> Result<(), Errno> {
-        let Some((owner, generation)) = &self.fpu else { return Ok(()) };
-        let Some(tracee) = self.stub.as_ref().and_then(|stub| stub.tracee) else { return Ok(()) };
-        let Some(owner) = owner.upgrade() else { return Ok(()) };
-        if owner.read(|_, now| now != *generation) {
-            return Ok(());
-        }
-        let mut result = Ok(0);
-        owner.store(|area| result = tracee.xstate(area));
-        result.map(drop)
     }
 
     /// The stub is of no more use: kills it if it lives.
     fn give_up(&mut self, machine: &Machine) {
         self.batch.clear();
+        self.carrier = None;
         if let Some(stub) = self.stub.take() {
             machine.pool.kill(stub);
         }
@@ -333,6 +250,8 @@ impl State {
 
     /// The stub died and was reaped.
     fn reaped(&mut self, machine: &Machine) {
+        self.batch.clear();
+        self.carrier = None;
         if let Some(stub) = self.stub.take() {
             machine.pool.died(&stub);
         }
@@ -340,24 +259,39 @@ impl State {
 }
 
 /// Why a batch was not done.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Failure {
     /// The host refused a change.
-    Refused(Errno),
+    Change(Errno),
     /// The stub cannot be reached, or does not do what its code says.
-    Lost,
-    /// The stub is dead and reaped: its number may soon be another's.
-    Reaped,
+    Stub(Lost),
+}
+
+impl Failure {
+    /// What it means for a space that has to run.
+    fn lost(self) -> Lost {
+        match self {
+            Failure::Change(errno) => Lost::Refused(errno),
+            Failure::Stub(lost) => lost,
+        }
+    }
+}
+
+impl From<Lost> for Failure {
+    fn from(lost: Lost) -> Failure {
+        Failure::Stub(lost)
+    }
 }
 
 impl From<Errno> for Failure {
-    fn from(_: Errno) -> Failure {
-        Failure::Lost
+    fn from(errno: Errno) -> Failure {
+        Failure::Stub(Lost::Refused(errno))
     }
 }
 
 /// Has the stub make the requests in the first `bytes` of its page.
 fn perform(tracee: Tracee, bytes: u64) -> Result<(), Failure> {
+    let lost = |errno| Err(Failure::Stub(Lost::Refused(errno)));
     let (rip, rbx, rbp) = (stub_code::batch_entry(), REQUESTS, REQUESTS + bytes);
     tracee.set_registers(&Registers { rip, rbx, rbp, rflags: 0x202, ..Registers::default() })?;
     loop {
@@ -366,24 +300,18 @@ fn perform(tracee: Tracee, bytes: u64) -> Result<(), Failure> {
             Stop::Signal(libc::SIGTRAP) => return Ok(()),
             Stop::Signal(libc::SIGILL) => {
                 let rax = tracee.registers()?.regs.rax;
-                return Err(Failure::Refused(Errno::from_raw((rax as i32).saturating_neg())));
+                return Err(Failure::Change(Errno::from_raw((rax as i32).saturating_neg())));
             }
             // A kick that came late.
             Stop::Signal(KICK_SIGNAL) | Stop::Other => {}
             // One that somebody sent is no matter; one that the stub's own code raised would come again and again.
             Stop::Signal(_) => {
                 if tracee.signal_info()?.si_code > 0 {
-                    return Err(Failure::Lost);
+                    return lost(Errno::EFAULT);
                 }
             }
-            Stop::Syscall => return Err(Failure::Lost),
-            Stop::Died => return Err(Failure::Reaped),
+            Stop::Syscall => return lost(Errno::EFAULT),
+            Stop::Died => return Err(Failure::Stub(Lost::Reaped)),
         }
     }
-}
-
-/// How many mappings a process has; the most there can be if the host does not say.
-fn count_mappings(pid: i32) -> usize {
-    let maps = std::fs::read(format!("/proc/{pid}/maps"));
-    maps.map_or(usize::MAX, |maps| maps.iter().filter(|byte| **byte == b'\n').count())
 }

@@ -3,9 +3,10 @@
 
 use std::arch::global_asm;
 
+use host_linux::traced::tracee::TASK_END;
 use kernel_core::host::PAGE_SIZE;
 
-use crate::layout::{CODE, REQUESTS, REQUESTS_FD, TASK_END};
+use crate::layout::{CODE, REQUESTS, REQUESTS_FD};
 
 global_asm!(
     ".pushsection .text.lodger_stub,\"ax\",@progbits",

@@ -54,7 +54,7 @@ fn context(host: &SkasHost) -> UserContext {
 impl Machine {
     /// A space with `code` at [`CODE`].
     fn new(host: &Arc<SkasHost>, code: &[u8]) -> Machine {
-        let space = host.new_space().unwrap();
+        let space = host.new_space(0..0).unwrap();
         host.ram().write(Phys(0x1_0000), code);
         space.apply(&[map(CODE, 0x1_0000, Prot::READ | Prot::EXEC)]).unwrap();
         Machine { host: host.clone(), space, ctx: context(host) }

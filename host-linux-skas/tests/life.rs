@@ -32,7 +32,7 @@ fn loop_forever(mut each: impl FnMut(&SkasHost, Exit) -> bool + Send) {
     };
     let each = std::sync::Mutex::new(&mut each);
     run_vcpus(&host, |vcpu| {
-        let space = host.new_space().unwrap();
+        let space = host.new_space(0..0).unwrap();
         host.ram().write(Phys(0), &[0xeb, 0xfe]);
         let prot = Prot::READ | Prot::EXEC;
         space.apply(&[MapOp::Map { va: CODE, len: 4096, phys: Phys(0), prot, fill: Fill::Lazy }]).unwrap();
@@ -96,7 +96,7 @@ fn many() {
     let host = SkasHost::new(SkasOptions::default()).unwrap();
     run_vcpus(&host, |vcpu| {
         for _ in 0..3 {
-            let spaces: Vec<_> = (0..300).map(|_| host.new_space().unwrap()).collect();
+            let spaces: Vec<_> = (0..300).map(|_| host.new_space(0..0).unwrap()).collect();
             for space in &spaces {
                 let regs = Registers { rip: CODE, ..Registers::default() };
                 let mut ctx = UserContext { regs, fpu: Fpu::new(vec![0; host.fpu_size()]) };
@@ -251,7 +251,7 @@ fn a_killed_stub_ends_its_space_only() {
     loop_forever(|host, exit| {
         if exit == Exit::Died {
             died = true;
-            let space = host.new_space().unwrap();
+            let space = host.new_space(0..0).unwrap();
             let mut ctx = UserContext { regs: Registers::default(), fpu: Fpu::new(vec![0; host.fpu_size()]) };
             assert!(matches!(host.run(VcpuId(0), &space, &mut ctx, None), Exit::Fault { .. }));
             return false;

@@ -1,12 +1,6 @@
-//! Pending changes of a space: merged where neighbours fit, and written as requests of the stub.
+//! Pending changes of a space, merged where neighbours fit, and their words in `mmap(2)`.
 
-use kernel_core::host::{Fill, MapOp, PAGE_SIZE, Prot};
-
-use crate::layout::RAM_FD;
-use crate::stub_code::REQUEST_SIZE;
-
-/// Requests that fit into a request page.
-pub const REQUESTS_A_PAGE: usize = (PAGE_SIZE / REQUEST_SIZE) as usize;
+use kernel_core::host::{Fill, MapOp, Prot};
 
 /// Changes in the order in which they were asked for.
 #[derive(Default)]
@@ -30,14 +24,14 @@ impl Batch {
         self.ops.is_empty()
     }
 
-    /// How many requests are pending.
+    /// How many changes are pending.
     pub fn len(&self) -> usize {
         self.ops.len()
     }
 
-    /// The requests for all that is pending, a page at a time.
-    pub fn pages(&self) -> impl Iterator<Item = Vec<u8>> {
-        self.ops.chunks(REQUESTS_A_PAGE).map(|ops| ops.iter().flat_map(request).collect())
+    /// What is pending.
+    pub fn ops(&self) -> &[MapOp] {
+        &self.ops
     }
 
     /// Forgets everything.
@@ -75,34 +69,20 @@ fn merge(first: &MapOp, second: &MapOp) -> Option<MapOp> {
     }
 }
 
-/// The eight words of a request, see `stub_code`.
-fn request(op: &MapOp) -> [u8; REQUEST_SIZE as usize] {
-    let words: [u64; 8] = match *op {
-        MapOp::Map { va, len, phys, prot, fill } => {
-            let populate = if fill == Fill::Now { libc::MAP_POPULATE } else { 0 };
-            let flags = libc::MAP_SHARED | libc::MAP_FIXED | populate;
-            [libc::SYS_mmap as u64, va, len, protection(prot), flags as u64, RAM_FD as u64, phys.0, 0]
-        }
-        MapOp::Unmap { va, len } => [libc::SYS_munmap as u64, va, len, 0, 0, 0, 0, 0],
-        MapOp::Protect { va, len, prot } => {
-            [libc::SYS_mprotect as u64, va, len, protection(prot), 0, 0, 0, 0]
-        }
-    };
-    let mut bytes = [0; REQUEST_SIZE as usize];
-    for (slot, word) in bytes.chunks_exact_mut(8).zip(words) {
-        slot.copy_from_slice(&word.to_ne_bytes());
-    }
-    bytes
+/// How RAM is mapped into a guest's addresses.
+pub fn mmap_flags(fill: Fill) -> i32 {
+    let populate = if fill == Fill::Now { libc::MAP_POPULATE } else { 0 };
+    libc::MAP_SHARED | libc::MAP_FIXED | populate
 }
 
 /// What can be executed can be read too: without that, the host would take a protection key of the guest's registers.
-fn protection(prot: Prot) -> u64 {
+pub fn protection(prot: Prot) -> i32 {
     let pairs = [
         (Prot::READ, libc::PROT_READ),
         (Prot::WRITE, libc::PROT_WRITE),
         (Prot::EXEC, libc::PROT_EXEC | libc::PROT_READ),
     ];
-    pairs.into_iter().filter(|(flag, _)| prot.contains(*flag)).fold(0, |bits, (_, bit)| bits | bit as u64)
+    pairs.into_iter().filter(|(flag, _)| prot.contains(*flag)).fold(0, |bits, (_, bit)| bits | bit)
 }
 
 #[cfg(test)]
@@ -127,6 +107,5 @@ mod tests {
         batch.push(MapOp::Unmap { va: 0x9000, len: 4096 });
         batch.push(MapOp::Unmap { va: 0x8000, len: 4096 });
         assert_eq!(batch.len(), 3);
-        assert_eq!(batch.pages().map(|page| page.len()).sum::<usize>(), 3 * 64);
     }
 }

@@ -9,9 +9,11 @@
 //! * [`stream`], [`terminal`]: the host's descriptors as byte streams, its terminal in raw mode.
 //! * [`mapped`]: a file as bytes.
 //! * [`heap`]: the kernel's own memory, counted.
-//! * [`clock`], [`affinity`]: time, chance, processors.
+//! * [`traced`]: guests as traced threads; [`batch`]: changes of a guest address space.
+//! * [`clock`], [`affinity`]: time, chance, processors; [`vm`]: what the host allows of address spaces.
 
 pub mod affinity;
+pub mod batch;
 pub mod clock;
 pub mod cpu;
 pub mod fiber;
@@ -21,4 +23,6 @@ pub mod mapped;
 pub mod ram;
 pub mod stream;
 pub mod terminal;
+pub mod traced;
+pub mod vm;
 pub mod watcher;

@@ -184,7 +184,7 @@ impl<H: Host> Kernel<H> {
                 tid: pid,
                 process: process.clone(),
                 resources: Resources {
-                    mm: Mm::new(&self.host, &self.services.ram)?,
+                    mm: Mm::new(&self.host, &self.services.ram, 0..0)?,
                     files: FdTable::new(),
                     fs,
                 },

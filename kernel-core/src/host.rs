@@ -304,8 +304,9 @@ pub trait Host: Send + Sync + 'static {
     /// Guest RAM.
     fn ram(&self) -> Arc<dyn Frames>;
 
-    /// An empty address space.
-    fn new_space(&self) -> Result<Self::Space, HostError>;
+    /// An empty address space whose limits contain `including`, if there are such; an empty range is wherever the host
+    /// likes. A copy of a space has to have its addresses, and so does a program that was linked for some.
+    fn new_space(&self, including: Range<u64>) -> Result<Self::Space, HostError>;
 
     /// Runs guest code in `space` from `ctx` until something happens; `ctx` is its state then. Returns
     /// [`Exit::Interrupted`] at `deadline_ns` (monotonic) or soon after, or once `vcpu` was kicked.
@@ -361,7 +362,7 @@ bitflags::bitflags! {
 pub enum StreamError {
     /// Not now: the host kicks vCPU 0 once it is ready.
     WouldBlock,
-    /// The other side is gone.
+    /// The other side is gone: nobody reads what is written; or what was read from is a terminal that was taken away.
     Closed,
     /// The host's device failed.
     Failed,

@@ -12,6 +12,9 @@ pub const KICK_SIGNAL: i32 = libc::SIGUSR1;
 const USER_CS: u64 = 0x33;
 const USER_SS: u64 = 0x2b;
 
+/// The end of what a process can map with four levels of page tables, and without asking for more with five.
+pub const TASK_END: u64 = 0x7fff_ffff_f000;
+
 /// The register set of the XSAVE area.
 const NT_X86_XSTATE: usize = 0x202;
 
@@ -130,7 +133,7 @@ impl Tracee {
     /// restart it. A base that user code cannot have by a system call (it can with WRFSBASE) is refused by the host
     /// and becomes 0; flags that user code cannot change keep their value.
     pub fn set_registers(&self, regs: &Registers) -> Result<(), Errno> {
-        let base = |base: u64| if base < crate::layout::TASK_END { base } else { 0 };
+        let base = |base: u64| if base < TASK_END { base } else { 0 };
         ptrace::setregs(
             self.pid,
             libc::user_regs_struct {

@@ -2,7 +2,7 @@
 
 use kernel_core::host::{Access, Exit, Trap};
 
-use crate::tracee::Stopped;
+use crate::traced::tracee::Stopped;
 
 // `si_code` values of <asm-generic/siginfo.h>.
 const SI_KERNEL: i32 = 0x80;

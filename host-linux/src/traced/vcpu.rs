@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use host_linux::affinity::Core;
-use host_linux::clock;
-use host_linux::kick::Token;
+use crate::affinity::Core;
+use crate::clock;
+use crate::kick::Token;
 use nix::unistd::gettid;
 
-use crate::tracee::KICK_SIGNAL;
+use crate::traced::tracee::KICK_SIGNAL;
 
 /// What any thread needs to interrupt the vCPU.
 #[derive(Default)]

@@ -5,7 +5,7 @@
 
 use nix::errno::Errno;
 
-use crate::tracee::Tracee;
+use crate::traced::tracee::Tracee;
 
 /// The largest area asked for: with AMX tiles it has 11 KiB.
 const LARGEST: usize = 32 * 1024;

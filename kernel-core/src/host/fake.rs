@@ -338,7 +338,7 @@ impl Host for FakeHost {
         self.frames.clone()
     }
 
-    fn new_space(&self) -> Result<FakeSpace, HostError> {
+    fn new_space(&self, _: Range<u64>) -> Result<FakeSpace, HostError> {
         if let Some(error) = lock(&self.fail_next_space).take() {
             return Err(error);
         }

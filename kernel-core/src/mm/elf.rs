@@ -147,6 +147,12 @@ pub fn interpreter(exe: &Binary) -> Result<Option<Vec<u8>>> {
     Ok(Some(path))
 }
 
+/// The addresses that a program was linked for; none if it goes anywhere. ENOEXEC, EINVAL.
+pub fn addresses(exe: &Binary) -> Result<Range<u64>> {
+    let headers = Headers::read(exe)?;
+    if headers.file.e_type == abi::ET_DYN { Ok(0..0) } else { headers.extent() }
+}
+
 /// Maps a program, and the interpreter it names, into the empty `mm`. ENOEXEC, ELIBBAD (the interpreter is no ELF),
 /// ENOMEM, EINVAL, as `execve(2)`. Whatever is mapped when it fails stays: drop the `mm`.
 pub fn load<H: Host>(mm: &Mm<H>, exe: &Binary, interpreter: Option<&Binary>) -> Result<Image> {

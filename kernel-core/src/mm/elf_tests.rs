@@ -53,7 +53,7 @@ impl Fixture {
     fn new() -> Fixture {
         let host = FakeHost::new(1);
         let ram = Ram::new(host.ram(), 64 << 20);
-        let mm = Mm::new(&host, &ram).unwrap();
+        let mm = Mm::new(&host, &ram, 0..0).unwrap();
         Fixture { ram, mm }
     }
 
@@ -183,7 +183,7 @@ fn survives_damaged_headers() {
             let at = (16 + random(64 + 3 * 56 - 16)) as usize;
             bytes[at] = [0, 0xff, 0x7f, 0x80, random(256) as u8][random(5) as usize];
         }
-        let mm = Mm::new(&FakeHost::new(1), &test.ram).unwrap();
+        let mm = Mm::new(&FakeHost::new(1), &test.ram, 0..0).unwrap();
         let exe = test.binary(bytes);
         let _ = interpreter(&exe);
         let _ = load(&mm, &exe, Some(&exe));

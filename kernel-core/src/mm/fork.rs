@@ -7,7 +7,7 @@
 use alloc::sync::{Arc, Weak};
 
 use crate::errno::{ENOMEM, Result};
-use crate::host::{Fill, Host, Prot};
+use crate::host::{Fill, Host, Prot, Space};
 use crate::mm::Mm;
 use crate::mm::backing::{Back, Inner, Mapped};
 use crate::mm::batch::Batch;
@@ -22,7 +22,7 @@ const MAX_EAGER: usize = 512;
 impl<H: Host> Mm<H> {
     /// A copy, as `fork` makes it: private memory is shared until one side writes. ENOMEM.
     pub fn fork(&self) -> Result<Arc<Mm<H>>> {
-        let child = Mm::new(&self.host, self.ram())?;
+        let child = Mm::new(&self.host, self.ram(), self.space.limits())?;
         let mut told = Batch::default();
         self.change(|inner, batch| {
             let mut copy = child.contents.inner.lock();

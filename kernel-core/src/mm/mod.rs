@@ -88,9 +88,9 @@ struct Contents {
 }
 
 impl<H: Host> Mm<H> {
-    /// An empty address space.
-    pub fn new(host: &Arc<H>, ram: &Arc<Ram>) -> Result<Arc<Mm<H>>> {
-        let space = host.new_space()?;
+    /// An empty address space; `including` as for [`Host::new_space`].
+    pub fn new(host: &Arc<H>, ram: &Arc<Ram>, including: Range<u64>) -> Result<Arc<Mm<H>>> {
+        let space = host.new_space(including)?;
         let limits = space.limits();
         let top = limits.end - (limits.end - limits.start) / 8 / PAGE_SIZE * PAGE_SIZE;
         let inner = Inner {

@@ -29,7 +29,7 @@ type TestMm = Arc<Mm<FakeHost>>;
 fn new(limit: u64) -> (Arc<FakeHost>, Arc<Ram>, TestMm) {
     let host = FakeHost::new(1);
     let ram = Ram::new(host.ram(), limit);
-    let mm = Mm::new(&host, &ram).unwrap();
+    let mm = Mm::new(&host, &ram, 0..0).unwrap();
     (host, ram, mm)
 }
 

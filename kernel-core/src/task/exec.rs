@@ -80,7 +80,8 @@ impl<H: Host> Cx<'_, H> {
     fn run_program(&self, program: Program, name: &[u8], env: &[Vec<u8>]) -> Result<()> {
         let start = Start { args: &program.args, env, path: name, aux: self.aux_info(&program) };
         stack::check_size(&start, self.task.process.rlimit(linux_raw_sys::general::RLIMIT_STACK))?;
-        let mm = Mm::new(&self.kernel.host, &self.kernel.services.ram)?;
+        let addresses = elf::addresses(&program.binary)?;
+        let mm = Mm::new(&self.kernel.host, &self.kernel.services.ram, addresses)?;
         mm.set_limits(self.kernel.mm_limits(&self.task.process, &program.cred));
         let image = elf::load(&mm, &program.binary, program.interpreter.as_ref())?;
         let sp = stack::build(&mm, &image, &start)?;
