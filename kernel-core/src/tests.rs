@@ -6,12 +6,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 
 use linux_raw_sys::general as sys;
 
 use crate::boot::{BootConfig, Init, Stdio};
+use crate::debug::inspect::{self, AddressSpace, What};
 use crate::host::fake::{FakeHost, GuestMem};
-use crate::host::{ByteStream, Exit, Ready, Registers, StreamError, VcpuId};
+use crate::host::{ByteStream, Exit, Phys, Ready, Registers, Space, StreamError, VcpuId};
 use crate::kernel::{Kernel, Shutdown};
 use crate::task::process::ExitStatus;
 
@@ -99,6 +101,15 @@ fn empty_root() -> Vec<u8> {
 
 /// Boots, runs all vCPUs until the end, and says how it ended.
 fn run(host: &Arc<FakeHost>, vcpus: usize) -> Option<Shutdown> {
+    run_watched(host, vcpus, |_| ())
+}
+
+/// As [`run`], while `watch` looks on.
+fn run_watched(
+    host: &Arc<FakeHost>,
+    vcpus: usize,
+    watch: impl FnOnce(&Arc<Kernel<FakeHost>>),
+) -> Option<Shutdown> {
     let config = BootConfig {
         root: Arc::new(empty_root()),
         init: Init::Image(Arc::new(elf())),
@@ -119,6 +130,7 @@ fn run(host: &Arc<FakeHost>, vcpus: usize) -> Option<Shutdown> {
             let kernel = &kernel;
             scope.spawn(move || kernel.run_vcpu(VcpuId(vcpu)));
         }
+        watch(&kernel);
     });
     kernel.shutdown()
 }
@@ -310,4 +322,42 @@ fn who_makes_the_kernel_too_large_is_killed() {
         _ => Ok((sys::__NR_exit_group, [0; 4])),
     });
     assert_eq!(run(&host, 1), exited(1));
+}
+
+/// A debugger sees a parent and its child asleep, each with a stack of its own.
+#[test]
+fn a_running_instance_can_be_inspected() {
+    let host = FakeHost::new(1);
+    guest(&host, |step, _, regs, mem| match step {
+        0 => Ok((sys::__NR_fork, [0; 4])),
+        // Whoever is the first to write to the stack gets a copy.
+        1 => mem.write(regs.rsp - 8, &[1; 8]).map(|()| (sys::__NR_pause, [0; 4])),
+        _ => Ok((sys::__NR_exit_group, [0; 4])),
+    });
+    let (mut seen, mut limits, mut used) = ((Vec::new(), Vec::new()), None, 0);
+    run_watched(&host, 1, |kernel| {
+        for _ in 0..10_000 {
+            thread::sleep(Duration::from_millis(1));
+            seen.0 = inspect::processes(kernel);
+            if seen.0.iter().filter(|process| process.state == b'S').count() == 2 {
+                break;
+            }
+        }
+        seen.1 = [1, 2].iter().filter_map(|pid| inspect::address_space(kernel, *pid)).collect();
+        limits = inspect::with_space(kernel, 1, Space::limits);
+        used = inspect::ram(kernel).used;
+        kernel.shut_down(Shutdown::Ended);
+    });
+    let ([parent, child], [ours, its]) = (&seen.0[..], &seen.1[..]) else { panic!("{seen:?}") };
+    assert_eq!((parent.pid, parent.parent, &parent.threads[..]), (1, 0, &[1][..]));
+    assert_eq!((child.pid, child.parent, &child.name[..]), (2, 1, &b"init"[..]));
+    let frames = |space: &AddressSpace| -> Vec<(Phys, u64)> {
+        let resident = space.mappings.iter().filter(|mapping| mapping.what == What::Stack);
+        let parts = resident.flat_map(|mapping| &mapping.resident);
+        parts.map(|part| (part.phys, part.range.end - part.range.start)).collect()
+    };
+    // Their program is not even read: all RAM in use is their two stacks.
+    let (our_stack, its_stack) = (frames(ours), frames(its));
+    assert_ne!(our_stack, its_stack);
+    assert_eq!(used, our_stack.iter().chain(&its_stack).map(|(_, len)| len).sum::<u64>());
 }
