@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use host_linux::heap::Counting;
-use host_linux_skas::{SkasHost, SkasOptions, run_vcpus};
+use host_linux_skas::{SkasHost, SkasOptions, SkasSpace, run_vcpus};
 use kernel_core::host::{ByteStream, VcpuId};
 use lodger::backend::Backend;
 use lodger_demos::Kind;
@@ -38,6 +38,10 @@ impl Backend for Skas {
 
     fn run_vcpus(host: &Arc<SkasHost>, body: &(dyn Fn(VcpuId) + Send + Sync)) {
         run_vcpus(host, body);
+    }
+
+    fn host_process(space: &SkasSpace) -> Option<i32> {
+        space.host_process()
     }
 }
 
