@@ -11,8 +11,10 @@
 //! * [`heap`]: the kernel's own memory, counted.
 //! * [`traced`]: guests as traced threads; [`batch`]: changes of a guest address space.
 //! * [`clock`], [`affinity`]: time, chance, processors; [`vm`]: what the host allows of address spaces.
+//! * [`sealed`], [`patience`], [`bare`]: how a process ends well whose memory may be wrecked.
 
 pub mod affinity;
+pub mod bare;
 pub mod batch;
 pub mod clock;
 pub mod cpu;
@@ -20,7 +22,9 @@ pub mod fiber;
 pub mod heap;
 pub mod kick;
 pub mod mapped;
+pub mod patience;
 pub mod ram;
+pub mod sealed;
 pub mod stream;
 pub mod terminal;
 pub mod traced;

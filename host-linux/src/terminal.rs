@@ -9,11 +9,12 @@ use nix::sys::eventfd::EventFd;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 
+use crate::sealed;
 use crate::watcher::Watcher;
 
-/// Signals that end this process if nobody handles them: the terminal is restored before.
-const FATAL: [Signal; 6] =
-    [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT, Signal::SIGQUIT];
+/// Signals of a kernel that goes wrong. If nobody handles them, the terminal is restored before they end the process.
+pub const FAULTS: [Signal; 6] =
+    [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT, Signal::SIGTRAP];
 
 /// What the signal handlers need: readable without a lock.
 struct Saved {
@@ -24,6 +25,8 @@ struct Saved {
 
 /// Settings of the first terminal made raw: a process has one controlling terminal.
 static SAVED: OnceLock<Saved> = OnceLock::new();
+/// Whether somebody else handles [`FAULTS`].
+static FAULTS_TAKEN: AtomicBool = AtomicBool::new(false);
 /// Whether the terminal is raw now.
 static RAW: AtomicBool = AtomicBool::new(false);
 /// The eventfd that SIGWINCH writes to; -1 before there is one.
@@ -49,6 +52,9 @@ impl RawMode {
         cfmakeraw(&mut raw);
         let saved = Saved { fd: fd.try_clone()?, settings: before.clone().into(), raw: raw.clone().into() };
         if SAVED.set(saved).is_ok() {
+            if let Some(saved) = SAVED.get() {
+                sealed::keep_terminal(saved.fd.as_fd())?;
+            }
             catch_signals()?;
         }
         tcsetattr(&fd, SetArg::TCSADRAIN, &raw)?;
@@ -65,16 +71,17 @@ impl Drop for RawMode {
     }
 }
 
-/// Restores the terminal if it is raw. For ends that run no destructors, such as `std::process::exit`; it makes one
+/// Restores the terminal, if there is one. For ends that run no destructors, such as `std::process::exit`; it makes one
 /// system call and takes no lock, so signal handlers may call it.
 pub fn restore() {
-    if !RAW.swap(false, Ordering::SeqCst) {
-        return;
-    }
-    if let Some(saved) = SAVED.get() {
-        // SAFETY: both arguments live forever; `tcsetattr` may be called in a signal handler.
-        unsafe { libc::tcsetattr(saved.fd.as_raw_fd(), libc::TCSANOW, &saved.settings) };
-    }
+    RAW.store(false, Ordering::SeqCst);
+    sealed::restore_terminal();
+}
+
+/// Whoever calls this, before a terminal is made raw, handles [`FAULTS`] itself and restores the terminal then, with
+/// [`sealed::restore_terminal`].
+pub fn faults_are_taken() {
+    FAULTS_TAKEN.store(true, Ordering::SeqCst);
 }
 
 /// Rows and columns, if `fd` is a terminal that knows.
@@ -118,7 +125,8 @@ extern "C" fn on_resize(_: libc::c_int) {
 fn catch_signals() -> io::Result<()> {
     let flags = SaFlags::SA_RESETHAND | SaFlags::SA_NODEFER | SaFlags::SA_ONSTACK;
     let action = SigAction::new(SigHandler::Handler(on_fatal), flags, SigSet::empty());
-    for signal in FATAL {
+    let faults = if FAULTS_TAKEN.load(Ordering::SeqCst) { &[][..] } else { &FAULTS };
+    for signal in faults.iter().copied().chain([Signal::SIGQUIT]) {
         // SAFETY: the handler only restores the terminal and raises the signal again.
         unsafe { sigaction(signal, &action)? };
     }

@@ -1,0 +1,42 @@
+//! The end of a kernel that a guest has wrecked. On TT every guest can write wherever the kernel can, so a fault of the
+//! kernel is a guest's doing: it is said in one sentence, the terminal is given back, and all ends with status 125.
+//!
+//! Whatever this process may write may hold anything by then, so the handler uses read-only pages only: its code, its
+//! sentence, and the terminal's modes in [`host_linux::sealed`]. It makes its system calls itself, runs on the signal
+//! stack that the language's runtime gives every thread (which it does not read), and does not return. Traced threads
+//! end with the thread that traces them. That the handler is reached at all needs [`crate::rseq`].
+
+use std::ffi::c_int;
+
+use host_linux::{bare, sealed, terminal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
+
+/// What is said of a kernel that goes wrong.
+pub const SENTENCE: &str = "the guest overwrote kernel memory; TT cannot prevent this";
+
+/// The same as a line of its own.
+const LINE: &str = "lodger: the guest overwrote kernel memory; TT cannot prevent this\n";
+
+/// The status of lodger's own failures.
+const STATUS: c_int = 125;
+
+/// From now on a fault of this process is its end, with a sentence. Call it before guests run and before a terminal is
+/// made raw.
+pub fn install() {
+    terminal::faults_are_taken();
+    let action = SigAction::new(SigHandler::Handler(on_fault), SaFlags::SA_ONSTACK, SigSet::all());
+    for signal in terminal::FAULTS {
+        // SAFETY: the handler uses nothing that could be in use, and does not return.
+        let done = unsafe { sigaction(signal, &action) };
+        debug_assert!(done.is_ok(), "{signal} can be handled");
+    }
+}
+
+extern "C" fn on_fault(_: c_int) {
+    sealed::restore_terminal();
+    bare::say(LINE);
+    bare::exit(STATUS);
+}
+
+#[cfg(test)]
+mod tests;
