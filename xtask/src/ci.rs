@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::cargo;
 use crate::conformance;
+use crate::demo;
 use crate::guest;
 use crate::tidy;
 
@@ -18,7 +19,7 @@ pub struct Args {
 }
 
 /// Packages outside the workspace, with a lock file and flags of their own.
-const OUTSIDE: [&str; 3] = ["guest", "tests/abi", "tests/bench"];
+const OUTSIDE: [&str; 4] = ["guest", "guest/demos", "tests/abi", "tests/bench"];
 
 /// One stage.
 struct Stage {
@@ -33,7 +34,7 @@ const STAGES: [Stage; 5] = [
     Stage { name: "format", run: format },
     Stage { name: "clippy", run: clippy },
     Stage { name: "tidy", run: || tidy::run(&tidy::Args::default()) },
-    Stage { name: "guest", run: guest::test },
+    Stage { name: "guest", run: guest },
     Stage { name: "conformance", run: || conformance::run(&SAMPLE) },
 ];
 
@@ -59,6 +60,11 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("{failed} of {} stages failed", results.len());
     }
     Ok(())
+}
+
+fn guest() -> Result<()> {
+    guest::test()?;
+    demo::test_programs()
 }
 
 fn format() -> Result<()> {

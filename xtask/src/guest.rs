@@ -146,14 +146,15 @@ fn fingerprint(sources: &Path) -> Result<u64> {
     Ok(hasher.finish())
 }
 
-/// All files below a folder, but for what cargo builds there when somebody calls it by hand.
+/// All files below a folder, but for what cargo builds there when somebody calls it by hand, and for the programs of the
+/// demos, which are built apart.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for entry in entries {
         let entry = entry?;
         if !entry.file_type()?.is_dir() {
             files.push(entry.path());
-        } else if entry.file_name() != "target" {
+        } else if entry.file_name() != "target" && entry.file_name() != "demos" {
             collect(&entry.path(), files)?;
         }
     }

@@ -16,8 +16,6 @@ pub struct Words {
 pub enum Verb {
     /// (not there yet) Measure both backends side by side
     Compare(Words),
-    /// (not there yet) Show what each backend protects
-    Demo(Words),
     /// (not there yet) Fetch or make root file systems
     Rootfs(Words),
     /// (not there yet) Run the kernel on a simulated host
@@ -33,7 +31,6 @@ impl Verb {
     pub fn refuse(&self) -> Result<()> {
         let name = match self {
             Verb::Compare(_) => "compare",
-            Verb::Demo(_) => "demo",
             Verb::Rootfs(_) => "rootfs",
             Verb::Sim(_) => "sim",
             Verb::Fuzz(_) => "fuzz",

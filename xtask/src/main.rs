@@ -4,6 +4,7 @@ mod bench;
 mod cargo;
 mod ci;
 mod conformance;
+mod demo;
 mod guest;
 mod install;
 mod later;
@@ -36,6 +37,8 @@ enum Verb {
     Bench(bench::Args),
     /// Build all and install it
     Install(install::Args),
+    /// Show what each backend protects, by attacking it
+    Demo(demo::Args),
     /// Run suites that nobody here wrote, natively and in a guest, and write docs/conformance.md
     Conformance(conformance::Args),
     /// Check format, lints and the rules of the code base, with the time of each
@@ -46,18 +49,30 @@ enum Verb {
     Later(later::Verb),
 }
 
+/// The exit status of wrong words: the same as `lodger` has.
+const USAGE: u8 = 125;
+
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     // `run` is parsed by hand: its words belong to `lodger run`, a `--` among them too.
     if words.get(1).is_some_and(|verb| verb == "run") && !run::asks_for_help(&words[2..]) {
         return run::run(&words[2..]);
     }
-    let done = match Cli::parse_from(words).verb {
+    let cli = match Cli::try_parse_from(words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A reader that went away has what it wanted.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let done = match cli.verb {
         Verb::Run(_) => return ExitCode::SUCCESS,
         Verb::Test(args) => test::run(&args),
         Verb::Guest(options) => guest::build(&options).map(|built| println!("{}", built.dir.display())),
         Verb::Bench(args) => bench::run(&args),
         Verb::Install(args) => install::run(&args),
+        Verb::Demo(args) => return demo::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Ci(args) => ci::run(&args),
         Verb::Tidy(args) => tidy::run(&args),

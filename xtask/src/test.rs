@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::cargo::{self, Profile};
+use crate::demo;
 use crate::guest;
 
 /// How to test.
@@ -62,8 +63,10 @@ fn unit_tests(args: &Args) -> Result<Count> {
 fn system_tests(args: &Args) -> Result<Count> {
     let lodger = cargo::build_lodger(Profile::Release)?;
     let userland = guest::build(&guest::Options::default())?;
+    let demos = demo::build()?;
     let mut command = cargo::cargo(&["test", "--no-fail-fast", "--package", "lodger-tests"]);
     command.env("LODGER_BIN", lodger).env("LODGER_USERLAND", userland.dir);
+    command.env("LODGER_DEMOS", demos.root);
     if let Some(abi) = build_abi()? {
         command.env("LODGER_ABI", abi);
     }

@@ -153,7 +153,7 @@ impl Scene {
 #[derive(Parser)]
 #[command(name = "lodger-demo", version)]
 struct Cli {
-    /// The demo to show; without it, all are listed
+    /// The demo to show, or `all`; without it, they are listed
     name: Option<String>,
     /// The folder that gets pictures
     #[arg(long, value_name = "DIR")]
@@ -184,32 +184,42 @@ pub fn main<B: Backend>(kind: Kind) -> ExitCode {
     }
 }
 
-/// Shows what was asked for. Whether the outcome is the promised one.
+/// Shows what was asked for. Whether every outcome is the promised one.
 fn show<B: Backend>(kind: Kind, cli: &Cli) -> Result<bool> {
     let Some(name) = &cli.name else {
         list();
         return Ok(true);
     };
-    let Some(demo) = DEMOS.iter().find(|demo| demo.name == name) else {
+    let wanted: Vec<&Demo> = DEMOS.iter().filter(|demo| demo.name == name || name == "all").collect();
+    if wanted.is_empty() {
         let known: Vec<&str> = DEMOS.iter().map(|demo| demo.name).collect();
-        bail!("there is no demo `{name}`; there are {}", known.join(", "));
-    };
+        bail!("there is no demo `{name}`; there are {}, and `all`", known.join(", "));
+    }
+    let scene = Scene::find(kind)?;
+    let mut as_promised = true;
+    for demo in wanted {
+        as_promised &= show_one::<B>(demo, &scene, cli)?;
+    }
+    Ok(as_promised)
+}
+
+fn show_one<B: Backend>(demo: &Demo, scene: &Scene, cli: &Cli) -> Result<bool> {
+    let (kind, start) = (scene.kind, Instant::now());
     if !cli.json {
         println!("{} on {}: {}", demo.name, kind.name(), demo.about);
-        println!("  promised   {}: {}", kind.promise().name(), demo.promised(kind));
+        println!("  {:<10} {}: {}", "promised", kind.promise().name(), demo.promised(kind));
         println!();
     }
-    let (scene, start) = (Scene::find(kind)?, Instant::now());
     let verdict = match demo.show {
         Show::Attack(judge) => {
-            let report = instance::run(&scene, demo.name, |line| {
+            let report = instance::run(scene, demo.name, |line| {
                 if !cli.json {
                     println!("  {:<10} {}", line.who, line.text);
                 }
             })?;
             judge(&report)
         }
-        Show::Map => map::run::<B>(&scene, cli.out.as_deref())?,
+        Show::Map => map::run::<B>(scene, cli.out.as_deref())?,
     };
     let as_promised = verdict.outcome == Some(kind.promise());
     if cli.json {

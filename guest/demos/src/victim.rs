@@ -9,7 +9,7 @@ use crate::say::{Voice, hex};
 use crate::{probe, random};
 
 /// Bytes of the victim's records.
-pub const RECORDS: usize = 8 << 20;
+pub const RECORDS: usize = 32 << 20;
 
 /// Where a record may begin.
 pub const ALIGN: usize = 64;
