@@ -12,6 +12,12 @@ pub trait Backend {
     /// Its type.
     type Host: Host;
 
+    /// What a user has to know before a guest starts.
+    const WARNING: Option<&'static str> = None;
+
+    /// What it means when the kernel goes wrong.
+    const PANIC: &'static str = "this is a bug in Lodger";
+
     /// Starts it; `ram_size` is the range of offsets into guest RAM, in bytes. Called while the process has one thread.
     fn start(ram_size: u64) -> Result<Arc<Self::Host>>;
 

@@ -127,9 +127,9 @@ pub enum Trap {
 #[derive(Debug, clap::Args)]
 #[command(after_help = RUN_EXAMPLES, args_override_self = true)]
 pub struct Run {
-    /// How guest processes are kept on the host
-    #[arg(long, value_enum, default_value = "skas")]
-    pub backend: Backend,
+    /// How guest processes are kept on the host; without it, skas
+    #[arg(long, value_enum)]
+    pub backend: Option<Backend>,
     /// The root file system: a name (`default`, `busybox`, `debian`) or a path with a `/` in it to a directory or a cpio
     /// archive, gzip-compressed or not; it is never changed, changes go to memory
     #[arg(long, value_name = "ROOT", default_value = "default")]
@@ -204,18 +204,28 @@ pub struct Planned {
 }
 
 impl Run {
-    /// Why this version cannot do what is asked: one sentence, if anything is asked that is planned only.
-    pub fn refusal(&self) -> Option<&'static str> {
+    /// Why this version cannot do on `backend` what is asked: one sentence, if anything is asked that is planned only, or
+    /// that the backend does not have.
+    pub fn refusal(&self, backend: Backend) -> Option<&'static str> {
         let planned = &self.planned;
+        let cpus = planned.cpus.is_some_and(|cpus| cpus != 1);
+        let tt = backend == Backend::Tt;
         let refusals = [
+            (
+                tt && cpus,
+                "--cpus other than 1 is not for --backend tt: its guests take turns in one address space, and so \
+                 have one processor",
+            ),
+            (
+                tt && self.trap != Trap::Ptrace,
+                "--trap seccomp is not for --backend tt: it traces its guests' threads, so use --trap ptrace, the \
+                 default",
+            ),
             (
                 planned.root_rw,
                 "--root-rw is not there yet: the root file system is copied to memory, and changes stay there",
             ),
-            (
-                planned.cpus.is_some_and(|cpus| cpus != 1),
-                "--cpus other than 1 is not there yet: a guest has one processor",
-            ),
+            (cpus, "--cpus other than 1 is not there yet: a guest has one processor"),
             (
                 planned.pids.is_some(),
                 "--pids is not there yet: the number of guest processes has no such limit",
@@ -265,9 +275,9 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_contract() {
         let run = run("").unwrap();
-        assert_eq!((run.backend, run.mem, run.root.to_str()), (Backend::Skas, 512 << 20, Some("default")));
+        assert_eq!((run.backend, run.mem, run.root.to_str()), (None, 512 << 20, Some("default")));
         assert_eq!((run.hostname.as_str(), run.log), ("lodger", log::LevelFilter::Error));
-        assert!(run.command.is_empty() && run.refusal().is_none());
+        assert!(run.command.is_empty() && run.refusal(Backend::Skas).is_none());
     }
 
     #[test]
@@ -305,10 +315,13 @@ mod tests {
             "--no-patch",
             "--trap seccomp",
         ] {
-            let sentence = run(flag).unwrap().refusal().unwrap();
-            assert!(sentence.starts_with(flag.split(' ').next().unwrap()), "{flag}: {sentence}");
+            for backend in [Backend::Skas, Backend::Tt] {
+                let sentence = run(flag).unwrap().refusal(backend).unwrap();
+                assert!(sentence.starts_with(flag.split(' ').next().unwrap()), "{flag}: {sentence}");
+            }
         }
-        assert_eq!(run("--cpus 1").unwrap().refusal(), None);
+        assert_eq!(run("--cpus 1 --trap ptrace").unwrap().refusal(Backend::Tt), None);
+        assert!(run("--cpus 2").unwrap().refusal(Backend::Tt).unwrap().contains("tt"));
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! How an instance is ended from outside: what signals and the terminal's escape ask for reaches the kernel here, and if
 //! the kernel does not answer, the process ends without it.
 
+use std::io;
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+
+use host_linux::patience;
 
 use crate::logger;
 use crate::signals::Request;
@@ -26,8 +30,15 @@ pub struct Control {
 
 #[derive(Default)]
 struct State {
-    guest: Option<Arc<dyn Guest>>,
+    guest: Option<Attached>,
     status: Option<u8>,
+}
+
+/// A guest, and the way of signals to it. They have a thread of their own: whoever takes the next signal, which may be
+/// the one that insists, must not hang in a kernel that does.
+struct Attached {
+    guest: Arc<dyn Guest>,
+    signals: Sender<u8>,
 }
 
 impl Control {
@@ -36,8 +47,13 @@ impl Control {
     }
 
     /// There is a guest from now on.
-    pub fn attach(&self, guest: Arc<dyn Guest>) {
-        self.state().guest = Some(guest);
+    pub fn attach(&self, guest: Arc<dyn Guest>) -> io::Result<()> {
+        let (signals, pending) = mpsc::channel();
+        let receiver = guest.clone();
+        let pass = move || pending.into_iter().for_each(|signal| receiver.signal(signal));
+        std::thread::Builder::new().name("lodger-pass".into()).spawn(pass)?;
+        self.state().guest = Some(Attached { guest, signals });
+        Ok(())
     }
 
     /// The guest is over; what is asked of it from now on is void.
@@ -52,27 +68,30 @@ impl Control {
 
     /// Does what a signal asks for. Before there is a guest, it is lodger that the signal means.
     pub fn serve(&self, request: Request) {
-        let guest = self.state().guest.clone();
-        match (request, guest) {
-            (Request::Pass(signal), Some(guest)) => guest.signal(signal),
-            (Request::Pass(signal), None) => leave(signal.saturating_add(128)),
-            (Request::End(status), _) => self.end(status),
+        let signal = match request {
+            Request::Pass(signal) => signal,
+            Request::End(status) => return self.end(status),
+        };
+        match &self.state().guest {
+            // The thread that takes it lives as long as there is a guest.
+            Some(attached) => drop(attached.signals.send(signal)),
+            None => leave(signal.saturating_add(128)),
         }
     }
 
     /// Ends the instance with this exit status; if it does not end soon, the process.
     pub fn end(&self, status: u8) {
+        // First of all, as everything that follows may hang: a lock that is never given back is one of the ways to.
+        if patience::end_after(PATIENCE, status).is_err() {
+            leave(status);
+        }
         let guest = {
             let mut state = self.state();
             state.status.get_or_insert(status);
-            state.guest.clone()
+            state.guest.as_ref().map(|attached| attached.guest.clone())
         };
         let Some(guest) = guest else { leave(status) };
         guest.end();
-        std::thread::spawn(move || {
-            std::thread::sleep(PATIENCE);
-            leave(status);
-        });
     }
 }
 
@@ -82,14 +101,16 @@ fn leave(status: u8) -> ! {
     std::process::exit(i32::from(status));
 }
 
-/// Makes a panic of any thread the end of the process, with the status of lodger's own failures. The guest's processes
-/// end with it.
-pub fn exit_on_panic() {
-    std::panic::set_hook(Box::new(|panic| {
+/// Makes a panic of any thread the end of the process, with the status of lodger's own failures; `meaning` is said of
+/// it. The guest's processes end with it.
+pub fn exit_on_panic(meaning: &'static str) {
+    std::panic::set_hook(Box::new(move |panic| {
+        // Should it go wrong, the panic itself is all the sooner the end.
+        let _ = patience::end_after(PATIENCE, crate::FAILURE);
         host_linux::terminal::restore();
         logger::terminal_is_raw(false);
         let backtrace = std::backtrace::Backtrace::capture();
-        logger::say(&format!("this is a bug in Lodger: {panic}"));
+        logger::say(&format!("{meaning}: {panic}"));
         if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
             logger::say(&backtrace.to_string());
         }
@@ -99,6 +120,8 @@ pub fn exit_on_panic() {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[derive(Default)]
@@ -118,9 +141,13 @@ mod tests {
     #[test]
     fn requests_reach_the_guest() {
         let (control, guest) = (Control::default(), Arc::new(Fake::default()));
-        control.attach(guest.clone());
+        control.attach(guest.clone()).unwrap();
         control.serve(Request::Pass(2));
         control.serve(Request::Pass(15));
+        let end = Instant::now() + Duration::from_secs(5);
+        while guest.calls.lock().unwrap().len() < 2 && Instant::now() < end {
+            std::thread::yield_now();
+        }
         assert_eq!(*guest.calls.lock().unwrap(), [2, 15]);
         assert_eq!(control.status(), None);
     }

@@ -40,7 +40,7 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
     let run = &request.run;
     let log = Arc::new(LogRing::default());
     logger::install(run.log, log.clone());
-    control::exit_on_panic();
+    control::exit_on_panic(B::PANIC);
     // All that can be wrong with the words and the files is said before anything is started.
     let plan = plan::plan(request, &Surroundings::here()).map_err(anyhow::Error::msg)?;
     let userland = Userland::find()?;
@@ -48,6 +48,9 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
     let init = if run.init.is_none() { Some(userland.init()?) } else { None };
     let trace = run.strace.as_deref().map(terminal::trace_writer).transpose()?;
 
+    if let Some(warning) = B::WARNING.filter(|_| !run.quiet) {
+        logger::say(warning);
+    }
     // The host first: it forks, and what this process has by then, its child has too.
     let signals = Signals::block()?;
     let host = B::start(RAM_OFFSETS.max(run.mem.saturating_mul(8)))?;
@@ -98,7 +101,7 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
         },
     )
     .map_err(|error| cannot_boot(error, &run.root))?;
-    control.attach(Arc::new(Running(kernel.clone())));
+    control.attach(Arc::new(Running(kernel.clone()))).context("cannot start a thread")?;
     let body = kernel.clone();
     B::run_vcpus(&host, &move |vcpu| body.run_vcpu(vcpu));
     control.detach();

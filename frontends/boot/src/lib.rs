@@ -1,5 +1,5 @@
 //! The `lodger` command: everything but the host. A binary names the concrete host in its last lines and calls
-//! [`main`]; `lodger` is the one with SKAS.
+//! [`main`]: `lodger` is the one with SKAS, `lodger-tt` the one with TT. Each becomes the other when that is asked for.
 //!
 //! From the words to a running guest: [`words`] (with [`cli`] and [`uml_words`]) reads what was asked, [`plan`] works out
 //! what PID 1 gets, [`userland`] and [`root`] find the files, and [`instance`] boots the kernel and serves it until its end.
@@ -36,12 +36,13 @@ use crate::words::{Asked, Refusal, Request};
 /// The exit status of lodger's own failures, usage errors among them.
 pub const FAILURE: u8 = 125;
 
-/// The life of the command: returns its exit status. `boot` starts a guest on the binary's host and returns its exit status.
-pub fn main(boot: impl FnOnce(&Request) -> Result<u8>) -> ExitCode {
-    let status = match words::read(std::env::args_os().skip(1).collect()) {
+/// The life of the command: returns its exit status. `boot` starts a guest on the binary's `own` host and returns its
+/// exit status.
+pub fn main(own: Backend, boot: impl FnOnce(&Request) -> Result<u8>) -> ExitCode {
+    let status = match words::read(std::env::args_os().skip(1).collect(), own) {
         Ok(Asked::Generate(kind)) => generate(kind),
-        Ok(Asked::Run(request)) if request.run.backend == Backend::Tt => {
-            become_tt(&request.words).map(|never| match never {})
+        Ok(Asked::Run(request)) if request.backend != own => {
+            become_other(request.backend, &request.words).map(|never| match never {})
         }
         Ok(Asked::Run(request)) => boot(&request),
         Err(refusal) => Ok(explain(refusal)),
@@ -68,12 +69,17 @@ fn explain(refusal: Refusal) -> u8 {
     }
 }
 
-/// Becomes `lodger-tt`, which is beside `lodger`.
-fn become_tt(words: &[OsString]) -> Result<Infallible> {
-    let lodger = std::env::current_exe().context("cannot find out where lodger itself is")?;
-    let tt = lodger.with_file_name("lodger-tt");
-    let error = Command::new(&tt).args(words).exec();
-    Err(error).with_context(|| format!("--backend tt needs {}, which cannot be executed", tt.display()))
+/// Becomes the program of another backend, which is beside this one.
+fn become_other(backend: Backend, words: &[OsString]) -> Result<Infallible> {
+    let this = std::env::current_exe().context("cannot find out where lodger itself is")?;
+    let (name, program) = match backend {
+        Backend::Skas => ("skas", "lodger"),
+        Backend::Tt => ("tt", "lodger-tt"),
+    };
+    let other = this.with_file_name(program);
+    let error = Command::new(&other).args(words).exec();
+    Err(error)
+        .with_context(|| format!("--backend {name} needs {}, which cannot be executed", other.display()))
 }
 
 fn generate(kind: Generate) -> Result<u8> {

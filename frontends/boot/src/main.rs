@@ -9,6 +9,7 @@ use host_linux::heap::Counting;
 use host_linux_skas::{SkasHost, SkasOptions, SkasSpace, run_vcpus};
 use kernel_core::host::{ByteStream, VcpuId};
 use lodger::backend::Backend;
+use lodger::cli;
 
 /// Counts what the kernel allocates for its guests.
 #[global_allocator]
@@ -45,5 +46,5 @@ impl Backend for Skas {
 }
 
 fn main() -> ExitCode {
-    lodger::main(lodger::instance::run::<Skas>)
+    lodger::main(cli::Backend::Skas, lodger::instance::run::<Skas>)
 }

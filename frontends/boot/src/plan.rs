@@ -147,10 +147,11 @@ fn cmdline(request: &Request) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Backend;
     use crate::words::{self, Asked};
 
     fn planned(words: &[&str], around: &Surroundings) -> Result<Plan, String> {
-        match words::read(words.iter().map(OsString::from).collect()).unwrap() {
+        match words::read(words.iter().map(OsString::from).collect(), Backend::Skas).unwrap() {
             Asked::Run(request) => plan(&request, around),
             other => panic!("{other:?}"),
         }

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 
 use clap::Parser;
 
-use crate::cli::{Cli, Run, Verb};
+use crate::cli::{Backend, Cli, Run, Verb};
 use crate::uml_words;
 
 /// Why there is nothing to run.
@@ -33,7 +33,9 @@ impl From<String> for Refusal {
 pub struct Request {
     /// The flags of `run`.
     pub run: Run,
-    /// The words of `lodger` without the program's name, in terms of `lodger run`: what `lodger-tt` is given.
+    /// The backend that they mean.
+    pub backend: Backend,
+    /// The words of `lodger` without the program's name, in terms of `lodger run`: what the program of another backend is given.
     pub words: Vec<OsString>,
     /// Words that were written as a kernel command line.
     pub kernel_words: Vec<OsString>,
@@ -48,19 +50,19 @@ pub enum Asked {
     Run(Box<Request>),
 }
 
-/// Reads the words behind the program's name.
-pub fn read(words: Vec<OsString>) -> Result<Asked, Refusal> {
+/// Reads the words behind the name of a program whose `own` backend is this one.
+pub fn read(words: Vec<OsString>, own: Backend) -> Result<Asked, Refusal> {
     match words.first() {
         Some(first) if uml_words::is_kernel_word(first) => {
             let kernel_words = words.iter().take_while(|word| *word != "--").cloned().collect();
             let translated = uml_words::translate(words)?;
-            run(join(vec!["run".into()], translated.flags, translated.command), kernel_words)
+            run(join(vec!["run".into()], translated.flags, translated.command), kernel_words, own)
         }
-        _ => run(words, Vec::new()),
+        _ => run(words, Vec::new(), own),
     }
 }
 
-fn run(words: Vec<OsString>, kernel_words: Vec<OsString>) -> Result<Asked, Refusal> {
+fn run(words: Vec<OsString>, kernel_words: Vec<OsString>, own: Backend) -> Result<Asked, Refusal> {
     let cli = parse(&words)?;
     let run = match (cli.generate, cli.verb) {
         (Some(kind), _) => return Ok(Asked::Generate(kind)),
@@ -73,16 +75,32 @@ fn run(words: Vec<OsString>, kernel_words: Vec<OsString>) -> Result<Asked, Refus
         }
     };
     if let Some(line) = &run.append {
-        return append(&words, line, kernel_words);
+        return append(&words, line, kernel_words, own);
     }
-    if let Some(sentence) = run.refusal() {
+    request(*run, words, kernel_words, own)
+}
+
+/// The request that these flags are, unless they ask for something that is not there.
+fn request(
+    run: Run,
+    words: Vec<OsString>,
+    kernel_words: Vec<OsString>,
+    own: Backend,
+) -> Result<Asked, Refusal> {
+    let backend = run.backend.unwrap_or(own);
+    if let Some(sentence) = run.refusal(backend) {
         return Err(sentence.to_string().into());
     }
-    Ok(Asked::Run(Box::new(Request { run: *run, words, kernel_words })))
+    Ok(Asked::Run(Box::new(Request { run, backend, words, kernel_words })))
 }
 
 /// Puts the words of `--append` behind the flags, where they win over them, and reads all again.
-fn append(words: &[OsString], line: &OsStr, mut kernel_words: Vec<OsString>) -> Result<Asked, Refusal> {
+fn append(
+    words: &[OsString],
+    line: &OsStr,
+    mut kernel_words: Vec<OsString>,
+    own: Backend,
+) -> Result<Asked, Refusal> {
     let appended = uml_words::split(line);
     kernel_words.extend(appended.iter().take_while(|word| *word != "--").cloned());
     let translated = uml_words::translate(appended)?;
@@ -96,10 +114,7 @@ fn append(words: &[OsString], line: &OsStr, mut kernel_words: Vec<OsString>) -> 
         return Err(String::from("--append belongs to `run`").into());
     };
     run.append = None;
-    if let Some(sentence) = run.refusal() {
-        return Err(sentence.to_string().into());
-    }
-    Ok(Asked::Run(Box::new(Request { run: *run, words: join(flags, Vec::new(), command), kernel_words })))
+    request(*run, join(flags, Vec::new(), command), kernel_words, own)
 }
 
 fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
@@ -120,7 +135,7 @@ mod tests {
     use super::*;
 
     fn request(words: &[&str]) -> Result<Box<Request>, String> {
-        match read(words.iter().map(OsString::from).collect()) {
+        match read(words.iter().map(OsString::from).collect(), Backend::Skas) {
             Ok(Asked::Run(request)) => Ok(request),
             Ok(other) => panic!("{other:?}"),
             Err(Refusal::Sentence(sentence)) => Err(sentence),
@@ -137,6 +152,18 @@ mod tests {
         assert_eq!(found.run.command, ["-c", "exit 3"]);
         assert_eq!(found.kernel_words, ["mem=64M", "init=/bin/sh", "A=b", "single"]);
         assert_eq!(found.words[0], "run");
+    }
+
+    #[test]
+    fn each_program_has_a_backend_of_its_own() {
+        let backend = |words: &[&str], own| match read(words.iter().map(OsString::from).collect(), own) {
+            Ok(Asked::Run(request)) => request.backend,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(backend(&["run"], Backend::Tt), Backend::Tt);
+        assert_eq!(backend(&["run", "--backend", "tt"], Backend::Skas), Backend::Tt);
+        assert_eq!(backend(&["run", "--append", "mode=tt"], Backend::Skas), Backend::Tt);
+        assert_eq!(backend(&["mode=skas0"], Backend::Tt), Backend::Skas);
     }
 
     #[test]
