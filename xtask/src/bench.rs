@@ -1,19 +1,41 @@
-//! `cargo xtask bench`: what a guest costs. The same static program runs natively and in a guest, by turns, on one
-//! processor; the table has the medians and their quotients.
+//! `cargo xtask bench`: what a guest costs. The same programs run natively and in a guest, by turns, on one processor;
+//! the table has the medians and their quotients.
+//!
+//! This is the harness: a table of [`rows`], a list of [`column`]s, and a run over both that ends in a [`report`].
+//! `cargo xtask compare` is the same run with all rows, one column more, and pages to write.
 
+mod chart;
+mod column;
+mod exposure;
+mod limited;
+mod machine;
+mod measure;
+mod memory;
 mod program;
+mod publish;
+mod report;
+mod rows;
+mod samples;
+mod svg;
 mod table;
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::Instant;
+pub mod compare;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cargo::{self, Profile};
-use crate::guest;
-use program::{Program, Samples};
-use table::Row;
+use column::Column;
+use machine::Machine;
+use measure::Effort;
+use program::Programs;
+use report::{Cell, Line, Report};
+use rows::{How, Row};
+use samples::Samples;
+use table::Markup;
 
 /// How to measure.
 #[derive(clap::Args)]
@@ -21,87 +43,155 @@ pub struct Args {
     /// Only cases whose name contains this
     #[arg(long, value_name = "F", default_value = "")]
     filter: String,
-    /// How often the program runs on each side
+    /// How often each case runs in each column
     #[arg(long, value_name = "N", default_value_t = 3)]
     runs: usize,
     /// Print JSON instead of the table
     #[arg(long)]
     json: bool,
+    /// Print the table as Markdown, with what each row is and why its figures are as they are
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Also write all of it to this folder: a picture, JSON and Markdown
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// The processor to stay on; without it, the first one that is allowed
     #[arg(long, value_name = "N")]
     cpu: Option<usize>,
 }
 
-/// The life of the shortest program, measured from outside.
-const BOOT: &str = "boot-echo";
-/// Lives measured in each run: they are noisier than what is measured inside.
-const LIVES: usize = 5;
+/// The name and version of the JSON that `--json` prints.
+const SCHEMA: &str = "lodger-bench/2";
+/// The name of the files that `--out` gets.
+const FILES: &str = "bench";
+
+/// Each sample long enough for a busy machine.
+const EFFORT: Effort = Effort { samples: 7, ms: 20, lives: 5 };
 
 /// Measures and prints.
 pub fn run(args: &Args) -> Result<()> {
+    let rows = chosen(args, |row| !matches!(row.how, How::Demo(_)))?;
     let lodger = cargo::build_lodger(Profile::Release)?;
-    let userland = guest::build(&guest::Options::default())?;
-    let program = Program::build()?;
-    let cpu = pin(args.cpu)?;
-    let guest = |words: &[&str]| {
-        let mut command = Command::new(&lodger);
-        command.args(["run", "--root"]).arg(&program.root).args(["--", "/bench"]).args(words);
-        command.env("LODGER_USERLAND", &userland.dir);
-        command
-    };
-    let native = |words: &[&str]| {
-        let mut command = Command::new(program.root.join("bench"));
-        command.args(words);
-        command
-    };
-    let (mut natively, mut in_guest) = (Samples::default(), Samples::default());
-    for run in 1..=args.runs.max(1) {
-        eprintln!("run {run} of {}", args.runs.max(1));
-        // By turns, so that a machine that changes its speed harms both alike.
-        measure(&native, &args.filter, &mut natively)?;
-        measure(&guest, &args.filter, &mut in_guest)?;
+    let columns = vec![Column::native(), Column::lodger("skas", lodger)];
+    let report = run_all(args, EFFORT, rows, columns)?;
+    show(args, &report, SCHEMA)?;
+    if let Some(folder) = &args.out {
+        write_files(&report, folder, FILES, SCHEMA)?;
     }
-    let rows: Vec<Row> = natively.names().map(|name| Row::new(name, &natively, &in_guest)).collect();
+    fail_for_failures(&report)
+}
+
+/// The rows that are asked for.
+fn chosen(args: &Args, fits: impl Fn(&Row) -> bool) -> Result<Vec<&'static Row>> {
+    let named = |row: &&Row| row.name.contains(&args.filter) && fits(row);
+    let rows: Vec<&Row> = rows::ALL.iter().filter(named).collect();
     if rows.is_empty() {
         bail!("no case has `{}` in its name", args.filter);
     }
+    Ok(rows)
+}
+
+/// Runs every row in every column, as often as asked for; columns that nothing runs in are left out.
+fn run_all(args: &Args, effort: Effort, rows: Vec<&'static Row>, columns: Vec<Column>) -> Result<Report> {
+    let programs = Programs::build()?;
+    let machine = Machine::here()?;
+    let cpu = pin(args.cpu)?;
+    let (mut present, mut absent) = (Vec::new(), Vec::new());
+    for column in columns {
+        match column.probe(&programs) {
+            Ok(()) => present.push(column),
+            Err(error) => absent.push((column.name, format!("{error:#}"))),
+        }
+    }
+    let mut lines: Vec<Line> = rows
+        .into_iter()
+        .map(|row| Line { row, cells: present.iter().map(|column| empty(row, column)).collect() })
+        .collect();
+    let runs = args.runs.max(1);
+    let bar = progress(runs * lines.len());
+    for run in 1..=runs {
+        if !std::io::stderr().is_terminal() {
+            eprintln!("run {run} of {runs}");
+        }
+        for line in &mut lines {
+            bar.set_message(line.row.name);
+            // By turns, so that a machine that changes its speed harms all alike.
+            for (column, cell) in present.iter().zip(&mut line.cells) {
+                one(line.row, column, &programs, effort, cell);
+            }
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    Ok(Report {
+        columns: present.iter().map(|column| column.name).collect(),
+        absent,
+        lines,
+        runs,
+        cpu,
+        machine,
+    })
+}
+
+/// The cell of a row in a column, before anything is measured.
+fn empty(row: &Row, column: &Column) -> Cell {
+    match row.how {
+        How::Demo(_) if column.is_native() => Cell::Senseless,
+        _ => Cell::Measured(Samples::default()),
+    }
+}
+
+/// Adds one run to a cell. What failed once is not tried again, and what a demo says is no matter of chance.
+fn one(row: &Row, column: &Column, programs: &Programs, effort: Effort, cell: &mut Cell) {
+    let Cell::Measured(samples) = cell else { return };
+    let done = match row.how {
+        How::Demo(demo) => exposure::tried(demo, column.name).map(Some),
+        _ => measure::measure(row, column, programs, effort, samples).map(|()| None),
+    };
+    match done {
+        Ok(Some(tried)) => *cell = tried,
+        Ok(None) => {}
+        Err(error) => *cell = Cell::Failed(format!("{error:#}")),
+    }
+}
+
+fn progress(steps: usize) -> ProgressBar {
+    // It is not drawn unless somebody watches.
+    let bar = ProgressBar::new(steps as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}, {elapsed} so far") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// Prints a report as it is asked for.
+fn show(args: &Args, report: &Report, schema: &str) -> Result<()> {
     if args.json {
-        println!("{}", table::json(&rows, cpu));
+        println!("{}", table::json(report, schema));
+    } else if args.markdown {
+        println!("{}\n{}", table::text(report, Markup::Markdown), table::reasons(report));
     } else {
-        println!("{}", table::table(&rows));
-        println!("Medians (best in brackets) of {} runs on processor {cpu}.", args.runs.max(1));
+        println!("{}", table::text(report, Markup::Plain));
     }
     Ok(())
 }
 
-/// Runs the program once, and its shortest life a few times.
-fn measure(command: &dyn Fn(&[&str]) -> Command, filter: &str, samples: &mut Samples) -> Result<()> {
-    if BOOT.contains(filter) {
-        for _ in 0..LIVES {
-            let start = Instant::now();
-            let text = output(&mut command(&["echo", "hello"]))?;
-            samples.add(BOOT, start.elapsed().as_nanos() as f64);
-            if text != "hello\n" {
-                bail!("echo said {text:?}");
-            }
-        }
-    }
-    if filter == BOOT {
-        return Ok(());
-    }
-    let text = output(&mut command(&[filter]))?;
-    samples.read(&text).context("the bench program's output is damaged")
+/// Writes a report to `folder`, in files of that name.
+fn write_files(report: &Report, folder: &Path, name: &str, schema: &str) -> Result<()> {
+    let json = serde_json::to_string_pretty(&table::json(report, schema)).context("cannot write JSON")?;
+    publish::write(&folder.join(format!("{name}.json")), &format!("{json}\n"))?;
+    publish::write(&folder.join(format!("{name}.svg")), &chart::draw(report))?;
+    let page = format!("{}\n{}", table::text(report, Markup::Markdown), table::reasons(report));
+    publish::write_part(&folder.join(format!("{name}.md")), &page)
 }
 
-/// What a command prints; it must succeed.
-fn output(command: &mut Command) -> Result<String> {
-    let shown = cargo::display(command);
-    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    let output = output.with_context(|| format!("cannot start {shown}"))?;
-    if !output.status.success() {
-        bail!("{shown} failed ({})", output.status);
+/// An error if a cell that should have a figure has none.
+fn fail_for_failures(report: &Report) -> Result<()> {
+    match report.failures().len() {
+        0 => Ok(()),
+        1 => bail!("one figure is missing"),
+        more => bail!("{more} figures are missing"),
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Keeps this process, and so what it starts, on one processor, and says which.
@@ -115,9 +205,4 @@ fn pin(cpu: Option<usize>) -> Result<usize> {
     set.set(cpu).with_context(|| format!("there is no processor {cpu}"))?;
     sched_setaffinity(me, &set).with_context(|| format!("cannot stay on processor {cpu}"))?;
     Ok(cpu)
-}
-
-/// Where the program's package and its build are.
-pub(crate) fn package() -> (PathBuf, PathBuf) {
-    (cargo::root().join("tests/bench"), cargo::target_dir().join("bench"))
 }

@@ -35,6 +35,8 @@ enum Verb {
     Guest(guest::Options),
     /// Measure what a guest costs, beside the same program natively
     Bench(bench::Args),
+    /// Measure both backends beside native Linux, and show what each exposes
+    Compare(bench::compare::Args),
     /// Build all and install it
     Install(install::Args),
     /// Show what each backend protects, by attacking it
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(&args),
         Verb::Guest(options) => guest::build(&options).map(|built| println!("{}", built.dir.display())),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Compare(args) => bench::compare::run(&args),
         Verb::Install(args) => install::run(&args),
         Verb::Demo(args) => return demo::run(&args),
         Verb::Conformance(args) => conformance::run(&args),

@@ -1,127 +1,81 @@
-//! `bench [FILTER] [SAMPLES]`: prints `NAME NANOSECONDS` for each sample of each case, per operation.
+//! The program that `cargo xtask bench` and `cargo xtask compare` measure with: one static program, the same natively
+//! and in a guest, so that the quotient is the price of the guest.
 //!
-//! The same static program runs natively and in a guest, so that the quotient is the price of the guest. A sample repeats
-//! an operation often enough for the clock not to matter. `bench echo WORDS` prints the words: the shortest program, whose
-//! whole life `cargo xtask bench` measures from outside.
+//! | words | what it does |
+//! |---|---|
+//! | `run CASE[,CASE...] SAMPLES MS` | prints `NAME NANOSECONDS` for each sample of each case, per operation |
+//! | `echo WORDS` | prints the words: the shortest program, whose whole life is measured from outside |
+//! | `sleepers N` | says `ready` when N processes sleep, and ends with its standard input |
+//! | `spaces PID...` | prints, for each process, the first of the list that has the same address space |
+//! | `exit`, `relay`, `sleep` | what its own children do |
+//!
+//! A sample repeats an operation until the clock does not matter; the caller says how many milliseconds that takes.
 
+mod cases;
+mod processes;
 mod sys;
 
-use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// The least that a sample takes.
-const SAMPLE: Duration = Duration::from_millis(20);
-/// Samples of each case, unless told otherwise.
-const SAMPLES: usize = 7;
-const PAGE: usize = 4096;
+use cases::Case;
 
-/// One thing to measure.
-struct Case {
-    name: &'static str,
-    /// Does it `n` times and says how long that took; what comes before and after is not counted.
-    run: fn(n: u64) -> Duration,
-}
-
-const CASES: [Case; 7] = [
-    Case { name: "getpid", run: getpid },
-    Case { name: "pread-4k", run: pread },
-    Case { name: "page-touch", run: page_touch },
-    Case { name: "pipe-ping-pong", run: ping_pong },
-    Case { name: "fork-wait", run: fork_wait },
-    Case { name: "fork-exec-wait", run: fork_exec_wait },
-    Case { name: "mmap-munmap", run: mmap_munmap },
-];
+/// Seconds after which a run that hangs ends.
+const LIMIT: u32 = 120;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    match words.first().map(String::as_str) {
-        Some("exit") => return,
-        Some("echo") => return println!("{}", words[1..].join(" ")),
-        _ => {}
-    }
-    let filter = words.first().map_or("", String::as_str);
-    let samples = words.get(1).and_then(|word| word.parse().ok()).unwrap_or(SAMPLES);
-    for case in CASES.iter().filter(|case| case.name.contains(filter)) {
-        let n = repetitions(case);
-        for _ in 0..samples {
-            let ns = (case.run)(n).as_nanos() as f64 / n as f64;
-            println!("{} {ns:.1}", case.name);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["exit"] => {}
+        ["echo", words @ ..] => println!("{}", words.join(" ")),
+        ["relay"] => processes::relay(0, 1),
+        ["sleep"] => processes::sleep(),
+        ["sleepers", n] => processes::sleepers(number(n)),
+        ["spaces", pids @ ..] => processes::spaces(&pids.iter().map(|pid| number(pid)).collect::<Vec<i32>>()),
+        ["run", names, samples, ms] => {
+            sys::end_after(LIMIT);
+            let least = Duration::from_millis(number(ms));
+            // All names first: a wrong one must not end a run in its middle.
+            let chosen: Vec<&Case> = names.split(',').map(case).collect();
+            chosen.into_iter().for_each(|case| measure(case, number(samples), least));
         }
+        _ => fail("usage: bench run CASE[,CASE...] SAMPLES MS | echo WORDS | sleepers N | spaces PID..."),
+    }
+}
+
+/// Prints the samples of a case, each of which takes about `least`.
+fn measure(case: &Case, samples: u32, least: Duration) {
+    let n = repetitions(case, least);
+    for _ in 0..samples {
+        let ns = (case.run)(n).as_nanos() as f64 / n as f64;
+        println!("{} {ns:.1}", case.name);
     }
 }
 
 /// How many repetitions make a sample.
-fn repetitions(case: &Case) -> u64 {
+fn repetitions(case: &Case, least: Duration) -> u64 {
     let mut n = 1;
     loop {
         let took = (case.run)(n);
-        if took >= SAMPLE || n >= 1 << 24 {
+        if took >= least || n >= 1 << 24 {
             return n;
         }
         // Grow towards the aim, but not by one noisy measurement.
-        let factor = SAMPLE.as_nanos() / took.as_nanos().max(1) + 1;
+        let factor = least.as_nanos() / took.as_nanos().max(1) + 1;
         n *= factor.clamp(2, 10) as u64;
     }
 }
 
-fn timed(work: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    work();
-    start.elapsed()
+fn case(name: &str) -> &'static Case {
+    let found = cases::ALL.iter().find(|case| case.name == name);
+    found.unwrap_or_else(|| fail(&format!("there is no case `{name}`")))
 }
 
-fn getpid(n: u64) -> Duration {
-    timed(|| {
-        for _ in 0..n {
-            black_box(sys::getpid());
-        }
-    })
+fn number<T: std::str::FromStr>(word: &str) -> T {
+    word.parse().unwrap_or_else(|_| fail(&format!("`{word}` is no number that fits")))
 }
 
-/// 4 KiB of a file in memory: /dev/shm natively, any file in a guest.
-fn pread(n: u64) -> Duration {
-    let file = sys::Scratch::new(PAGE);
-    let mut buf = [0; PAGE];
-    timed(|| (0..n).for_each(|_| file.read(black_box(&mut buf))))
-}
-
-/// The first write to a page of anonymous memory, 1024 pages a mapping; the mapping counts, as it is no use alone.
-fn page_touch(n: u64) -> Duration {
-    const PAGES: u64 = 1024;
-    let mut left = n;
-    timed(|| {
-        while left > 0 {
-            let now = left.min(PAGES);
-            let memory = sys::Mapping::new(now as usize * PAGE);
-            memory.touch(PAGE);
-            left -= now;
-        }
-    })
-}
-
-fn mmap_munmap(n: u64) -> Duration {
-    timed(|| (0..n).for_each(|_| drop(black_box(sys::Mapping::new(PAGE)))))
-}
-
-/// A byte to another process and one back.
-fn ping_pong(n: u64) -> Duration {
-    let (there, back) = (sys::pipe(), sys::pipe());
-    let child = sys::fork(|| (0..n).for_each(|_| sys::put(back.1, sys::get(there.0))));
-    let took = timed(|| {
-        for _ in 0..n {
-            sys::put(there.1, 1);
-            sys::get(back.0);
-        }
-    });
-    sys::wait(child);
-    [there.0, there.1, back.0, back.1].into_iter().for_each(sys::close);
-    took
-}
-
-fn fork_wait(n: u64) -> Duration {
-    timed(|| (0..n).for_each(|_| sys::wait(sys::fork(|| {}))))
-}
-
-fn fork_exec_wait(n: u64) -> Duration {
-    timed(|| (0..n).for_each(|_| sys::wait(sys::fork(|| sys::exec(c"/proc/self/exe", c"exit")))))
+fn fail(why: &str) -> ! {
+    eprintln!("bench: {why}");
+    std::process::exit(2)
 }

@@ -1,7 +1,8 @@
 //! The system calls that are measured, as thin as they can be. Whatever fails ends the program: a wrong figure is worse
 //! than none.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
+use std::sync::atomic::AtomicU32;
 
 /// Ends the program if `result` tells a failure.
 fn check(what: &str, result: i64) -> i64 {
@@ -17,13 +18,20 @@ pub fn getpid() -> i64 {
     unsafe { libc::syscall(libc::SYS_getpid) }
 }
 
-/// A file without a name.
+/// Ends this process after so many seconds, whatever it does then.
+pub fn end_after(seconds: u32) {
+    // SAFETY: it takes a number.
+    unsafe { libc::alarm(seconds) };
+}
+
+/// A file in memory: in /dev/shm natively, any file in a guest.
 pub struct Scratch {
+    name: CString,
     fd: i32,
 }
 
 impl Scratch {
-    /// With `len` bytes, in a file system that is in memory.
+    /// With `len` bytes, all of them written.
     pub fn new(len: usize) -> Scratch {
         let bytes = vec![b'x'; len];
         for dir in ["/dev/shm", "/tmp", "/"] {
@@ -31,12 +39,11 @@ impl Scratch {
             if std::fs::write(&path, &bytes).is_err() {
                 continue;
             }
-            let name = std::ffi::CString::new(path.as_str()).expect("no NUL in it");
+            let name = CString::new(path).expect("no NUL in it");
             // SAFETY: the name is a string.
             let fd = unsafe { libc::open(name.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
-            std::fs::remove_file(&path).expect("it was just made");
             check("open", fd.into());
-            return Scratch { fd };
+            return Scratch { name, fd };
         }
         panic!("no folder for a file");
     }
@@ -47,36 +54,75 @@ impl Scratch {
         let n = unsafe { libc::pread(self.fd, buf.as_mut_ptr().cast(), buf.len(), 0) };
         assert_eq!(n, buf.len() as isize, "pread");
     }
+
+    /// Its length, by name.
+    pub fn stat_size(&self) -> i64 {
+        let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
+        // SAFETY: the name is a string and there is room for the answer.
+        check("stat", unsafe { libc::stat(self.name.as_ptr(), stat.as_mut_ptr()) }.into());
+        // SAFETY: the call succeeded, so it filled the structure.
+        unsafe { stat.assume_init() }.st_size
+    }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         close(self.fd);
+        // SAFETY: the name is a string.
+        check("unlink", unsafe { libc::unlink(self.name.as_ptr()) }.into());
     }
 }
 
-/// Anonymous private memory.
+/// Memory that is mapped.
 pub struct Mapping {
     at: *mut u8,
     len: usize,
 }
 
 impl Mapping {
-    /// Maps `len` bytes.
-    pub fn new(len: usize) -> Mapping {
-        let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    /// `len` bytes of anonymous private memory.
+    pub fn anonymous(len: usize) -> Mapping {
+        Mapping::new(len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)
+    }
+
+    /// `len` bytes of zeros that children share.
+    pub fn shared(len: usize) -> Mapping {
+        Mapping::new(len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)
+    }
+
+    /// The first `len` bytes of a file, to be read.
+    pub fn of(file: &Scratch, len: usize) -> Mapping {
+        Mapping::new(len, libc::PROT_READ, libc::MAP_PRIVATE, file.fd)
+    }
+
+    fn new(len: usize, prot: i32, flags: i32, fd: i32) -> Mapping {
         // SAFETY: a new mapping touches no memory that is in use.
-        let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, -1, 0) };
+        let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, fd, 0) };
         assert_ne!(at, libc::MAP_FAILED, "mmap");
         Mapping { at: at.cast(), len }
     }
 
-    /// Writes a byte every `step` bytes.
-    pub fn touch(&self, step: usize) {
+    /// Writes a byte every `step` bytes; not for a file's mapping.
+    pub fn write_each(&self, step: usize) {
         for offset in (0..self.len).step_by(step) {
             // SAFETY: the offset is inside the mapping, which is ours alone.
             unsafe { self.at.add(offset).write_volatile(1) };
         }
+    }
+
+    /// Reads a byte every `step` bytes.
+    pub fn read_each(&self, step: usize) {
+        for offset in (0..self.len).step_by(step) {
+            // SAFETY: the offset is inside the mapping, which is readable.
+            unsafe { self.at.add(offset).read_volatile() };
+        }
+    }
+
+    /// The first word.
+    pub fn word(&self) -> &AtomicU32 {
+        // SAFETY: a mapping begins with an aligned page of initialised bytes and lives as long as the reference; this
+        // program writes the word of a shared mapping in no other way.
+        unsafe { AtomicU32::from_ptr(self.at.cast()) }
     }
 }
 
@@ -85,6 +131,41 @@ impl Drop for Mapping {
         // SAFETY: nothing refers to the mapping any more.
         check("munmap", unsafe { libc::munmap(self.at.cast(), self.len) }.into());
     }
+}
+
+/// Sleeps while the word has this value. Wakes too early at times: the caller looks again.
+pub fn futex_wait(word: &AtomicU32, value: u32) {
+    // SAFETY: the word lives as long as the call; without a timeout.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT,
+            value,
+            std::ptr::null::<libc::timespec>(),
+        )
+    };
+    let error = std::io::Error::last_os_error();
+    assert!(done == 0 || error.raw_os_error() == Some(libc::EAGAIN), "futex: {error}");
+}
+
+/// Wakes one that sleeps on the word, if there is one.
+pub fn futex_wake(word: &AtomicU32) {
+    // SAFETY: the word lives as long as the call.
+    check("futex", unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1) });
+}
+
+/// Whether two processes have one address space.
+pub fn same_space(one: i32, other: i32) -> bool {
+    const KCMP_VM: i32 = 1;
+    // SAFETY: it takes numbers.
+    check("kcmp", unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_VM, 0, 0) }) == 0
+}
+
+/// Makes `number` another name of a descriptor, which lives through exec.
+pub fn become_stream(fd: i32, number: i32) {
+    // SAFETY: it takes numbers; this process uses its standard streams no more.
+    check("dup2", unsafe { libc::dup2(fd, number) }.into());
 }
 
 /// A pipe: the end to read from, the end to write to.
@@ -135,8 +216,9 @@ pub fn wait(pid: i32) {
     assert_eq!(status, 0, "the child");
 }
 
-/// Becomes a program with one argument.
-pub fn exec(program: &CStr, argument: &CStr) {
+/// Becomes this program anew, with one argument.
+pub fn exec_self(argument: &CStr) {
+    let program = c"/proc/self/exe";
     let argv = [program.as_ptr(), argument.as_ptr(), std::ptr::null()];
     // SAFETY: a list of strings that ends with a null pointer.
     unsafe { libc::execv(program.as_ptr(), argv.as_ptr()) };

@@ -1,85 +1,78 @@
-//! The program that measures: its build, a root file system that holds nothing else, and what it prints.
+//! What runs on both sides: the bench program, and the shell of the default userland, for a guest and for the host.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use cpio::newc;
 
 use crate::cargo;
+use crate::guest;
 
-/// The built program.
-pub struct Program {
-    /// A folder with `bench` and the empty folders that a guest mounts on.
+/// The one program of the userland, in its archive.
+const USERLAND: &str = "bin/userland";
+
+/// All that is built before anything is measured.
+pub struct Programs {
+    /// A root file system that holds `bench` and the empty folders that a guest mounts on.
     pub root: PathBuf,
+    /// The folder with `init` and the default root file system.
+    pub userland: PathBuf,
+    /// A folder of the host with `sh` and `true` of that userland.
+    pub natively: PathBuf,
 }
 
-impl Program {
-    /// Builds it as a static program.
-    pub fn build() -> Result<Program> {
-        let (package, target) = super::package();
+impl Programs {
+    /// Builds them. The bench program is static and position-independent, as each backend likes it best.
+    pub fn build() -> Result<Programs> {
+        let built = guest::build(&guest::Options::default())?;
+        let target = cargo::target_dir().join("bench");
         let mut command = cargo::cargo(&["build", "--release", "--quiet", "--target", cargo::TARGET]);
-        command.current_dir(package).arg("--target-dir").arg(&target);
-        command.env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
+        command.current_dir(cargo::root().join("tests/bench")).arg("--target-dir").arg(&target);
+        command.env("RUSTFLAGS", "-C target-feature=+crt-static");
         cargo::check(&mut command)?;
         let root = target.join("root");
         for folder in ["dev", "proc", "sys", "tmp"] {
-            std::fs::create_dir_all(root.join(folder)).context("cannot make the bench's root file system")?;
+            fs::create_dir_all(root.join(folder)).context("cannot make the bench's root file system")?;
         }
-        std::fs::copy(target.join(cargo::TARGET).join("release/bench"), root.join("bench"))
+        fs::copy(target.join(cargo::TARGET).join("release/bench"), root.join("bench"))
             .context("cannot copy the bench program")?;
-        Ok(Program { root })
+        let natively = target.join("natively");
+        unpack_shell(&built.archive, &natively)
+            .with_context(|| format!("cannot unpack the shell to {}", natively.display()))?;
+        Ok(Programs { root, userland: built.dir, natively })
+    }
+
+    /// The bench program, on the host.
+    pub fn bench(&self) -> PathBuf {
+        self.root.join("bench")
     }
 }
 
-/// Nanoseconds an operation, by the name of the case; the order is the program's.
-#[derive(Debug, Default)]
-pub struct Samples {
-    order: Vec<String>,
-    samples: BTreeMap<String, Vec<f64>>,
-}
-
-impl Samples {
-    /// Adds one sample.
-    pub fn add(&mut self, name: &str, ns: f64) {
-        if !self.samples.contains_key(name) {
-            self.order.push(name.to_owned());
+/// The userland is one static program that is called by many names, so it runs on the host as well.
+fn unpack_shell(archive: &Path, folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)?;
+    let mut file = io::BufReader::new(File::open(archive)?);
+    loop {
+        let mut entry = newc::Reader::new(file)?;
+        if entry.entry().is_trailer() {
+            bail!("there is no {USERLAND} in {}", archive.display());
         }
-        self.samples.entry(name.to_owned()).or_default().push(ns);
-    }
-
-    /// Adds what the program printed: `NAME NANOSECONDS` a line.
-    pub fn read(&mut self, text: &str) -> Result<()> {
-        for line in text.lines() {
-            let (name, ns) = line.split_once(' ').with_context(|| format!("no number in `{line}`"))?;
-            self.add(name, ns.trim().parse().with_context(|| format!("no number in `{line}`"))?);
+        if entry.entry().name() == USERLAND {
+            let mut program =
+                File::options().write(true).create_new(true).mode(0o755).open(folder.join("userland"))?;
+            io::copy(&mut entry, &mut program)?;
+            break;
         }
-        Ok(())
+        file = entry.finish()?;
     }
-
-    /// The cases.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.order.iter().map(String::as_str)
+    for name in ["sh", "true"] {
+        symlink("userland", folder.join(name))?;
     }
-
-    /// The median and the least, if there are any.
-    pub fn median_and_best(&self, name: &str) -> Option<(f64, f64)> {
-        let mut sorted = self.samples.get(name)?.clone();
-        sorted.sort_by(f64::total_cmp);
-        Some((*sorted.get(sorted.len() / 2)?, *sorted.first()?))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn samples_have_a_median_and_a_best() {
-        let mut samples = Samples::default();
-        samples.read("b 3.0\nb 1.0\nb 2.5\na 7\n").unwrap();
-        assert_eq!(samples.names().collect::<Vec<_>>(), ["b", "a"]);
-        assert_eq!(samples.median_and_best("b"), Some((2.5, 1.0)));
-        assert_eq!(samples.median_and_best("c"), None);
-        assert!(samples.read("nonsense").is_err());
-    }
+    Ok(())
 }

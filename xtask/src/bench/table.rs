@@ -1,90 +1,283 @@
-//! Figures for people and for programs.
+//! A report for people, as text and as Markdown, and for programs, as JSON.
+
+use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
-use super::program::Samples;
+use super::report::{Cell, Line, Report};
+use super::rows::Unit;
 
-/// The name and version of the JSON that `--json` prints.
-const SCHEMA: &str = "lodger-bench/1";
-
-/// One case on both sides; nanoseconds an operation.
-pub struct Row {
-    name: String,
-    native: (f64, f64),
-    skas: Option<(f64, f64)>,
+/// How text is marked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Markup {
+    /// For a terminal.
+    Plain,
+    /// For a page.
+    Markdown,
 }
 
-impl Row {
-    /// The case of that name; one that the guest did not run has no figures there.
-    pub fn new(name: &str, natively: &Samples, in_guest: &Samples) -> Row {
-        let native = natively.median_and_best(name).unwrap_or_default();
-        Row { name: name.to_owned(), native, skas: in_guest.median_and_best(name) }
+/// The table, the failures, what was measured where, and why the figures are as they are.
+pub fn text(report: &Report, markup: Markup) -> String {
+    let mut text = format!("{}\n", table(report, markup));
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "\n{}", legend(report, markup));
+    for (column, why) in &report.absent {
+        let _ = writeln!(text, "\nThere is no column `{column}`: {why}");
     }
-
-    fn ratio(&self) -> Option<f64> {
-        self.skas.map(|skas| skas.0 / self.native.0)
+    for (row, column, why) in report.failures() {
+        let _ = writeln!(text, "\n`{row}` on {column} gave nothing: {why}");
     }
+    text
 }
 
-/// The table.
-pub fn table(rows: &[Row]) -> Table {
+/// What each row measures and why its figures are as they are, as a list.
+pub fn reasons(report: &Report) -> String {
+    let items = report.lines.iter().map(|line| {
+        let row = line.row;
+        format!("* `{}`: {}. {}\n", row.name, row.what, row.why)
+    });
+    items.collect()
+}
+
+/// A table of the medians of some rows, for a page that has no room for more.
+pub fn short(report: &Report, names: &[&str]) -> String {
+    let mut table = empty(report, &["what"], |column| format!("{column} / native"));
+    for line in report.lines.iter().filter(|line| names.contains(&line.row.name)) {
+        let mut cells = vec![line.row.title.to_owned()];
+        for (at, cell) in line.cells.iter().enumerate() {
+            let shown =
+                line.figure(at).map_or_else(|| word(cell), |figure| quantity(figure.median, line.row.unit()));
+            cells.push(marked(shown, line.is_better(at), Markup::Markdown));
+            if at > 0 {
+                cells.push(ratio(line, at));
+            }
+        }
+        table.add_row(cells);
+    }
+    table.to_string()
+}
+
+fn table(report: &Report, markup: Markup) -> Table {
+    let mut table = empty(report, &["case"], |_| "x native".to_owned());
+    for line in &report.lines {
+        let mut cells = vec![line.row.name.to_owned()];
+        for (at, cell) in line.cells.iter().enumerate() {
+            let unit = line.row.unit();
+            let shown = line.figure(at).map_or_else(
+                || word(cell),
+                |figure| format!("{} ({})", quantity(figure.median, unit), quantity(figure.best, unit)),
+            );
+            cells.push(marked(shown, line.is_better(at), markup));
+            if at > 0 {
+                cells.push(ratio(line, at));
+            }
+        }
+        table.add_row(cells);
+    }
+    table
+}
+
+/// A table with a header: `first`, then each column, and after each but the native one its quotient.
+fn empty(report: &Report, first: &[&str], quotient: impl Fn(&str) -> String) -> Table {
+    let mut header: Vec<String> = first.iter().map(|&name| name.to_owned()).collect();
+    for (at, column) in report.columns.iter().enumerate() {
+        header.push((*column).to_owned());
+        if at > 0 {
+            header.push(quotient(column));
+        }
+    }
     let mut table = Table::new();
-    table.load_preset(presets::ASCII_MARKDOWN).set_header(["case", "native", "skas", "skas / native"]);
-    let shown = |(median, best): (f64, f64)| format!("{} ({})", time(median), time(best));
-    for row in rows {
-        let skas = row.skas.map_or_else(|| "-".to_owned(), shown);
-        let ratio = row.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.1}"));
-        table.add_row([row.name.clone(), shown(row.native), skas, ratio]);
-    }
-    for column in table.column_iter_mut().skip(1) {
+    table.load_preset(presets::ASCII_MARKDOWN).set_header(header);
+    for column in table.column_iter_mut().skip(first.len()) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
 }
 
-/// The same for programs.
-pub fn json(rows: &[Row], cpu: usize) -> Value {
-    let side = |(median, best): (f64, f64)| json!({ "median_ns": median, "best_ns": best });
-    let cases: Vec<Value> = rows
-        .iter()
-        .map(|row| json!({ "case": row.name, "native": side(row.native), "skas": row.skas.map(side), "ratio": row.ratio() }))
-        .collect();
-    json!({ "schema": SCHEMA, "cpu": cpu, "cases": cases })
+fn ratio(line: &Line, column: usize) -> String {
+    line.ratio(column).map_or_else(|| "-".to_owned(), factor)
 }
 
-/// A time with three digits or so.
-fn time(ns: f64) -> String {
-    let (value, unit) = match ns {
-        _ if ns < 1e3 => (ns, "ns"),
-        _ if ns < 1e6 => (ns / 1e3, "us"),
-        _ if ns < 1e9 => (ns / 1e6, "ms"),
-        _ => (ns / 1e9, "s"),
+/// What a cell without a figure says.
+fn word(cell: &Cell) -> String {
+    match cell {
+        Cell::Measured(_) | Cell::Senseless => "-",
+        Cell::Tried(verdict, _) => verdict.word(),
+        Cell::Failed(_) => "not run",
+    }
+    .to_owned()
+}
+
+fn marked(shown: String, better: bool, markup: Markup) -> String {
+    match (better, markup) {
+        (false, _) => shown,
+        (true, Markup::Plain) => format!("* {shown}"),
+        (true, Markup::Markdown) => format!("**{shown}**"),
+    }
+}
+
+fn legend(report: &Report, markup: Markup) -> String {
+    let mark = match markup {
+        Markup::Plain => "with a star",
+        Markup::Markdown => "in bold",
     };
-    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
-    format!("{value:.digits$} {unit}")
+    let better = match report.columns.len() {
+        0..=2 => String::new(),
+        _ => format!(" The better guest is {mark}, if the difference is more than 5 %."),
+    };
+    format!(
+        "Medians (best in brackets) of {} runs, by turns, on processor {}; less is better.{better}\n{}: {}.",
+        report.runs,
+        report.cpu,
+        report.machine.date,
+        report.machine.line()
+    )
+}
+
+/// All of it for programs; times in nanoseconds, memory in bytes. `schema` is the format's name and version.
+pub fn json(report: &Report, schema: &str) -> Value {
+    let rows: Vec<Value> = report
+        .lines
+        .iter()
+        .map(|line| {
+            let cells = report.columns.iter().enumerate().map(|(at, column)| (column.to_string(), cell(line, at)));
+            let unit = match line.row.unit() {
+                Unit::Time => "ns",
+                Unit::Memory => "bytes",
+                Unit::Exposure => "verdict",
+            };
+            let cells: serde_json::Map<String, Value> = cells.collect();
+            json!({ "case": line.row.name, "what": line.row.what, "why": line.row.why, "unit": unit, "columns": cells })
+        })
+        .collect();
+    let machine = &report.machine;
+    let absent: serde_json::Map<String, Value> =
+        report.absent.iter().map(|(column, why)| (column.to_string(), json!(why))).collect();
+    json!({
+        "schema": schema,
+        "date": machine.date,
+        "machine": {
+            "system": machine.system,
+            "processor": machine.processor,
+            "processors": machine.processors,
+            "memory": machine.memory,
+            "load": machine.load,
+        },
+        "cpu": report.cpu,
+        "runs": report.runs,
+        "absent": absent,
+        "rows": rows,
+    })
+}
+
+fn cell(line: &Line, column: usize) -> Value {
+    match (&line.cells[column], line.figure(column)) {
+        (Cell::Measured(samples), Some(figure)) => json!({
+            "median": figure.median,
+            "best": figure.best,
+            "samples": samples.all(),
+            "ratio": line.ratio(column),
+            "better": line.is_better(column),
+        }),
+        (Cell::Tried(verdict, why), _) => {
+            json!({ "verdict": verdict.word(), "why": why, "better": line.is_better(column) })
+        }
+        (Cell::Failed(why), _) => json!({ "failed": why }),
+        _ => Value::Null,
+    }
+}
+
+/// A time or an amount of memory, with three digits or so.
+pub fn quantity(value: f64, unit: Unit) -> String {
+    let steps: [(f64, &str); 4] = match unit {
+        Unit::Memory => [(1024.0, "B"), (1024.0, "KiB"), (1024.0, "MiB"), (1024.0, "GiB")],
+        _ => [(1e3, "ns"), (1e3, "us"), (1e3, "ms"), (1e3, "s")],
+    };
+    let mut value = value;
+    let mut shown = steps[0].1;
+    for pair in steps.windows(2) {
+        if value.abs() < pair[0].0 {
+            break;
+        }
+        value /= pair[0].0;
+        shown = pair[1].1;
+    }
+    format!("{} {shown}", digits(value))
+}
+
+/// A quotient, with two digits or more.
+pub fn factor(ratio: f64) -> String {
+    match ratio {
+        _ if ratio < 0.995 => format!("{ratio:.2}"),
+        _ if ratio < 99.95 => format!("{ratio:.1}"),
+        _ => format!("{ratio:.0}"),
+    }
+}
+
+fn digits(value: f64) -> String {
+    let digits = if value.abs() < 10.0 { 2 } else { usize::from(value.abs() < 100.0) };
+    format!("{value:.digits$}")
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::tests::{measured, report};
     use super::*;
 
     #[test]
-    fn times_are_short() {
-        let times = [4.567, 45.67, 456.7, 4567.0, 45.67e6, 4.5e9].map(time);
+    fn quantities_are_short() {
+        let times = [4.567, 45.67, 456.7, 4567.0, 45.67e6, 4.5e9].map(|ns| quantity(ns, Unit::Time));
         assert_eq!(times, ["4.57 ns", "45.7 ns", "457 ns", "4.57 us", "45.7 ms", "4.50 s"]);
+        let memory = [100.0, 2048.0, 5.5e6].map(|bytes| quantity(bytes, Unit::Memory));
+        assert_eq!(memory, ["100 B", "2.00 KiB", "5.25 MiB"]);
+        assert_eq!([0.25, 0.999, 3.14, 123.4].map(factor), ["0.25", "1.0", "3.1", "123"]);
     }
 
     #[test]
-    fn rows_have_ratios() {
-        let (mut native, mut skas) = (Samples::default(), Samples::default());
-        native.read("a 2\nb 3").unwrap();
-        skas.read("a 5").unwrap();
-        let rows: Vec<Row> = ["a", "b"].map(|name| Row::new(name, &native, &skas)).into();
-        let printed = table(&rows).to_string();
-        assert!(printed.contains("2.5 |") && printed.contains("| b "), "{printed}");
-        let json = json(&rows, 0);
-        assert_eq!(json["schema"], SCHEMA);
-        assert_eq!((&json["cases"][0]["ratio"], &json["cases"][1]["skas"]), (&json!(2.5), &Value::Null));
+    fn the_table_has_figures_ratios_and_marks() {
+        let mut report = report();
+        report.lines[1].cells = vec![measured(2.0), measured(5.0), measured(4.0)];
+        let plain = text(&report, Markup::Plain);
+        let line = plain.lines().find(|line| line.contains("getpid")).unwrap();
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let expected =
+            ["", "getpid", "2.00 ns (2.00 ns)", "5.00 ns (5.00 ns)", "2.5", "* 4.00 ns (4.00 ns)", "2.0", ""];
+        assert_eq!(cells, expected);
+        assert!(plain.contains("`1000-true` on tt gave nothing: it <broke> & so on"), "{plain}");
+        let page = text(&report, Markup::Markdown);
+        assert!(page.contains("**4.00 ns (4.00 ns)**") && page.contains("**refused**"), "{page}");
+        let widths: Vec<usize> = page
+            .lines()
+            .take_while(|line| line.starts_with('|'))
+            .map(|line| line.matches('|').count())
+            .collect();
+        assert!(widths.len() > 2 && widths.iter().all(|width| *width == widths[0]), "{page}");
+    }
+
+    #[test]
+    fn every_row_has_its_reason() {
+        let report = report();
+        let reasons = reasons(&report);
+        assert!(report.lines.iter().all(|line| reasons.contains(line.row.why)));
+    }
+
+    #[test]
+    fn a_short_table_has_the_rows_that_are_asked_for() {
+        let short = short(&report(), &["getpid", "demo-peek"]);
+        assert_eq!(short.lines().count(), 4, "{short}");
+    }
+
+    #[test]
+    fn json_has_everything() {
+        let json = json(&report(), "x/1");
+        assert_eq!(json["schema"], "x/1");
+        let of = |name: &str| {
+            json["rows"].as_array().unwrap().iter().find(|row| row["case"] == name).unwrap().clone()
+        };
+        assert_eq!(of("getpid")["columns"]["skas"]["ratio"], 5.0);
+        assert_eq!(of("idle-memory")["columns"]["native"], Value::Null);
+        assert_eq!(of("demo-peek")["columns"]["tt"]["verdict"], "exposed");
+        assert_eq!(of("1000-true")["columns"]["tt"]["failed"], "it <broke> & so on");
     }
 }

@@ -1,0 +1,109 @@
+//! One row in one column, once.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::column::Column;
+use super::limited;
+use super::memory;
+use super::program::Programs;
+use super::rows::{How, Row, SLEEPERS, TRUES};
+use super::samples::Samples;
+
+/// How much is done in one run.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Samples of what is measured inside the program.
+    pub samples: usize,
+    /// How long each of them takes, in milliseconds.
+    pub ms: usize,
+    /// Lives of the shortest program: they are noisier than what is measured inside.
+    pub lives: usize,
+}
+
+/// After that a run hangs.
+const LIMIT: Duration = Duration::from_secs(60);
+/// What a system needs to come to rest after it said that it is ready.
+const REST: Duration = Duration::from_millis(300);
+
+/// Adds what one run of the row gives.
+pub fn measure(
+    row: &Row,
+    column: &Column,
+    programs: &Programs,
+    effort: Effort,
+    samples: &mut Samples,
+) -> Result<()> {
+    match row.how {
+        How::Inside => {
+            let words = ["run", row.name, &effort.samples.to_string(), &effort.ms.to_string()];
+            let lived = limited::run(&mut column.bench(programs, &words), LIMIT)?;
+            samples.read(row.name, &lived.text)?;
+        }
+        How::Life => {
+            for _ in 0..effort.lives {
+                let lived = limited::run(&mut column.bench(programs, &["echo", "hello"]), LIMIT)?;
+                if lived.text != "hello\n" {
+                    bail!("echo said {:?}", lived.text);
+                }
+                samples.add(lived.took.as_nanos() as f64);
+            }
+        }
+        How::Script => {
+            // The path, or the shell would use its own `true`.
+            let script = format!(
+                "true=$(type -P true); i=0; while [ $i -lt {TRUES} ]; do $true || exit 1; i=$((i+1)); done; echo $i"
+            );
+            let lived = limited::run(&mut column.shell(programs, &["-c", &script]), LIMIT)?;
+            if lived.text.trim() != TRUES.to_string() {
+                bail!("the script printed {:?}", lived.text);
+            }
+            samples.add(lived.took.as_nanos() as f64);
+        }
+        How::IdleMemory => {
+            let bytes = at_rest(&mut column.shell(programs, &["-s"]), "echo ready\n", programs)?;
+            samples.add(bytes as f64);
+        }
+        How::ProcessMemory => {
+            let with =
+                |n: usize| at_rest(&mut column.bench(programs, &["sleepers", &n.to_string()]), "", programs);
+            let (few, many) = (with(0)?, with(SLEEPERS)?);
+            samples.add((many as f64 - few as f64) / SLEEPERS as f64);
+        }
+        How::Demo(_) => bail!("a demo gives no figure"),
+    }
+    Ok(())
+}
+
+/// Starts a command, says `words` to it, waits until it says `ready` and is at rest, and returns the memory of all its
+/// host processes. The end of its input ends it.
+fn at_rest(command: &mut Command, words: &str, programs: &Programs) -> Result<u64> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("cannot start it")?;
+    let (stdin, stdout, pid) = (child.stdin.take(), child.stdout.take(), child.id());
+    thread::scope(|scope| {
+        let measured = scope.spawn(move || {
+            let mut stdin = stdin.context("it has no input")?;
+            let mut stdout = BufReader::new(stdout.context("it has no output")?);
+            stdin.write_all(words.as_bytes()).context("it does not read its input")?;
+            let mut line = String::new();
+            stdout.read_line(&mut line)?;
+            if line != "ready\n" {
+                bail!("it said {line:?} instead of `ready`");
+            }
+            thread::sleep(REST);
+            memory::of_tree(pid, &programs.bench())
+        });
+        let ended = limited::finish(child, LIMIT, "it");
+        let measured = measured.join().map_err(|_| anyhow::anyhow!("a thread died"))?;
+        let ended = ended?;
+        if !ended.status.success() {
+            bail!("{}: {}", ended.status, String::from_utf8_lossy(&ended.stderr).trim());
+        }
+        measured
+    })
+}
