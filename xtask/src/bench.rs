@@ -100,7 +100,10 @@ fn run_all(args: &Args, effort: Effort, rows: Vec<&'static Row>, columns: Vec<Co
     for column in columns {
         match column.probe(&programs) {
             Ok(()) => present.push(column),
-            Err(error) => absent.push((column.name, format!("{error:#}"))),
+            Err(error) => {
+                let why = format!("{error:#}");
+                absent.push((column.name, why.trim_start_matches("lodger: ").to_owned()));
+            }
         }
     }
     let mut lines: Vec<Line> = rows
@@ -185,8 +188,11 @@ fn write_files(report: &Report, folder: &Path, name: &str, schema: &str) -> Resu
     publish::write_part(&folder.join(format!("{name}.md")), &page)
 }
 
-/// An error if a cell that should have a figure has none.
+/// An error if a column or a cell that should have figures has none.
 fn fail_for_failures(report: &Report) -> Result<()> {
+    if let Some((column, _)) = report.absent.first() {
+        bail!("nothing was measured on {column}");
+    }
     match report.failures().len() {
         0 => Ok(()),
         1 => bail!("one figure is missing"),

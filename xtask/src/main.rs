@@ -89,3 +89,13 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_verbs_and_flags_fit_together() {
+        super::Cli::command().debug_assert();
+    }
+}

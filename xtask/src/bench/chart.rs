@@ -17,7 +17,7 @@ const ROW_GAP: f64 = 10.0;
 
 const INK: &str = "#1f2328";
 const GREY: &str = "#59636e";
-const PALE: &str = "#d1d9e0";
+const PALE: &str = "#e4e8ec";
 /// The native column, then the guests: to be told apart by everybody, and by their brightness alone.
 const COLOURS: [&str; 4] = ["#8c959f", "#0969da", "#d4752c", "#7a4fb5"];
 const GOOD: &str = "#1a7f37";
@@ -69,7 +69,7 @@ impl Chart<'_> {
             let x = scale.x(*tick);
             let native = *tick == 1.0;
             self.canvas.line((x, top), (x, top + height), if native { INK } else { PALE });
-            let word = if native { "native".to_owned() } else { format!("x {tick}") };
+            let word = if native { "native".to_owned() } else { format!("× {tick}") };
             self.canvas.text((x, top - 6.0), Anchor::Middle, NOTE, &word);
         }
         self.y = top + ROW_GAP;
@@ -79,12 +79,12 @@ impl Chart<'_> {
             for at in 1..line.cells.len() {
                 let bar = line.ratio(at).map(|ratio| {
                     let figure = line.figure(at).map_or(0.0, |figure| figure.median);
-                    let value = format!("{}, x {}", quantity(figure, line.row.unit()), factor(ratio));
+                    let value = format!("{}, × {}", quantity(figure, line.row.unit()), factor(ratio));
                     (scale.x(1.0), scale.x(ratio), value)
                 });
                 self.bar(line, at, bar, scale.x(1.0));
             }
-            self.y += ROW_GAP;
+            self.y += self.height(line) - (line.cells.len() - 1) as f64 * (BAR + GAP);
         }
     }
 
@@ -168,9 +168,9 @@ impl Chart<'_> {
         self.y += BAR + GAP;
     }
 
-    /// What a row of times takes.
+    /// What a row of times takes: its bars, but at least its name and the note under it.
     fn height(&self, line: &Line) -> f64 {
-        (line.cells.len() - 1) as f64 * (BAR + GAP) + ROW_GAP
+        (line.cells.len() - 1).max(2) as f64 * (BAR + GAP) + ROW_GAP
     }
 }
 
@@ -235,8 +235,16 @@ mod tests {
 
     #[test]
     fn words_do_not_overlap_or_leave_the_picture() {
-        let svg = draw(&report());
-        let document = roxmltree::Document::parse(&svg).unwrap();
+        let mut short = report();
+        short.columns.truncate(2);
+        short.lines.iter_mut().for_each(|line| line.cells.truncate(2));
+        for report in [report(), short] {
+            apart(&draw(&report));
+        }
+    }
+
+    fn apart(svg: &str) {
+        let document = roxmltree::Document::parse(svg).unwrap();
         let height: f64 = document.root_element().attribute("height").unwrap().parse().unwrap();
         let texts: Vec<_> = document.descendants().filter(|node| node.has_tag_name("text")).collect();
         for (at, text) in texts.iter().enumerate() {

@@ -11,6 +11,7 @@ use crate::cargo::{self, Profile};
 
 /// How to compare.
 #[derive(clap::Args)]
+#[group(id = "compare")]
 #[command(after_help = "\
 Runs the same programs natively and in guests on both backends, by turns, on one processor, and then the demos of what
 each backend exposes. Takes less than three minutes after the builds; a machine that does nothing else gives the best
@@ -76,6 +77,6 @@ mod tests {
     #[test]
     fn the_front_page_shows_rows_that_are_there() {
         let known = |name: &&str| super::super::rows::ALL.iter().any(|row| row.name == *name);
-        assert!(FRONT_PAGE.iter().all(|name| known(&name)));
+        assert!(FRONT_PAGE.iter().all(|name| known(name)));
     }
 }

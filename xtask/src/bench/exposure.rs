@@ -30,8 +30,8 @@ pub fn tried(demo: &str, backend: &str) -> Result<Cell> {
 
 /// The verdict, if there is one, and why; None if no line tells about this demo.
 fn outcome(text: &str, demo: &str, backend: &str) -> Option<(Option<Verdict>, String)> {
-    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let line = lines.filter(|line| line["demo"] == demo && line["backend"] == backend).last()?;
+    let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let line = lines.rfind(|line| line["demo"] == demo && line["backend"] == backend)?;
     let verdict = match line["outcome"].as_str() {
         Some("exposed") => Some(Verdict::Exposed),
         Some("refused") => Some(Verdict::Refused),

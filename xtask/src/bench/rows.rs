@@ -63,7 +63,7 @@ impl Row {
 pub const ALL: &[Row] = &[
     Row {
         name: "boot-echo",
-        title: "boot to the end of `echo`",
+        title: "boot to the end of echo",
         what: "the start of a program that prints a word, to its end; in a guest with the boot of the kernel before \
                and the end of the instance after it",
         why: "Lodger starts a host process, its kernel, init as PID 1 and then the program; nothing of the root file \
@@ -178,7 +178,7 @@ pub const ALL: &[Row] = &[
     },
     Row {
         name: "1000-true",
-        title: "1000 x `true` from sh",
+        title: "a shell starts true 1000 times",
         what: "a shell that starts the program `true` 1000 times and waits for each, with its own start (and the boot); \
                natively it is the same shell, the one of the default userland",
         why: "A thousand forks, execs and page-ins of a program of some megabytes, hundreds of calls each.",
@@ -186,7 +186,7 @@ pub const ALL: &[Row] = &[
     },
     Row {
         name: "idle-memory",
-        title: "memory of an idle system",
+        title: "an idle system with a shell",
         what: "the proportional set size (PSS) of all host processes of an instance whose `sh` waits for input; natively \
                of that `sh` alone, without the kernel",
         why: "The kernel, its heap and the pages of the guest that were touched, init's and the shell's; on SKAS also the \
@@ -195,7 +195,7 @@ pub const ALL: &[Row] = &[
     },
     Row {
         name: "process-memory",
-        title: "memory of one more process",
+        title: "one more sleeping process",
         what: "what a sleeping program adds to the PSS of all host processes, measured with 32 of them; page tables and \
                what the host's kernel holds for a process are not in it",
         why: "The pages that the program wrote, what Lodger's kernel knows of a task, and on SKAS the stub's own pages.",

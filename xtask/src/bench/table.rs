@@ -25,10 +25,23 @@ pub fn text(report: &Report, markup: Markup) -> String {
     for (column, why) in &report.absent {
         let _ = writeln!(text, "\nThere is no column `{column}`: {why}");
     }
-    for (row, column, why) in report.failures() {
-        let _ = writeln!(text, "\n`{row}` on {column} gave nothing: {why}");
+    for (rows, column, why) in by_reason(report) {
+        let _ = writeln!(text, "\n{} on {column} gave nothing: {why}", rows.join(", "));
     }
     text
+}
+
+/// The failures, those of one column with one reason together.
+fn by_reason(report: &Report) -> Vec<(Vec<String>, &'static str, &str)> {
+    let mut groups: Vec<(Vec<String>, &str, &str)> = Vec::new();
+    for (row, column, why) in report.failures() {
+        let row = format!("`{row}`");
+        match groups.iter_mut().find(|(_, of, reason)| *of == column && *reason == why) {
+            Some((rows, ..)) => rows.push(row),
+            None => groups.push((vec![row], column, why)),
+        }
+    }
+    groups
 }
 
 /// What each row measures and why its figures are as they are, as a list.
@@ -127,8 +140,8 @@ fn legend(report: &Report, markup: Markup) -> String {
         _ => format!(" The better guest is {mark}, if the difference is more than 5 %."),
     };
     format!(
-        "Medians (best in brackets) of {} runs, by turns, on processor {}; less is better.{better}\n{}: {}.",
-        report.runs,
+        "Medians (best in brackets) of {}, by turns, on processor {}; less is better.{better}\n{}: {}.",
+        if report.runs == 1 { "1 run".to_owned() } else { format!("{} runs", report.runs) },
         report.cpu,
         report.machine.date,
         report.machine.line()
@@ -231,7 +244,7 @@ mod tests {
         assert_eq!(times, ["4.57 ns", "45.7 ns", "457 ns", "4.57 us", "45.7 ms", "4.50 s"]);
         let memory = [100.0, 2048.0, 5.5e6].map(|bytes| quantity(bytes, Unit::Memory));
         assert_eq!(memory, ["100 B", "2.00 KiB", "5.25 MiB"]);
-        assert_eq!([0.25, 0.999, 3.14, 123.4].map(factor), ["0.25", "1.0", "3.1", "123"]);
+        assert_eq!([0.25, 0.999, 3.72, 123.4].map(factor), ["0.25", "1.0", "3.7", "123"]);
     }
 
     #[test]
