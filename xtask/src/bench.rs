@@ -28,6 +28,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cargo::{self, Profile};
+use crate::demo;
 use column::Column;
 use machine::Machine;
 use measure::Effort;
@@ -94,6 +95,8 @@ fn chosen(args: &Args, fits: impl Fn(&Row) -> bool) -> Result<Vec<&'static Row>>
 /// Runs every row in every column, as often as asked for; columns that nothing runs in are left out.
 fn run_all(args: &Args, effort: Effort, rows: Vec<&'static Row>, columns: Vec<Column>) -> Result<Report> {
     let programs = Programs::build()?;
+    let shown = rows.iter().any(|row| matches!(row.how, How::Demo(_)));
+    let demos = if shown { Some(demo::build()?) } else { None };
     let machine = Machine::here()?;
     let cpu = pin(args.cpu)?;
     let (mut present, mut absent) = (Vec::new(), Vec::new());
@@ -120,7 +123,17 @@ fn run_all(args: &Args, effort: Effort, rows: Vec<&'static Row>, columns: Vec<Co
             bar.set_message(line.row.name);
             // By turns, so that a machine that changes its speed harms all alike.
             for (column, cell) in present.iter().zip(&mut line.cells) {
-                one(line.row, column, &programs, effort, cell);
+                let Cell::Measured(samples) = cell else { continue };
+                // What failed once is not tried again, and what a demo says is no matter of chance.
+                let done = match (line.row.how, &demos) {
+                    (How::Demo(name), Some(demos)) => exposure::tried(demos, name, column.name).map(Some),
+                    _ => measure::measure(line.row, column, &programs, effort, samples).map(|()| None),
+                };
+                match done {
+                    Ok(Some(tried)) => *cell = tried,
+                    Ok(None) => {}
+                    Err(error) => *cell = Cell::Failed(format!("{error:#}")),
+                }
             }
             bar.inc(1);
         }
@@ -141,20 +154,6 @@ fn empty(row: &Row, column: &Column) -> Cell {
     match row.how {
         How::Demo(_) if column.is_native() => Cell::Senseless,
         _ => Cell::Measured(Samples::default()),
-    }
-}
-
-/// Adds one run to a cell. What failed once is not tried again, and what a demo says is no matter of chance.
-fn one(row: &Row, column: &Column, programs: &Programs, effort: Effort, cell: &mut Cell) {
-    let Cell::Measured(samples) = cell else { return };
-    let done = match row.how {
-        How::Demo(demo) => exposure::tried(demo, column.name).map(Some),
-        _ => measure::measure(row, column, programs, effort, samples).map(|()| None),
-    };
-    match done {
-        Ok(Some(tried)) => *cell = tried,
-        Ok(None) => {}
-        Err(error) => *cell = Cell::Failed(format!("{error:#}")),
     }
 }
 

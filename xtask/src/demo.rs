@@ -60,12 +60,11 @@ fn show(args: &Args) -> Result<u8> {
     };
     let mut worst = 0;
     for name in binaries {
-        let mut command = Command::new(built.binaries.join(name));
+        let mut command = built.command(name);
         command.args(&args.name).args(args.json.then_some("--json"));
         if let Some(folder) = &args.out {
             command.arg("--out").arg(folder);
         }
-        command.env("LODGER_USERLAND", &built.userland).env("LODGER_DEMOS", &built.root);
         let status = command.status().with_context(|| format!("cannot start {name}"))?;
         worst = worst.max(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILURE));
     }
@@ -80,6 +79,15 @@ pub struct Built {
     pub userland: PathBuf,
     /// The guest's root file system, what `LODGER_DEMOS` names.
     pub root: PathBuf,
+}
+
+impl Built {
+    /// The frontend's program of that name: `lodger-demo`, `lodger-demo-tt`.
+    pub fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(self.binaries.join(name));
+        command.env("LODGER_USERLAND", &self.userland).env("LODGER_DEMOS", &self.root);
+        command
+    }
 }
 
 /// Builds everything.

@@ -1,6 +1,6 @@
-//! What hostile programs get: `cargo xtask demo` says it, one line of JSON a demo and backend.
+//! What hostile programs get: the demos say it, one line of JSON a demo and backend.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -8,21 +8,26 @@ use serde_json::Value;
 
 use super::limited;
 use super::report::{Cell, Verdict};
+use crate::demo::Built;
 
-/// A demo takes seconds; the first one may be built before.
-const LIMIT: Duration = Duration::from_secs(600);
+/// A demo takes seconds.
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// Shows the demo on a backend and returns what came of it.
-pub fn tried(demo: &str, backend: &str) -> Result<Cell> {
-    let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
-    command.args(["demo", demo, "--backend", backend, "--json"]);
+pub fn tried(built: &Built, demo: &str, backend: &str) -> Result<Cell> {
+    let binary = match backend {
+        "skas" => "lodger-demo".to_owned(),
+        other => format!("lodger-demo-{other}"),
+    };
+    let mut command = built.command(&binary);
+    command.args([demo, "--json"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().context("cannot start the demo")?;
     let output = limited::finish(child, LIMIT, "the demo")?;
     match outcome(&String::from_utf8_lossy(&output.stdout), demo, backend) {
         Some((outcome, why)) => outcome.map(|verdict| Cell::Tried(verdict, why.clone())).context(why),
         None => match limited::sentence(&output) {
-            Some(sentence) => bail!("{}", sentence.trim_start_matches("xtask: ")),
+            Some(sentence) => bail!("{}", sentence.trim_start_matches("lodger: ")),
             None => bail!("the demo printed no outcome ({})", output.status),
         },
     }
