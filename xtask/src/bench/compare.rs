@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use super::column::Column;
 use super::measure::Effort;
+use super::report::Report;
 use super::{chosen, fail_for_failures, publish, run_all, show, table, write_files};
 use crate::cargo::{self, Profile};
 
@@ -62,21 +63,35 @@ pub fn run(args: &Args) -> Result<()> {
         write_files(&report, folder, FILES, SCHEMA)?;
     }
     if args.publish {
-        let table = table::short(&report, &FRONT_PAGE);
-        let machine = format!("{}: {}.", report.machine.date, report.machine.line());
-        publish::write_part(&cargo::root().join("README.md"), &format!("{table}\n\n{machine}"))
+        let readme = cargo::root().join("README.md");
+        publish::write_part(&readme, &front_page(&report))
             .context("cannot write the table of the front page")?;
     }
     fail_for_failures(&report)
 }
 
+/// What the front page gets: a short table, where it was measured, and the picture.
+fn front_page(report: &Report) -> String {
+    format!(
+        "{}\n\nMedians, the better guest in bold; measured on {} with `cargo xtask compare`:\n{}.\n\n\
+         ![Bars for each case: the guests' times as multiples of the native ones](docs/{FILES}.svg)\n",
+        table::short(report, &FRONT_PAGE),
+        report.machine.date,
+        report.machine.line()
+    )
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::report::tests::report;
     use super::*;
 
     #[test]
     fn the_front_page_shows_rows_that_are_there() {
         let known = |name: &&str| super::super::rows::ALL.iter().any(|row| row.name == *name);
-        assert!(FRONT_PAGE.iter().all(|name| known(name)));
+        assert!(FRONT_PAGE.iter().all(known));
+        let page = front_page(&report());
+        assert!(page.contains("| getpid ") && page.contains("(docs/comparison.svg)"), "{page}");
+        assert_eq!(page.lines().filter(|line| line.starts_with('|')).count(), 2 + FRONT_PAGE.len());
     }
 }
