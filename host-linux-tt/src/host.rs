@@ -17,6 +17,7 @@ use kernel_core::host::{Cpu, Exit, FiberBody, Frames, Host, HostError, PAGE_SIZE
 use nix::errno::Errno;
 
 use crate::error::StartError;
+use crate::last_words;
 use crate::space::{Machine, TtSpace};
 use crate::thread_code;
 use crate::threads;
@@ -50,6 +51,7 @@ impl TtHost {
         if options.vcpus != 1 {
             return Err(StartError::Vcpus(options.vcpus));
         }
+        last_words::install();
         let size = options.ram_size.next_multiple_of(PAGE_SIZE);
         let ram = RamFile::new(c"lodger-ram", size).and_then(RamFile::map).map_err(StartError::Ram)?;
         let ram = Arc::new(ram);

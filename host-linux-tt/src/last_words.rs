@@ -14,7 +14,11 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
 /// What is said of a kernel that goes wrong.
 pub const SENTENCE: &str = "the guest overwrote kernel memory; TT cannot prevent this";
 
-/// The same as a line of its own.
+/// What is said of a panic, which may as well be our own.
+pub const OF_A_PANIC: &str =
+    "the guest overwrote kernel memory; TT cannot prevent this (if it did not, this is a bug in Lodger)";
+
+/// The sentence as a line of its own.
 const LINE: &str = "lodger: the guest overwrote kernel memory; TT cannot prevent this\n";
 
 /// The status of lodger's own failures.

@@ -1,4 +1,4 @@
-//! `lodger-tt`: boots guests on the TT host; what `lodger run --backend tt` becomes.
+//! `lodger-tt`: boots guests on the TT host. It is what `lodger run --backend tt` becomes.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use host_linux::heap::Counting;
-use host_linux_tt::{TtHost, TtOptions, TtSpace, run_vcpus};
+use host_linux_tt::{TtHost, TtOptions, TtSpace, last_words, rseq, run_vcpus};
 use kernel_core::host::{ByteStream, VcpuId};
 use lodger::backend::Backend;
+use lodger::cli;
 
 /// Counts what the kernel allocates for its guests.
 #[global_allocator]
@@ -18,6 +19,12 @@ struct Tt;
 
 impl Backend for Tt {
     type Host = TtHost;
+
+    const WARNING: Option<&'static str> = Some(
+        "--backend tt has no protection between guest processes: each can read and change the others and the kernel",
+    );
+
+    const PANIC: &'static str = last_words::OF_A_PANIC;
 
     fn start(ram_size: u64) -> anyhow::Result<Arc<TtHost>> {
         Ok(TtHost::new(TtOptions { vcpus: 1, ram_size })?)
@@ -35,15 +42,17 @@ impl Backend for Tt {
         host.watch_window_size()
     }
 
-    fn host_process(space: &TtSpace) -> Option<i32> {
-        space.host_process()
-    }
-
     fn run_vcpus(host: &Arc<TtHost>, body: &(dyn Fn(VcpuId) + Send + Sync)) {
         run_vcpus(host, body);
+    }
+
+    fn host_process(space: &TtSpace) -> Option<i32> {
+        space.host_process()
     }
 }
 
 fn main() -> ExitCode {
-    lodger::main(lodger::instance::run::<Tt>)
+    // Without it a wrecked kernel may end without its last words; that is no reason not to start.
+    let _ = rseq::do_without();
+    lodger::main(cli::Backend::Tt, lodger::instance::run::<Tt>)
 }
