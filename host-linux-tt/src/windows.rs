@@ -30,6 +30,7 @@ pub type SpaceId = u64;
 
 /// All windows of the one address space.
 pub struct Windows {
+    /// The low one first.
     windows: Vec<Window>,
     ram: Arc<Ram>,
     /// How many mappings the host lets all guests have.
@@ -167,6 +168,17 @@ impl Windows {
                 // The host will say whether it is too much.
                 _ => return,
             }
+        }
+    }
+}
+
+impl Drop for Windows {
+    fn drop(&mut self) {
+        for range in [&self.windows[0].range, &HIGH] {
+            let at = std::ptr::without_provenance_mut(range.start as usize);
+            // SAFETY: nothing but guests' mappings is there, and there are no guests any more.
+            let unmapped = unsafe { libc::munmap(at, (range.end - range.start) as usize) };
+            debug_assert_eq!(unmapped, 0);
         }
     }
 }
