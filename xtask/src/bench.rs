@@ -171,7 +171,7 @@ fn show(args: &Args, report: &Report, schema: &str) -> Result<()> {
     if args.json {
         println!("{}", table::json(report, schema));
     } else if args.markdown {
-        println!("{}\n{}", table::text(report, Markup::Markdown), table::reasons(report));
+        println!("{}", page(report));
     } else {
         println!("{}", table::text(report, Markup::Plain));
     }
@@ -183,8 +183,15 @@ fn write_files(report: &Report, folder: &Path, name: &str, schema: &str) -> Resu
     let json = serde_json::to_string_pretty(&table::json(report, schema)).context("cannot write JSON")?;
     publish::write(&folder.join(format!("{name}.json")), &format!("{json}\n"))?;
     publish::write(&folder.join(format!("{name}.svg")), &chart::draw(report))?;
-    let page = format!("{}\n{}", table::text(report, Markup::Markdown), table::reasons(report));
-    publish::write_part(&folder.join(format!("{name}.md")), &page)
+    let picture =
+        format!("![Bars for each case: the guests' times as multiples of the native ones]({name}.svg)");
+    publish::write_part(&folder.join(format!("{name}.md")), &format!("{}\n{picture}\n", page(report)))
+}
+
+/// All of a report that is not a picture, as Markdown.
+fn page(report: &Report) -> String {
+    let (text, reasons) = (table::text(report, Markup::Markdown), table::reasons(report));
+    format!("{text}\nWhat each row is, and why its figures are as they are:\n\n{reasons}")
 }
 
 /// An error if a column or a cell that should have figures has none.
