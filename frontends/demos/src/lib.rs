@@ -219,7 +219,13 @@ fn show_one<B: Backend>(demo: &Demo, scene: &Scene, cli: &Cli) -> Result<bool> {
             })?;
             judge(&report)
         }
-        Show::Map => map::run::<B>(scene, cli.out.as_deref())?,
+        Show::Map => {
+            let shown = map::run::<B>(scene, cli.out.as_deref())?;
+            if !cli.json {
+                print!("{}", shown.text);
+            }
+            shown.verdict
+        }
     };
     let as_promised = verdict.outcome == Some(kind.promise());
     if cli.json {

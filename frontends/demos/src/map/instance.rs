@@ -60,7 +60,7 @@ pub fn with<B: Backend, T: Send>(
         trace: None,
         log: Arc::default(),
     };
-    control::exit_on_panic();
+    control::exit_on_panic(B::PANIC);
     let kernel = Kernel::boot(host.clone(), config).map_err(|error| anyhow!("cannot boot: {error:?}"))?;
     std::thread::scope(|scope| {
         let observer = scope.spawn(|| {

@@ -161,7 +161,7 @@ impl Labels<'_> {
                 _ if provided => (Whose::Stub, "clock of the host"),
                 _ => (Whose::Unexplained, "nobody knows what"),
             },
-            _ if mapping.shared && mapping.file.is_some() => (Whose::Stub, "pages shared with the stubs"),
+            _ if mapping.shared && mapping.file.is_some() => (Whose::Stub, "pages of all stubs"),
             _ if provided => (Whose::Party(kernel), "clock of the host"),
             "[stack]" => (Whose::Party(kernel), "stacks and heap"),
             _ if mapping.file.is_some() => (Whose::Party(kernel), "code"),
@@ -191,6 +191,7 @@ impl Labels<'_> {
                 }
                 None => block.parts.push(Part {
                     what: piece.what.clone(),
+                    of: None,
                     start: piece.range.start,
                     bytes,
                     writable: piece.writable,
@@ -202,19 +203,22 @@ impl Labels<'_> {
 
     /// What is in RAM, where the whole of it is mapped.
     fn ram_parts(&self, piece: &Piece) -> Vec<Part> {
-        let of = |what: String, at: u64, bytes| Part {
+        let part = |what: String, of, at: u64, bytes| Part {
             what,
+            of: Some(of),
             start: piece.range.start.saturating_add(at),
             bytes,
             writable: piece.writable,
         };
-        let guests = self.facts.guests.iter().zip(self.own).filter_map(|(guest, own)| {
-            Some(of(format!("memory of {}", guest.name()), own.first()?, own.bytes()))
-        });
-        let mut parts: Vec<Part> = guests.collect();
+        let guests = self.facts.guests.iter().zip(self.own).enumerate();
+        let mut parts: Vec<Part> = guests
+            .filter_map(|(at, (guest, own))| {
+                Some(part(format!("of {}", guest.name()), Whose::Party(at), own.first()?, own.bytes()))
+            })
+            .collect();
         parts.sort_by_key(|part| part.start);
         let rest = self.facts.ram.used.saturating_sub(parts.iter().map(|part| part.bytes).sum());
-        parts.push(of("files".into(), 0, rest));
+        parts.push(part("files, shared pages".into(), Whose::Ram, 0, rest));
         parts
     }
 }

@@ -85,6 +85,8 @@ impl Block {
 pub struct Part {
     /// What they are, in a word or two.
     pub what: String,
+    /// Within guest RAM: whose.
+    pub of: Option<Whose>,
     /// The first address.
     pub start: u64,
     /// Their lengths together.

@@ -76,7 +76,8 @@ mod tests {
         };
         for _ in 0..500 {
             let mut pick = || -> Vec<Range<u64>> {
-                (0..random(5)).map(|_| random(30)).map(|start| start..start + random(8)).collect()
+                let ranges = (0..random(5)).map(|_| (random(30), random(8)));
+                ranges.map(|(start, len)| start..start + len).collect()
             };
             let (a, b) = (pick(), pick());
             let (set, other): (Ranges, Ranges) = (a.iter().cloned().collect(), b.iter().cloned().collect());
