@@ -106,6 +106,7 @@ impl Canvas {
             Align::Right => ("end", x - width),
         };
         let height = style.size;
+        self.extent = (self.extent.0.max(left + width), self.extent.1.max(y + 0.2 * height));
         self.words.push((Area { x: left, y: y - 0.8 * height, width, height }, words.to_owned()));
         let (family, weight) = match style.face {
             Face::Plain => (SANS, "normal"),

@@ -42,10 +42,11 @@ pub fn picture(facts: &Facts, backend: &str) -> Result<Picture> {
     let mut parties: Vec<Party> = Vec::new();
     for (guest, own) in facts.guests.iter().zip(&own) {
         let (pid, bytes) = (Some(guest.process.pid), own.bytes());
-        parties.push(Party { name: guest.name(), pid, host: guest.host, bytes });
+        let window = Some((guest.space.limits.start, guest.space.limits.end));
+        parties.push(Party { name: guest.name(), pid, host: guest.host, bytes, window });
     }
     let bytes = kernel_memory(false);
-    parties.push(Party { name: "the kernel".into(), pid: None, host: facts.kernel, bytes });
+    parties.push(Party { name: "the kernel".into(), pid: None, host: facts.kernel, bytes, window: None });
     let sight_from = |host: i32| {
         let mappings = facts.hosts.get(&host).map_or(&[][..], |mappings| mappings);
         let ram = |writable_only: bool| -> Ranges {
@@ -139,7 +140,11 @@ impl Labels<'_> {
         let claimed: Ranges = pieces.iter().map(|piece| piece.range.clone()).collect();
         let whole: Ranges = [mapping.range.clone()].into_iter().collect();
         for range in whole.difference(&claimed).iter() {
-            pieces.push(piece(range.clone(), Whose::Unexplained, "RAM that is not its own".into()));
+            let (whose, what) = match host == self.facts.kernel {
+                true => (Whose::Left, "by a space that is gone"),
+                false => (Whose::Unexplained, "RAM that is not its own"),
+            };
+            pieces.push(piece(range.clone(), whose, what.into()));
         }
         pieces.sort_by_key(|piece| piece.range.start);
         pieces
@@ -156,16 +161,16 @@ impl Labels<'_> {
         };
         match mapping.name.as_str() {
             _ if host != self.facts.kernel => match (with_kernel(), mapping.executable) {
-                (true, true) => (Whose::Stub, "code"),
-                (true, false) => (Whose::Stub, "requests"),
-                _ if provided => (Whose::Stub, "clock of the host"),
+                (true, true) => (Whose::Stub, "its code"),
+                (true, false) => (Whose::Stub, "its requests"),
+                _ if provided => (Whose::Stub, "vDSO"),
                 _ => (Whose::Unexplained, "nobody knows what"),
             },
-            _ if mapping.shared && mapping.file.is_some() => (Whose::Stub, "pages of all stubs"),
-            _ if provided => (Whose::Party(kernel), "clock of the host"),
-            "[stack]" => (Whose::Party(kernel), "stacks and heap"),
+            _ if mapping.shared && mapping.file.is_some() => (Whose::Stub, "their pages"),
+            _ if provided => (Whose::Party(kernel), "vDSO"),
+            "[stack]" => (Whose::Party(kernel), "heap, stacks"),
             _ if mapping.file.is_some() => (Whose::Party(kernel), "code"),
-            _ => (Whose::Party(kernel), "stacks and heap"),
+            _ => (Whose::Party(kernel), "heap, stacks"),
         }
     }
 
@@ -218,7 +223,7 @@ impl Labels<'_> {
             .collect();
         parts.sort_by_key(|part| part.start);
         let rest = self.facts.ram.used.saturating_sub(parts.iter().map(|part| part.bytes).sum());
-        parts.push(part("files, shared pages".into(), Whose::Ram, 0, rest));
+        parts.insert(0, part("files".into(), Whose::Ram, 0, rest));
         parts
     }
 }

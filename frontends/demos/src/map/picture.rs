@@ -34,6 +34,8 @@ pub struct Party {
     pub host: i32,
     /// Bytes of memory that are its alone.
     pub bytes: u64,
+    /// The addresses that it may map, first and one past the last; none of the kernel.
+    pub window: Option<(u64, u64)>,
 }
 
 /// A host address space.
@@ -56,6 +58,9 @@ pub enum Whose {
     Ram,
     /// What a host process that holds a guest needs itself.
     Stub,
+    /// Of an address space that is gone: the next one that gets the addresses replaces it. Only where the kernel is, which
+    /// sees all of RAM anyway.
+    Left,
     /// Something that should not be there.
     Unexplained,
 }

@@ -28,9 +28,9 @@ const ALONE: f64 = 440.0;
 const INSIDE: f64 = 10.0;
 /// Between blocks: nothing is mapped there.
 const GAP: f64 = 24.0;
-/// A part of a block: its line, and with the line of its address.
+/// A line of a block, and one for an address below it.
 const LINE: f64 = 15.0;
-const WITH_ADDRESS: f64 = 29.0;
+const BELOW: f64 = 13.0;
 /// The table: the first column, the others, a row.
 const FIRST: f64 = 130.0;
 const COLUMN: f64 = 96.0;
@@ -73,7 +73,7 @@ fn colours(whose: Whose, picture: &Picture) -> (&'static str, &'static str) {
         Whose::Party(at) if at == picture.kernel() => ("#d1d9e0", "#1f2328"),
         Whose::Party(at) => GUESTS[at % GUESTS.len()],
         Whose::Ram => ("#fff8c5", "#9a6700"),
-        Whose::Stub => ("#ffffff", "#818b98"),
+        Whose::Stub | Whose::Left => ("#ffffff", "#818b98"),
         Whose::Unexplained => ("#ffebe9", "#cf222e"),
     }
 }
@@ -136,7 +136,7 @@ impl Sheet<'_> {
         let spaces = &self.picture.spaces;
         let width = if spaces.len() > 1 { NARROW } else { self.width() };
         let body = |space: &Space| {
-            let blocks: f64 = space.blocks.iter().map(|block| height(block) + GAP).sum();
+            let blocks: f64 = space.blocks.iter().map(|block| self.height(block) + GAP).sum();
             let hidden = words::out_of_reach(self.picture, space).len() as f64;
             blocks + GAP + if hidden > 0.0 { (hidden + 1.0) * LINE + INSIDE } else { 0.0 }
         };
@@ -156,7 +156,7 @@ impl Sheet<'_> {
 
     /// Who runs in a frame, above it.
     fn head(&mut self, space: &Space, area: Area) {
-        let alone = self.picture.spaces.len() == 1;
+        let alone = self.is_wide();
         let (mut x, mut y) = (area.x, area.y);
         for party in &space.runs {
             let (_, strong) = colours(Whose::Party(*party), self.picture);
@@ -170,7 +170,11 @@ impl Sheet<'_> {
         let verb = if space.runs.len() > 1 { "all run in" } else { "runs in" };
         let text = format!("{verb} host process {}", space.host);
         let y = area.y + area.height - 9.0;
-        self.canvas.words((area.x + area.width / 2.0, y), Align::Middle, NOTE, &text);
+        if alone {
+            self.canvas.words((area.x, y), Align::Left, NOTE, &text);
+        } else {
+            self.canvas.words((area.x + area.width / 2.0, y), Align::Middle, NOTE, &text);
+        }
     }
 
     /// What can be reached in a space, from the highest address down.
@@ -181,7 +185,7 @@ impl Sheet<'_> {
         for block in space.blocks.iter().rev() {
             self.canvas.dots(middle, y + 5.0, y + GAP - 3.0, "#afb8c1");
             y += GAP;
-            let height = height(block);
+            let height = self.height(block);
             let inside = Area { x: area.x + 8.0, y, width: area.width - 16.0, height };
             self.block(block, inside);
             y += height;
@@ -206,23 +210,42 @@ impl Sheet<'_> {
         let mut y = area.y + 18.0;
         let name = words::owner(self.picture, block.whose);
         let style = Style { colour: strong, ..NAME };
-        self.canvas.words((left, y), Align::Left, style, &fit(&name, style, right - left));
+        let name = fit(&name, style, right - left);
+        self.canvas.words((left, y), Align::Left, style, &name);
+        if let Some(window) = words::window(self.picture, block.whose) {
+            let room = right - left - width_of(&name, style) - 8.0;
+            self.canvas.words((right, y), Align::Right, NOTE, &fit(&window, NOTE, room));
+        }
         for part in block.parts.iter().rev() {
             y += LINE;
             let size = words::size(part.bytes);
-            let room = right - left - width_of(&size, NOTE) - 8.0;
+            let address = format!("{:#014x}", part.start);
+            let mut room = right - left - width_of(&size, NOTE) - 8.0;
+            if self.is_wide() {
+                let middle = area.x + area.width / 2.0;
+                self.canvas.words((middle, y), Align::Left, ADDRESS, &address);
+                room = middle - left - 8.0;
+            }
             let indent = self.chip(part, (left, y));
             self.canvas.words((left + indent, y), Align::Left, TEXT, &fit(&part.what, TEXT, room - indent));
             self.canvas.words((right, y), Align::Right, NOTE, &size);
-            if part.of.is_none() {
-                y += WITH_ADDRESS - LINE;
-                self.canvas.words((left, y - 1.0), Align::Left, ADDRESS, &format!("{:#014x}", part.start));
+            if !self.is_wide() {
+                y += BELOW;
+                self.canvas.words((left + indent, y), Align::Left, ADDRESS, &address);
             }
         }
-        if block.whose == Whose::Ram {
-            y += LINE;
-            self.canvas.words((left, y), Align::Left, ADDRESS, &format!("{:#014x}", block.start));
-        }
+    }
+
+    /// One frame for all: there is room for an address beside its part.
+    fn is_wide(&self) -> bool {
+        self.picture.spaces.len() == 1
+    }
+
+    /// The height of a block: its words, and more the larger it is.
+    fn height(&self, block: &Block) -> f64 {
+        let line = if self.is_wide() { LINE } else { LINE + BELOW };
+        let doublings = (block.bytes() / (256 << 10)).checked_ilog2().map_or(0.0, f64::from);
+        27.0 + block.parts.len() as f64 * line + 3.0 * doublings
     }
 
     /// A spot in the colour of the party whose memory a part is; how much room it takes.
@@ -278,13 +301,4 @@ impl Sheet<'_> {
             _ => (plain, style),
         }
     }
-}
-
-/// The height of a block: its words, and more the larger it is.
-fn height(block: &Block) -> f64 {
-    let line = |part: &Part| if part.of.is_none() { WITH_ADDRESS } else { LINE };
-    let lines: f64 = block.parts.iter().map(line).sum();
-    let address = if block.whose == Whose::Ram { LINE } else { 0.0 };
-    let doublings = (block.bytes() / (256 << 10)).checked_ilog2().map_or(0.0, f64::from);
-    26.0 + lines + address + 5.0 * doublings
 }

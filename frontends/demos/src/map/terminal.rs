@@ -73,8 +73,8 @@ fn frame(picture: &Picture, space: &Space, width: usize) -> Vec<Line> {
     let runs: Vec<String> =
         space.runs.iter().filter_map(|party| picture.parties.get(*party)).map(words::who).collect();
     if width >= WIDE {
-        lines.push((format!(" {} run here", runs.join(", ")), "1"));
-        lines.push((format!(" (process {} of the host)", space.host), ""));
+        lines.push((format!(" {} run here,", runs.join(", ")), "1"));
+        lines.push((format!(" in process {} of the host", space.host), ""));
     } else {
         lines.extend(runs.into_iter().map(|who| (format!(" {who}"), "1")));
         lines.push((" runs here".into(), ""));
@@ -84,7 +84,7 @@ fn frame(picture: &Picture, space: &Space, width: usize) -> Vec<Line> {
         lines.push((gap(width), "2"));
         lines.extend(blocks_lines(picture, block, width));
     }
-    lines.push((String::new(), ""));
+    lines.push((gap(width), "2"));
     let hidden = words::out_of_reach(picture, space);
     if !hidden.is_empty() {
         lines.push((" not in here:".into(), "2"));
@@ -100,7 +100,12 @@ fn gap(width: usize) -> String {
 fn blocks_lines(picture: &Picture, block: &Block, width: usize) -> Vec<Line> {
     let (fill, code) = look(block.whose, picture);
     let bar = |text: &str| format!(" {fill}{fill} {text}");
-    let mut lines: Vec<Line> = vec![(bar(&words::owner(picture, block.whose)), code)];
+    let name = words::owner(picture, block.whose);
+    let name = match words::window(picture, block.whose) {
+        Some(window) if width >= WIDE => format!("{name}, {window}"),
+        _ => name,
+    };
+    let mut lines: Vec<Line> = vec![(bar(&name), code)];
     for part in block.parts.iter().rev() {
         let size = words::size(part.bytes);
         if width >= WIDE {
@@ -121,7 +126,7 @@ fn look(whose: Whose, picture: &Picture) -> (char, &'static str) {
         Whose::Party(at) if at == picture.kernel() => ('█', "1"),
         Whose::Party(at) => GUESTS[at % GUESTS.len()],
         Whose::Ram => ('▤', "36"),
-        Whose::Stub => ('·', "2"),
+        Whose::Stub | Whose::Left => ('·', "2"),
         Whose::Unexplained => ('?', "1;31"),
     }
 }

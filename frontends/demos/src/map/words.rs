@@ -42,7 +42,7 @@ pub fn explanation(picture: &Picture) -> &'static str {
 /// Who it is, as a label.
 pub fn who(party: &Party) -> String {
     match party.pid {
-        Some(pid) => format!("{} (process {pid})", party.name),
+        Some(pid) => format!("{} (pid {pid})", party.name),
         None => party.name.clone(),
     }
 }
@@ -51,10 +51,18 @@ pub fn who(party: &Party) -> String {
 pub fn owner(picture: &Picture, whose: Whose) -> String {
     match whose {
         Whose::Party(at) => picture.parties.get(at).map(|party| party.name.clone()).unwrap_or_default(),
-        Whose::Ram => "guest RAM: all guests".into(),
-        Whose::Stub => "for system calls".into(),
+        Whose::Ram => "all guest RAM".into(),
+        Whose::Stub => "Lodger's stub".into(),
+        Whose::Left => "left behind".into(),
         Whose::Unexplained => "unexplained".into(),
     }
+}
+
+/// Where a guest process may have memory, if it is not alone in its address space.
+pub fn window(picture: &Picture, whose: Whose) -> Option<String> {
+    let Whose::Party(at) = whose else { return None };
+    let (start, end) = picture.parties.get(at)?.window?;
+    (picture.spaces.len() == 1).then(|| format!("in its window: {} from {start:#x}", size(end - start)))
 }
 
 /// Whose memory is out of reach in a space.
