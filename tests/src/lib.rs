@@ -4,6 +4,7 @@
 //! program of ABI cases) and `LODGER_USERLAND` (the built userland). A test whose part is missing is reported as
 //! ignored, with the reason.
 
+pub mod backend;
 pub mod conformance;
 pub mod roots;
 pub mod run;

@@ -13,6 +13,8 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
+use crate::backend::Backend;
+
 /// How long a test may wait for a guest, unless it says otherwise.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
@@ -156,8 +158,8 @@ pub fn run(words: &[impl AsRef<OsStr>]) -> Result<Ran> {
     Running::start(lodger(words)?, Vec::new())?.wait(LIMIT)
 }
 
-/// `lodger run --root ROOT [flags] -- CMD`.
-pub fn words<'a>(root: &'a Path, flags: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
+/// `lodger run --backend BACKEND --root ROOT [flags] -- CMD`, without warnings.
+pub fn words<'a>(on: Backend, root: &'a Path, flags: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
     let root = root.to_str().unwrap_or_default();
-    [&["run", "--root", root][..], flags, &["--"], command].concat()
+    [&on.run()[..], &["--root", root], flags, &["--"], command].concat()
 }

@@ -1,5 +1,6 @@
 //! The ABI cases, natively (Linux is the oracle) and in a guest, as root and as an ordinary user: `native::CASE`,
-//! `native-user::CASE`, `skas::CASE`, `skas-user::CASE`. A family is run as a whole, once, by the first of its trials; the others read its answers.
+//! `native-user::CASE`, `skas::CASE`, `skas-user::CASE`, `tt::CASE`, `tt-user::CASE`. A family is run as a whole, once, by
+//! the first of its trials; the others read its answers.
 
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
@@ -9,9 +10,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
-use libtest_mimic::{Arguments, Trial};
-use lodger_tests::run::{Ran, Running};
-use lodger_tests::{Missing, roots, trial};
+use lodger_tests::backend::{self, Backend, Trials};
+use lodger_tests::run::{Ran, Running, lodger, words};
+use lodger_tests::{Missing, roots};
 use nix::unistd::Uid;
 
 /// How long a family may take: a hundred cases that all hang for ten seconds are cut short.
@@ -22,8 +23,8 @@ const LIMIT: Duration = Duration::from_secs(240);
 enum Place {
     Native,
     NativeUser,
-    Skas,
-    SkasUser,
+    Guest(Backend),
+    GuestUser(Backend),
 }
 
 impl Place {
@@ -31,8 +32,9 @@ impl Place {
         match self {
             Place::Native => "native",
             Place::NativeUser => "native-user",
-            Place::Skas => "skas",
-            Place::SkasUser => "skas-user",
+            Place::Guest(on) => on.name(),
+            Place::GuestUser(Backend::Skas) => "skas-user",
+            Place::GuestUser(Backend::Tt) => "tt-user",
         }
     }
 }
@@ -49,32 +51,33 @@ enum Answer {
 type Answers = Arc<OnceLock<Result<HashMap<String, Answer>, String>>>;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let trials = trials().unwrap_or_else(|error| vec![trial("abi", move || Err(error))]);
-    libtest_mimic::run(&arguments, trials).exit_code()
+    backend::run("abi", |trials| {
+        if let Err(error) = add(trials) {
+            trials.once("abi", || Err(error));
+        }
+    })
 }
 
-fn trials() -> Result<Vec<Trial>> {
+fn add(trials: &mut Trials) -> Result<()> {
     let list = Command::new(lodger_tests::abi()?).arg("--list").output()?;
     let list = String::from_utf8(list.stdout)?;
     let mut places = vec![Place::Native];
     if Uid::effective().is_root() {
         places.push(Place::NativeUser);
     }
-    places.extend([Place::Skas, Place::SkasUser]);
+    places.extend(backend::ALL.into_iter().flat_map(|on| [Place::Guest(on), Place::GuestUser(on)]));
     let mut families: HashMap<(&str, String), Answers> = HashMap::new();
-    let mut trials = Vec::new();
     for place in places {
         for case in list.lines() {
             let family = case.split("::").next().unwrap_or_default().to_string();
             let answers = families.entry((place.name(), family.clone())).or_default().clone();
             let name = case.to_string();
-            trials.push(trial(format!("{}::{case}", place.name()), move || {
+            trials.add(format!("{}::{case}", place.name()), move || {
                 judge(&name, answers.get_or_init(|| run_family(place, &family).map_err(reason)))
-            }));
+            });
         }
     }
-    Ok(trials)
+    Ok(())
 }
 
 /// A reason that can be told more than once; one that is only missing is marked, to stay so.
@@ -129,18 +132,17 @@ fn run_family(place: Place, family: &str) -> Result<HashMap<String, Answer>> {
             command.args(["--all", &prefix]).stdout(Stdio::piped()).current_dir("/").uid(65534).gid(65534);
             Running::start(command, Vec::new())?.wait(LIMIT)?
         }
-        Place::Skas | Place::SkasUser => {
-            let root = roots::abi()?;
-            let mut command = Command::new(lodger_tests::lodger()?);
-            command.args(["run", "--root"]).arg(root.path()).stdout(Stdio::piped());
-            if let Place::SkasUser = place {
-                command.args(["--user", "65534:65534"]);
-            }
-            command.args(["--", "/abi", "--all", &prefix]);
-            Running::start(command, Vec::new())?.wait(LIMIT)?
-        }
+        Place::Guest(on) => guest(on, &[], &prefix)?,
+        Place::GuestUser(on) => guest(on, &["--user", "65534:65534"], &prefix)?,
     };
     Ok(read(&ran))
+}
+
+/// Runs the cases whose names begin like this in a guest.
+fn guest(on: Backend, flags: &[&str], prefix: &str) -> Result<Ran> {
+    let root = roots::abi()?;
+    let command = lodger(&words(on, root.path(), flags, &["/abi", "--all", prefix]))?;
+    Running::start(command, Vec::new())?.wait(LIMIT)
 }
 
 /// Reads the lines of `abi --all`; under the empty name stands how the whole ended.

@@ -9,11 +9,12 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use libtest_mimic::{Arguments, Trial};
+use lodger_tests::backend::{self, Backend};
 use lodger_tests::roots::{self, Root};
 use lodger_tests::run::{LIMIT, Ran, Running, lodger, run, words};
-use lodger_tests::{Missing, trial, userland};
+use lodger_tests::{Missing, userland};
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Uid;
@@ -21,19 +22,23 @@ use nix::unistd::Uid;
 /// Tells this program to watch over a lodger instead of testing: see [`keep`].
 const KEEPER: &str = "LODGER_TESTS_KEEPER";
 
-type Test = fn() -> Result<()>;
+type Test = fn(Backend) -> Result<()>;
 
 fn main() -> ExitCode {
     if std::env::var_os(KEEPER).is_some() {
         return keep();
     }
-    let tests: &[(&str, Test)] = &[
+    let once: &[(&str, fn() -> Result<()>)] = &[
         ("help_and_version", help_and_version),
+        ("usage_errors_are_125", usage_errors_are_125),
+        ("later_features_are_refused_by_name", later_features_are_refused_by_name),
+        ("the_other_program_is_missing", the_other_program_is_missing),
+        ("tt_warns_and_refuses", tt_warns_and_refuses),
+    ];
+    let each: &[(&str, Test)] = &[
         ("status_is_the_command's", status_is_the_commands),
         ("status_of_signals", status_of_signals),
         ("status_126_and_127", status_126_and_127),
-        ("usage_errors_are_125", usage_errors_are_125),
-        ("later_features_are_refused_by_name", later_features_are_refused_by_name),
         ("corrupt_programs", corrupt_programs),
         ("init_that_is_none", init_that_is_none),
         ("own_init", own_init),
@@ -62,20 +67,23 @@ fn main() -> ExitCode {
         ("several_at_once", several_at_once),
         ("ptrace_is_refused", ptrace_is_refused),
         ("shell_pipeline", shell_pipeline),
+        ("no_room_for_addresses", no_room_for_addresses),
     ];
-    let trials: Vec<Trial> = tests.iter().map(|(name, body)| trial(*name, *body)).collect();
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    backend::run("cli", |trials| {
+        once.iter().for_each(|(name, body)| trials.once(name, *body));
+        each.iter().for_each(|(name, body)| trials.each(name, *body));
+    })
 }
 
 /// Runs a command of the root with `/abi`.
-fn abi(flags: &[&str], command: &[&str]) -> Result<Ran> {
+fn abi(on: Backend, flags: &[&str], command: &[&str]) -> Result<Ran> {
     let root = roots::abi()?;
-    run(&words(root.path(), flags, command))
+    run(&words(on, root.path(), flags, command))
 }
 
-fn sh(script: &str) -> Result<Ran> {
+fn sh(on: Backend, script: &str) -> Result<Ran> {
     userland()?;
-    run(&["run", "--", "sh", "-c", script])
+    run(&[&on.run()[..], &["--", "sh", "-c", script]].concat())
 }
 
 fn help_and_version() -> Result<()> {
@@ -87,25 +95,25 @@ fn help_and_version() -> Result<()> {
     Ok(())
 }
 
-fn status_is_the_commands() -> Result<()> {
+fn status_is_the_commands(on: Backend) -> Result<()> {
     for status in [0, 1, 7, 124, 255] {
-        abi(&[], &["/abi", "exit", &status.to_string()])?.expect(status)?;
+        abi(on, &[], &["/abi", "exit", &status.to_string()])?.expect(status)?;
     }
     Ok(())
 }
 
-fn status_of_signals() -> Result<()> {
+fn status_of_signals(on: Backend) -> Result<()> {
     for signal in [2, 6, 9, 15] {
-        abi(&[], &["/abi", "kill-self", &signal.to_string()])?.expect(128 + signal)?;
+        abi(on, &[], &["/abi", "kill-self", &signal.to_string()])?.expect(128 + signal)?;
     }
-    abi(&[], &["/abi", "segv"])?.expect(128 + 11).map(drop)
+    abi(on, &[], &["/abi", "segv"])?.expect(128 + 11).map(drop)
 }
 
-fn status_126_and_127() -> Result<()> {
-    abi(&[], &["/nothing"])?.expect(127)?;
-    abi(&[], &["nothing-in-path"])?.expect(127)?;
-    abi(&[], &["/etc/passwd"])?.expect(126)?; // not executable
-    abi(&[], &["/tmp"])?.expect(126).map(drop) // a directory
+fn status_126_and_127(on: Backend) -> Result<()> {
+    abi(on, &[], &["/nothing"])?.expect(127)?;
+    abi(on, &[], &["nothing-in-path"])?.expect(127)?;
+    abi(on, &[], &["/etc/passwd"])?.expect(126)?; // not executable
+    abi(on, &[], &["/tmp"])?.expect(126).map(drop) // a directory
 }
 
 fn usage_errors_are_125() -> Result<()> {
@@ -127,19 +135,18 @@ fn later_features_are_refused_by_name() -> Result<()> {
     ] {
         run(&[&["run"][..], words, &["--", "true"]].concat())?.refused(name)?;
     }
-    run(&["run", "--backend", "tt", "--", "true"])?.refused("backend")?;
     for verb in ["ps", "doctor", "image", "disk"] {
         run(&[verb])?.refused(verb)?;
     }
     Ok(())
 }
 
-fn corrupt_programs() -> Result<()> {
+fn corrupt_programs(on: Backend) -> Result<()> {
     let root = roots::abi()?;
     let whole = fs::read(lodger_tests::abi()?)?;
     let status = |name: &str, bytes: &[u8]| -> Result<i32> {
         root.write(name, bytes, 0o755)?;
-        let ran = run(&words(root.path(), &[], &[&format!("/{name}")]))?;
+        let ran = run(&words(on, root.path(), &[], &[&format!("/{name}")]))?;
         ensure!(!ran.late && !ran.err.contains("panic"), "{name}: {}", ran.err);
         Ok(ran.status)
     };
@@ -159,46 +166,51 @@ fn corrupt_programs() -> Result<()> {
     Ok(())
 }
 
-fn init_that_is_none() -> Result<()> {
-    let root = roots::abi()?;
-    let path = root.path().to_str().unwrap_or_default();
-    run(&["run", "--root", path, "--init", "/no/init"])?.refused("/no/init")?;
-    run(&["run", "--root", path, "--init", "/etc/passwd"])?.refused("/etc/passwd")?;
-    run(&["run", "--root", path, "--init", "relative"])?.refused("relative")
+/// `lodger run` with this program as PID 1.
+fn init<'a>(on: Backend, root: &'a str, init: &'a str, words: &[&'a str]) -> Vec<&'a str> {
+    [&on.run()[..], &["--root", root, "--init", init, "--"], words].concat()
 }
 
-fn own_init() -> Result<()> {
+fn init_that_is_none(on: Backend) -> Result<()> {
     let root = roots::abi()?;
     let path = root.path().to_str().unwrap_or_default();
-    let ran = run(&["run", "--root", path, "--init", "/abi", "--", "args", "one"])?;
+    run(&init(on, path, "/no/init", &[]))?.refused("/no/init")?;
+    run(&init(on, path, "/etc/passwd", &[]))?.refused("/etc/passwd")?;
+    run(&init(on, path, "relative", &[]))?.refused("relative")
+}
+
+fn own_init(on: Backend) -> Result<()> {
+    let root = roots::abi()?;
+    let path = root.path().to_str().unwrap_or_default();
+    let ran = run(&init(on, path, "/abi", &["args", "one"]))?;
     ensure!(ran.text().contains("[one]"), "PID 1 gets the words: {} {}", ran.text(), ran.err);
     ran.expect(125).map(drop) // an init that ends is a panic of the guest
 }
 
 /// After each `reboot(2)` the guest is there anew; standard input goes on where it was.
-fn reboot_starts_again() -> Result<()> {
+fn reboot_starts_again(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
     let path = root.path().to_str().unwrap_or_default();
     let script =
         "read x; echo $x; ls /mark; touch /mark; [ $x = last ] && exec poweroff -f; reboot -f; sleep 9";
-    let command = lodger(&["run", "--root", path, "--init", "/bin/sh", "--", "-c", script])?;
+    let command = lodger(&init(on, path, "/bin/sh", &["-c", script]))?;
     let ran = Running::start(command, b"first\nsecond\nlast\n".to_vec())?.wait(LIMIT)?.expect(0)?;
     ensure!(ran.text() == "first\nsecond\nlast\n", "each time from the start: {}", ran.text());
     Ok(())
 }
 
-fn memory_sizes() -> Result<()> {
+fn memory_sizes(on: Backend) -> Result<()> {
     for size in ["", "x", "-1", "0", "12Q", "99999999999999999999", "1e9"] {
         run(&["run", &format!("--mem={size}"), "--", "true"])?.refused("mem")?;
     }
-    abi(&["--mem", "64K"], &["/abi", "exit", "0"])?.refused("mem")?;
-    abi(&["--mem", "64M"], &["/abi", "exit", "4"])?.expect(4).map(drop)
+    abi(on, &["--mem", "64K"], &["/abi", "exit", "0"])?.refused("mem")?;
+    abi(on, &["--mem", "64M"], &["/abi", "exit", "4"])?.expect(4).map(drop)
 }
 
-fn streams_are_byte_for_byte() -> Result<()> {
+fn streams_are_byte_for_byte(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
     let input: Vec<u8> = (0..1_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    let command = lodger(&words(root.path(), &[], &["/bin/cat"]))?;
+    let command = lodger(&words(on, root.path(), &[], &["/bin/cat"]))?;
     let ran = Running::start(command, input.clone())?.wait(LIMIT)?.expect(0)?;
     ensure!(ran.out == input, "{} bytes came back of {}", ran.out.len(), input.len());
     ensure!(ran.err.is_empty(), "nothing else is printed: {}", ran.err);
@@ -206,9 +218,9 @@ fn streams_are_byte_for_byte() -> Result<()> {
 }
 
 /// Writes that the host takes in parts, or not at all for a while, lose and repeat nothing.
-fn a_slow_reader_gets_all() -> Result<()> {
+fn a_slow_reader_gets_all(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
-    let mut command = lodger(&words(root.path(), &[], &["/bin/seq", "1", "100000"]))?;
+    let mut command = lodger(&words(on, root.path(), &[], &["/bin/seq", "1", "100000"]))?;
     let (mut reader, writer) = std::io::pipe()?;
     command.stdout(writer);
     let running = Running::start(command, Vec::new())?;
@@ -227,12 +239,12 @@ fn a_slow_reader_gets_all() -> Result<()> {
 }
 
 /// The end of standard input is the end of the guest's, whatever it is.
-fn any_standard_input() -> Result<()> {
+fn any_standard_input(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
     let file = tempfile::NamedTempFile::new()?;
     fs::write(file.path(), "one\ntwo\n")?;
     let script = "read a; echo \"$a\"; cat | wc -c";
-    let command = || lodger(&words(root.path(), &[], &["/bin/sh", "-c", script]));
+    let command = || lodger(&words(on, root.path(), &[], &["/bin/sh", "-c", script]));
     for (input, wanted) in [(file.path(), "one\n4\n"), (Path::new("/dev/null"), "\n0\n")] {
         let output = command()?.stdin(fs::File::open(input)?).output()?;
         ensure!(output.status.success() && output.stdout == wanted.as_bytes(), "{input:?}: {output:?}");
@@ -244,26 +256,27 @@ fn any_standard_input() -> Result<()> {
     ensure!(output.status.success() && output.stdout == b"\n0\n", "closed: {output:?}");
     // What the guest has not read is left for whoever reads next.
     let text = fs::File::open(file.path())?;
-    lodger(&words(root.path(), &[], &["/bin/true"]))?.stdin(text.try_clone()?).status()?;
+    lodger(&words(on, root.path(), &[], &["/bin/true"]))?.stdin(text.try_clone()?).status()?;
     ensure!(std::io::read_to_string(text)? == "one\ntwo\n", "nothing was read ahead");
     Ok(())
 }
 
-fn stdout_and_stderr_are_apart() -> Result<()> {
-    let ran = sh("echo out; echo err >&2")?.expect(0)?;
+fn stdout_and_stderr_are_apart(on: Backend) -> Result<()> {
+    let ran = sh(on, "echo out; echo err >&2")?.expect(0)?;
     ensure!(ran.out == b"out\n" && ran.err == "err\n", "out {:?}, err {:?}", ran.text(), ran.err);
     Ok(())
 }
 
-fn closed_stdout() -> Result<()> {
+fn closed_stdout(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
-    let mut command = lodger(&words(root.path(), &[], &["/bin/sh", "-c", "echo x; echo done >&2; exit 3"]))?;
+    let mut command =
+        lodger(&words(on, root.path(), &[], &["/bin/sh", "-c", "echo x; echo done >&2; exit 3"]))?;
     // SAFETY: one system call between fork and exec.
     unsafe { command.pre_exec(|| Ok(nix::unistd::close(1)?)) };
     let ran = Running::start(command, Vec::new())?.wait(LIMIT)?.expect(3)?;
     ensure!(ran.err.contains("done"), "it ran to its end: {}", ran.err);
     // A reader that leaves: the guest's writer gets SIGPIPE, and lodger ends as it does.
-    let mut command = lodger(&words(root.path(), &[], &["/bin/yes"]))?;
+    let mut command = lodger(&words(on, root.path(), &[], &["/bin/yes"]))?;
     let (reader, writer) = std::io::pipe()?;
     command.stdout(writer);
     let running = Running::start(command, Vec::new())?;
@@ -271,10 +284,10 @@ fn closed_stdout() -> Result<()> {
     running.wait(LIMIT)?.expect(128 + 13).map(drop)
 }
 
-fn environment_is_clean() -> Result<()> {
+fn environment_is_clean(on: Backend) -> Result<()> {
     let root = roots::abi()?;
     let mut command =
-        lodger(&words(root.path(), &["--env", "A=b=c", "--env", "COPIED"], &["/abi", "show", "env"]))?;
+        lodger(&words(on, root.path(), &["--env", "A=b=c", "--env", "COPIED"], &["/abi", "show", "env"]))?;
     command.env("COPIED", "yes").env("SECRET", "no");
     let text = Running::start(command, Vec::new())?.wait(LIMIT)?.expect(0)?.text();
     for word in ["PATH=", "HOME=", "TERM=", "A=b=c", "COPIED=yes"] {
@@ -284,40 +297,49 @@ fn environment_is_clean() -> Result<()> {
     Ok(())
 }
 
-fn workdir_user_and_hostname() -> Result<()> {
+fn workdir_user_and_hostname(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
     let flags = ["--workdir", "/tmp", "--user", "1000:1001", "--hostname", "guest-7"];
     let script = "pwd; id -u; id -g; hostname";
-    let ran = run(&words(root.path(), &flags, &["/bin/sh", "-c", script]))?.expect(0)?;
+    let ran = run(&words(on, root.path(), &flags, &["/bin/sh", "-c", script]))?.expect(0)?;
     ensure!(ran.text() == "/tmp\n1000\n1001\nguest-7\n", "{}", ran.text());
-    let ran = run(&words(root.path(), &["--user", "nobody"], &["/bin/id", "-u"]))?.expect(0)?;
+    let ran = run(&words(on, root.path(), &["--user", "nobody"], &["/bin/id", "-u"]))?.expect(0)?;
     ensure!(ran.text() == "65534\n", "{}", ran.text());
-    let ran = run(&words(root.path(), &["--user", "nosuchuser"], &["/bin/id"]))?;
+    let ran = run(&words(on, root.path(), &["--user", "nosuchuser"], &["/bin/id"]))?;
     ensure!(ran.status == 125 && ran.err.contains("nosuchuser"), "{} {}", ran.status, ran.err);
     Ok(())
 }
 
-fn uname_names_the_release() -> Result<()> {
+fn uname_names_the_release(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
-    let ran = run(&words(root.path(), &[], &["/bin/uname", "-snrm"]))?.expect(0)?;
+    let ran = run(&words(on, root.path(), &[], &["/bin/uname", "-snrm"]))?.expect(0)?;
     ensure!(ran.text() == "Linux lodger 6.1.0-lodger x86_64\n", "{}", ran.text());
     Ok(())
 }
 
-fn uml_words() -> Result<()> {
+fn uml_words(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
-    let path = format!("root={}", root.path().display());
-    let command = lodger(&["mem=256M", &path, "init=/bin/sh", "--", "-c", "cat /proc/cmdline; poweroff -f"])?;
+    let (path, mode) = (format!("root={}", root.path().display()), format!("mode={}", on.name()));
+    let command = lodger(&[
+        "mem=256M",
+        &mode,
+        "quiet",
+        &path,
+        "init=/bin/sh",
+        "--",
+        "-c",
+        "cat /proc/cmdline; poweroff -f",
+    ])?;
     let ran = Running::start(command, Vec::new())?.wait(LIMIT)?;
     // Without /proc mounted by an init of ours the shell cannot tell; that it ran and ended the guest counts.
     ran.expect(0).map(drop)
 }
 
-fn strace_is_decoded() -> Result<()> {
+fn strace_is_decoded(on: Backend) -> Result<()> {
     let root = roots::abi()?;
     let log = tempfile::NamedTempFile::new()?;
     let flag = format!("--strace={}", log.path().display());
-    run(&words(root.path(), &[&flag], &["/abi", "exit", "5"]))?.expect(5)?;
+    run(&words(on, root.path(), &[&flag], &["/abi", "exit", "5"]))?.expect(5)?;
     let text = fs::read_to_string(log.path())?;
     ensure!(
         text.contains("execve(\"/abi\""),
@@ -339,50 +361,50 @@ fn first_line(path: &Path) -> Result<()> {
 }
 
 /// Starts a guest with stdout in a file, and waits for its first line.
-fn ready(root: &Root, command: &[&str]) -> Result<(Running, tempfile::NamedTempFile)> {
+fn ready(on: Backend, root: &Root, command: &[&str]) -> Result<(Running, tempfile::NamedTempFile)> {
     let out = tempfile::NamedTempFile::new()?;
-    let mut lodger = lodger(&words(root.path(), &[], command))?;
+    let mut lodger = lodger(&words(on, root.path(), &[], command))?;
     lodger.stdout(out.reopen()?);
     let running = Running::start(lodger, Vec::new())?;
     first_line(out.path())?;
     Ok((running, out))
 }
 
-fn signals_are_passed_on() -> Result<()> {
+fn signals_are_passed_on(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
     for (signal, number) in [(Signal::SIGINT, "INT"), (Signal::SIGTERM, "TERM"), (Signal::SIGHUP, "HUP")] {
         let script = format!("trap 'echo got; exit 9' {number}; echo ready; while :; do sleep 0.1; done");
-        let (running, out) = ready(&root, &["/bin/sh", "-c", &script])?;
+        let (running, out) = ready(on, &root, &["/bin/sh", "-c", &script])?;
         running.signal(signal)?;
         running.wait(LIMIT)?.expect(9)?;
         ensure!(fs::read_to_string(out.path())?.contains("got"), "the trap ran for {number}");
     }
-    let (running, _out) = ready(&root, &["/bin/sh", "-c", "echo ready; exec sleep 100"])?;
+    let (running, _out) = ready(on, &root, &["/bin/sh", "-c", "echo ready; exec sleep 100"])?;
     running.signal(Signal::SIGTERM)?;
     running.wait(LIMIT)?.expect(128 + 15).map(drop)
 }
 
-fn second_sigterm_ends_all() -> Result<()> {
+fn second_sigterm_ends_all(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
     let script = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
-    let (running, _out) = ready(&root, &["/bin/sh", "-c", script])?;
+    let (running, _out) = ready(on, &root, &["/bin/sh", "-c", script])?;
     running.signal(Signal::SIGTERM)?;
     std::thread::sleep(Duration::from_millis(300));
     running.signal(Signal::SIGTERM)?;
     running.wait(Duration::from_secs(5))?.expect(143).map(drop)
 }
 
-fn spinning_guest_is_ended() -> Result<()> {
+fn spinning_guest_is_ended(on: Backend) -> Result<()> {
     let root = roots::abi()?;
-    let (running, _out) = ready(&root, &["/abi", "spin-blocked"])?;
+    let (running, _out) = ready(on, &root, &["/abi", "spin-blocked"])?;
     running.signal(Signal::SIGTERM)?;
     std::thread::sleep(Duration::from_millis(300));
     running.signal(Signal::SIGTERM)?;
     running.wait(Duration::from_secs(5))?.expect(143).map(drop)
 }
 
-fn guest_that_eats_memory() -> Result<()> {
-    let ran = abi(&["--mem", "128M"], &["/abi", "eat-memory"])?;
+fn guest_that_eats_memory(on: Backend) -> Result<()> {
+    let ran = abi(on, &["--mem", "128M"], &["/abi", "eat-memory"])?;
     ensure!(!ran.late, "it ends in time");
     // Refused, or killed for want of memory; in no case lodger's own failure.
     ensure!([0, 128 + 9, 128 + 7, 128 + 11].contains(&ran.status), "status {}: {}", ran.status, ran.err);
@@ -390,9 +412,9 @@ fn guest_that_eats_memory() -> Result<()> {
 }
 
 /// What a guest makes the kernel keep for it is bounded: it is killed, and lodger stays small meanwhile.
-fn guest_that_hoards_kernel_objects() -> Result<()> {
+fn guest_that_hoards_kernel_objects(on: Backend) -> Result<()> {
     let root = roots::abi()?;
-    let command = lodger(&words(root.path(), &["--mem", "64M"], &["/abi", "hoard"]))?;
+    let command = lodger(&words(on, root.path(), &["--mem", "64M"], &["/abi", "hoard"]))?;
     let running = Running::start(command, Vec::new())?;
     let status = format!("/proc/{}/status", running.pid());
     let largest_kib = std::thread::spawn(move || {
@@ -412,17 +434,17 @@ fn guest_that_hoards_kernel_objects() -> Result<()> {
     Ok(())
 }
 
-fn guest_that_forks_much() -> Result<()> {
-    let ran = abi(&["--mem", "128M"], &["/abi", "fork-bomb", "200"])?.expect(0)?;
+fn guest_that_forks_much(on: Backend) -> Result<()> {
+    let ran = abi(on, &["--mem", "128M"], &["/abi", "fork-bomb", "200"])?.expect(0)?;
     ensure!(ran.text().starts_with("made "), "{}", ran.text());
     Ok(())
 }
 
-fn garbage_calls_do_no_harm() -> Result<()> {
+fn garbage_calls_do_no_harm(on: Backend) -> Result<()> {
     for seed in ["1", "2"] {
         let root = roots::abi()?;
         let flags = ["--env", "ABI_IN_LODGER=1"];
-        let command = lodger(&words(root.path(), &flags, &["/abi", "garbage", seed]))?;
+        let command = lodger(&words(on, root.path(), &flags, &["/abi", "garbage", seed]))?;
         let ran = Running::start(command, Vec::new())?.wait(Duration::from_secs(120))?.expect(0)?;
         ensure!(ran.text().starts_with("garbage: "), "{}", ran.text());
         ensure!(!ran.err.contains("panicked"), "{}", ran.err);
@@ -478,22 +500,22 @@ fn keep_it() -> Result<()> {
     }
 }
 
-fn nothing_is_left_after_kill() -> Result<()> {
+fn nothing_is_left_after_kill(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
     let script = "sleep 100 & sleep 100 & echo ready; while :; do :; done";
-    kept(&words(root.path(), &[], &["/bin/sh", "-c", script]), "kill")
+    kept(&words(on, root.path(), &[], &["/bin/sh", "-c", script]), "kill")
 }
 
-fn nothing_is_left_after_the_end() -> Result<()> {
+fn nothing_is_left_after_the_end(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
-    kept(&words(root.path(), &[], &["/bin/sh", "-c", "sleep 100 & echo ready"]), "wait")
+    kept(&words(on, root.path(), &[], &["/bin/sh", "-c", "sleep 100 & echo ready"]), "wait")
 }
 
-fn several_at_once() -> Result<()> {
+fn several_at_once(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
     let started = (1..=4).map(|n: i32| {
         let script = format!("sleep 0.3; echo {n} > /mine; cat /mine; exit {n}");
-        Running::start(lodger(&words(root.path(), &[], &["/bin/sh", "-c", &script]))?, Vec::new())
+        Running::start(lodger(&words(on, root.path(), &[], &["/bin/sh", "-c", &script]))?, Vec::new())
     });
     for (n, running) in (1..).zip(started.collect::<Result<Vec<_>>>()?) {
         let ran = running.wait(LIMIT)?.expect(n)?;
@@ -503,12 +525,12 @@ fn several_at_once() -> Result<()> {
 }
 
 /// A container whose filter refuses ptrace(2) is told so, and nothing is left.
-fn ptrace_is_refused() -> Result<()> {
+fn ptrace_is_refused(on: Backend) -> Result<()> {
     use nix::libc::{
         self, BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter, sock_fprog,
     };
     let root = roots::abi()?;
-    let mut command = lodger(&words(root.path(), &[], &["/abi", "exit", "0"]))?;
+    let mut command = lodger(&words(on, root.path(), &[], &["/abi", "exit", "0"]))?;
     let step = |code: u32, jt, jf, k| sock_filter { code: code as u16, jt, jf, k };
     // If the number of the call (the first word) is ptrace's, EPERM.
     let filter = [
@@ -530,7 +552,15 @@ fn ptrace_is_refused() -> Result<()> {
     Running::start(command, Vec::new())?.wait(LIMIT)?.refused("ptrace")
 }
 
-fn ordinary_user() -> Result<()> {
+/// Copies a program into a folder, in a process of its own: a child that another test is just starting would inherit the
+/// descriptor that this process writes it with, and what is open for writing cannot be executed.
+fn copy_program(from: &Path, to: &Path) -> Result<()> {
+    let status = Command::new("cp").arg(from).arg(to).status()?;
+    ensure!(status.success(), "cannot copy {}", from.display());
+    Ok(())
+}
+
+fn ordinary_user(on: Backend) -> Result<()> {
     if !Uid::effective().is_root() {
         return Err(Missing("only root can become another user; all other tests ran as one".into()).into());
     }
@@ -543,14 +573,21 @@ fn ordinary_user() -> Result<()> {
     let dir = tempfile::tempdir()?;
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
     let program = dir.path().join("lodger");
-    fs::copy(lodger_tests::lodger()?, &program)?;
+    for name in ["lodger", "lodger-tt"] {
+        copy_program(&lodger_tests::lodger()?.with_file_name(name), dir.path())?;
+    }
     let built = dir.path().join("userland");
     fs::create_dir(&built)?;
     for entry in fs::read_dir(userland)?.flatten().filter(|entry| entry.path().is_file()) {
         fs::copy(entry.path(), built.join(entry.file_name()))?;
     }
     let mut command = Command::new(program);
-    command.args(words(root.path(), &[], &["/abi", "show", "ids"])).uid(65534).gid(65534).current_dir("/");
+    // With warnings.
+    command
+        .args(["run", "--backend", on.name(), "--root"])
+        .arg(root.path())
+        .args(["--", "/abi", "show", "ids"]);
+    command.uid(65534).gid(65534).current_dir("/");
     command.env_clear().env("LODGER_USERLAND", &built).stdout(Stdio::piped());
     let ran = Running::start(command, Vec::new())?.wait(LIMIT)?.expect(0)?;
     ensure!(ran.text().trim_end().ends_with(" 0 0"), "root in the guest: {}", ran.text());
@@ -559,8 +596,41 @@ fn ordinary_user() -> Result<()> {
     Ok(())
 }
 
-fn shell_pipeline() -> Result<()> {
-    let ran = sh("printf 'c\\nb\\na\\n' | sort | head -n 1; ls / | wc -l; exit 6")?.expect(6)?;
+fn shell_pipeline(on: Backend) -> Result<()> {
+    let ran = sh(on, "printf 'c\\nb\\na\\n' | sort | head -n 1; ls / | wc -l; exit 6")?.expect(6)?;
     ensure!(ran.text().starts_with("a\n"), "{}", ran.text());
     Ok(())
+}
+
+/// `lodger` alone: what it needs beside it is named.
+fn the_other_program_is_missing() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let program = dir.path().join("lodger");
+    copy_program(&lodger_tests::lodger()?, dir.path())?;
+    let mut command = Command::new(program);
+    command.args(["run", "--backend", "tt", "--", "true"]).stdout(Stdio::piped());
+    Running::start(command, Vec::new())?.wait(LIMIT)?.refused("lodger-tt")
+}
+
+fn tt_warns_and_refuses() -> Result<()> {
+    let root = roots::abi()?;
+    let root = root.path().to_str().unwrap_or_default();
+    let on_tt = ["run", "--backend", "tt", "--root", root];
+    let ran = run(&[&on_tt[..], &["--", "/abi", "exit", "3"]].concat())?.expect(3)?;
+    let warning = "lodger: --backend tt has no protection between guest processes: ";
+    ensure!(ran.err.starts_with(warning) && ran.err.lines().count() == 1, "one line: {}", ran.err);
+    let ran = run(&[&on_tt[..], &["--quiet", "--", "/abi", "exit", "3"]].concat())?.expect(3)?;
+    ensure!(ran.err.is_empty(), "silenced: {}", ran.err);
+    run(&[&on_tt[..], &["--cpus", "2"]].concat())?.refused("one address space")?;
+    run(&[&on_tt[..], &["--trap", "seccomp"]].concat())?.refused("--trap ptrace")
+}
+
+/// A limit of address space that no host fits into.
+fn no_room_for_addresses(on: Backend) -> Result<()> {
+    let root = roots::abi()?;
+    let mut command = lodger(&words(on, root.path(), &[], &["/abi", "exit", "0"]))?;
+    let limit = || Ok(setrlimit(Resource::RLIMIT_AS, 1 << 30, 1 << 30)?);
+    // SAFETY: one system call between fork and exec.
+    unsafe { command.pre_exec(limit) };
+    Running::start(command, Vec::new())?.wait(LIMIT)?.refused("ulimit -v")
 }

@@ -8,17 +8,14 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Result, ensure};
-use libtest_mimic::{Arguments, Trial};
+use lodger_tests::backend::{self, Backend};
 use lodger_tests::roots;
 use lodger_tests::run::{run, words};
-use lodger_tests::trial;
 
-type Test = fn() -> Result<()>;
+type Test = fn(Backend) -> Result<()>;
 
 fn main() -> ExitCode {
-    let tests: &[(&str, Test)] = &[
-        ("no_such_root", no_such_root),
-        ("roots_that_are_none", roots_that_are_none),
+    let each: &[(&str, Test)] = &[
         ("corrupt_archives", corrupt_archives),
         ("root_directory_is_unchanged", root_directory_is_unchanged),
         ("odd_files_of_a_root", odd_files_of_a_root),
@@ -26,8 +23,11 @@ fn main() -> ExitCode {
         ("dynamic_root", dynamic_root),
         ("threads_of_a_dynamic_program", threads_of_a_dynamic_program),
     ];
-    let trials: Vec<Trial> = tests.iter().map(|(name, body)| trial(*name, *body)).collect();
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    backend::run("roots", |trials| {
+        trials.once("no_such_root", no_such_root);
+        trials.once("roots_that_are_none", roots_that_are_none);
+        each.iter().for_each(|(name, body)| trials.each(name, *body));
+    })
 }
 
 fn no_such_root() -> Result<()> {
@@ -62,14 +62,14 @@ fn archive(name: &str, content: &[u8]) -> Vec<u8> {
     [entry(name, 0o100_755, content), entry("TRAILER!!!", 0, b"")].concat()
 }
 
-fn corrupt_archives() -> Result<()> {
+fn corrupt_archives(on: Backend) -> Result<()> {
     let program = fs::read(lodger_tests::abi()?)?;
     let whole = archive("abi", &program);
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("root.cpio");
     let try_with = |bytes: &[u8]| {
         fs::write(&path, bytes)?;
-        run(&["run", "--root", path.to_str().unwrap_or_default(), "--", "/abi", "exit", "3"])
+        run(&words(on, &path, &[], &["/abi", "exit", "3"]))
     };
     try_with(&whole)?.expect(3)?;
     try_with(&whole[..whole.len() / 2])?.refused("root.cpio")?;
@@ -80,18 +80,18 @@ fn corrupt_archives() -> Result<()> {
     try_with(&wild)?.refused("root.cpio")
 }
 
-fn root_directory_is_unchanged() -> Result<()> {
+fn root_directory_is_unchanged(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
     root.write("data", "before", 0o644)?;
     let script = "echo after > /data && rm /etc/passwd && mkdir /new && cat /data && ls -d /new";
-    let ran = run(&words(root.path(), &[], &["/bin/sh", "-c", script]))?.expect(0)?;
+    let ran = run(&words(on, root.path(), &[], &["/bin/sh", "-c", script]))?.expect(0)?;
     ensure!(ran.text() == "after\n/new\n", "{}", ran.text());
     ensure!(fs::read_to_string(root.path().join("data"))? == "before", "the file is as it was");
     ensure!(root.path().join("etc/passwd").exists() && !root.path().join("new").exists(), "so are the names");
     Ok(())
 }
 
-fn odd_files_of_a_root() -> Result<()> {
+fn odd_files_of_a_root(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
     let at = |name: &str| root.path().join(name);
     root.write("a", "same", 0o640)?;
@@ -103,18 +103,18 @@ fn odd_files_of_a_root() -> Result<()> {
     nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::from_bits_truncate(0o600))?;
     let script = "echo more >> /a; cat /b; stat -c '%h %a' /a /b; readlink /dangling; readlink /loop; \
                   stat -c '%a %F' /new*; stat -c %F /fifo; ls /socket";
-    let ran = run(&words(root.path(), &[], &["/bin/sh", "-c", script]))?.expect(1)?;
+    let ran = run(&words(on, root.path(), &[], &["/bin/sh", "-c", script]))?.expect(1)?;
     let wanted = "samemore\n2 640\n2 640\n/no/where\nloop\n4755 regular file\nfifo\n";
     ensure!(ran.text() == wanted, "{}", ran.text());
     ensure!(ran.err.contains("/socket"), "sockets of the host are no use to a guest: {}", ran.err);
     Ok(())
 }
 
-fn busybox_root() -> Result<()> {
+fn busybox_root(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
     let script = "set -e; cd /tmp; seq 1 1000 > n; wc -l < n; gzip n; gunzip -c n.gz | md5sum | cut -c1-8; \
                   mkdir -p a/b/c; find . -type d | sort | tail -n 1; (sleep 0.1; echo late) & wait; exit 5";
-    let ran = run(&words(root.path(), &[], &["/bin/sh", "-c", script]))?.expect(5)?;
+    let ran = run(&words(on, root.path(), &[], &["/bin/sh", "-c", script]))?.expect(5)?;
     ensure!(
         ran.text() == "1000\n53d025127\n./a/b/c\nlate\n".replace("53d025127", &native_sum()?),
         "{}",
@@ -135,9 +135,9 @@ fn native_sum() -> Result<String> {
     Ok(String::from_utf8_lossy(&out[..8]).into_owned())
 }
 
-fn dynamic_root() -> Result<()> {
+fn dynamic_root(on: Backend) -> Result<()> {
     let root = roots::dynamic(&[Path::new("/bin/ls")])?;
-    let ran = run(&words(root.path(), &[], &["/bin/ls", "/bin"]))?.expect(0)?;
+    let ran = run(&words(on, root.path(), &[], &["/bin/ls", "/bin"]))?.expect(0)?;
     ensure!(ran.text() == "ls\n", "{}", ran.text());
     Ok(())
 }
@@ -161,11 +161,11 @@ int main(void) {
 }
 "#;
 
-fn threads_of_a_dynamic_program() -> Result<()> {
+fn threads_of_a_dynamic_program(on: Backend) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let program = roots::compile(dir.path(), "threads", THREADS)?;
     let root = roots::dynamic(&[&program])?;
-    let ran = run(&words(root.path(), &[], &["/bin/threads"]))?.expect(3)?;
+    let ran = run(&words(on, root.path(), &[], &["/bin/threads"]))?.expect(3)?;
     ensure!(ran.text() == "80000 280000\n", "{}", ran.text());
     Ok(())
 }

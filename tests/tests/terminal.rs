@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Result, ensure};
-use libtest_mimic::{Arguments, Trial};
+use lodger_tests::backend::{self, Backend};
 use lodger_tests::roots::{self, Root};
 use lodger_tests::run::{self, LIMIT, Running};
 use lodger_tests::term::Terminal;
-use lodger_tests::{lodger, trial, userland};
+use lodger_tests::{lodger, userland};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::LocalFlags;
 use nix::unistd::Pid;
@@ -28,41 +28,46 @@ const SHELL: &[(&str, Test)] = &[
     ("escape_is_typed", escape_is_typed),
 ];
 
+/// What does not start with a prompt.
+const OTHERS: &[(&str, fn(Backend) -> Result<()>)] = &[
+    ("exit_restores_the_terminal", exit_restores_the_terminal),
+    ("stopped_and_continued", stopped_and_continued),
+    ("the_terminal_goes_away", the_terminal_goes_away),
+    ("a_terminal_without_one", a_terminal_without_one),
+    ("escape_help", escape_help),
+    ("escape_ends_a_hung_guest", escape_ends_a_hung_guest),
+    ("editor", editor),
+    ("window_change_is_signalled", window_change_is_signalled),
+];
+
 fn main() -> ExitCode {
-    let mut trials: Vec<Trial> = Vec::new();
-    for (name, test) in SHELL {
-        trials.push(trial(format!("default::{name}"), || {
-            userland()?;
-            let mut terminal = start(&[])?;
-            prompt(&mut terminal, "$")?;
-            test(&mut terminal)
-        }));
-        trials.push(trial(format!("busybox::{name}"), || {
-            let root = roots::busybox()?;
-            let mut terminal = shell(&root)?;
-            test(&mut terminal)
-        }));
-    }
-    trials.push(trial("exit_restores_the_terminal", exit_restores_the_terminal));
-    trials.push(trial("stopped_and_continued", stopped_and_continued));
-    trials.push(trial("the_terminal_goes_away", the_terminal_goes_away));
-    trials.push(trial("a_terminal_without_one", a_terminal_without_one));
-    trials.push(trial("escape_help", escape_help));
-    trials.push(trial("escape_ends_a_hung_guest", escape_ends_a_hung_guest));
-    trials.push(trial("editor", editor));
-    trials.push(trial("window_change_is_signalled", window_change_is_signalled));
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    backend::run("terminal", |trials| {
+        for (name, test) in SHELL {
+            trials.each(&format!("default::{name}"), |on| {
+                userland()?;
+                let mut terminal = start(on, &[])?;
+                prompt(&mut terminal, "$")?;
+                test(&mut terminal)
+            });
+            trials.each(&format!("busybox::{name}"), |on| {
+                let root = roots::busybox()?;
+                let mut terminal = shell(on, &root)?;
+                test(&mut terminal)
+            });
+        }
+        OTHERS.iter().for_each(|(name, body)| trials.each(name, *body));
+    })
 }
 
-fn start(words: &[&str]) -> Result<Terminal> {
+fn start(on: Backend, words: &[&str]) -> Result<Terminal> {
     let mut command = Command::new(lodger()?);
-    command.arg("run").args(words);
+    command.args(on.run()).args(words);
     Terminal::start(command)
 }
 
-fn start_in(root: &Path, command: &[&str]) -> Result<Terminal> {
+fn start_in(on: Backend, root: &Path, command: &[&str]) -> Result<Terminal> {
     let root = root.to_str().unwrap_or_default();
-    start(&[&["--root", root, "--"], command].concat())
+    start(on, &[&["--root", root, "--"], command].concat())
 }
 
 /// Waits for a prompt, and makes it one that no command prints by accident.
@@ -74,8 +79,8 @@ fn prompt(terminal: &mut Terminal, sign: &str) -> Result<()> {
     terminal.screen_until("the new prompt", |screen| screen.contains("ready>"))
 }
 
-fn shell(root: &Root) -> Result<Terminal> {
-    let mut terminal = start_in(root.path(), &["/bin/sh", "-i"])?;
+fn shell(on: Backend, root: &Root) -> Result<Terminal> {
+    let mut terminal = start_in(on, root.path(), &["/bin/sh", "-i"])?;
     prompt(&mut terminal, "$")?;
     Ok(terminal)
 }
@@ -164,9 +169,9 @@ fn escape_is_typed(terminal: &mut Terminal) -> Result<()> {
     terminal.expect("ready>")
 }
 
-fn exit_restores_the_terminal() -> Result<()> {
+fn exit_restores_the_terminal(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
-    let mut terminal = start_in(root.path(), &["/bin/sh", "-i"])?;
+    let mut terminal = start_in(on, root.path(), &["/bin/sh", "-i"])?;
     prompt(&mut terminal, "$")?;
     let running = terminal.attributes()?;
     ensure!(!running.local_flags.contains(LocalFlags::ICANON), "raw while the guest runs");
@@ -179,13 +184,13 @@ fn exit_restores_the_terminal() -> Result<()> {
 }
 
 /// Whoever stops lodger gets the terminal as it was; when it goes on, it is raw again.
-fn stopped_and_continued() -> Result<()> {
+fn stopped_and_continued(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
     let root_path = root.path().display().to_string();
     // A session of its own must not be stopped: the shell that started it is its leader.
     let mut command = Command::new("/bin/sh");
-    let script = "\"$0\" run --root \"$1\" -- /bin/sh -i; echo st-$?";
-    command.args(["-c", script]).arg(lodger()?).arg(root_path);
+    let script = "\"$@\" -- /bin/sh -i; echo st-$?";
+    command.args(["-c", script, "sh"]).arg(lodger()?).args(on.run()).args(["--root", &root_path]);
     let mut terminal = Terminal::start(command)?;
     prompt(&mut terminal, "$")?;
     let child = terminal.child()?;
@@ -210,36 +215,37 @@ fn state(pid: Pid) -> Result<char> {
 }
 
 /// The hang-up reaches the guest's shell, and all ends with it.
-fn the_terminal_goes_away() -> Result<()> {
+fn the_terminal_goes_away(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
-    let terminal = shell(&root)?;
+    let terminal = shell(on, &root)?;
     let status = terminal.hang_up()?;
     ensure!(status == 129, "status {status}");
     Ok(())
 }
 
 /// `--tty` with streams that are none: the guest has a terminal all the same.
-fn a_terminal_without_one() -> Result<()> {
+fn a_terminal_without_one(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
     let root = root.path().to_str().unwrap_or_default();
-    let words = ["run", "--tty", "--root", root, "--", "/bin/sh", "-c", "tty; read x; echo got $x; exit 6"];
+    let script = "tty; read x; echo got $x; exit 6";
+    let words = [&on.run()[..], &["--tty", "--root", root, "--", "/bin/sh", "-c", script]].concat();
     let ran = Running::start(run::lodger(&words)?, b"word\n".to_vec())?.wait(LIMIT)?.expect(6)?;
     ensure!(ran.text().contains("/dev/") && ran.text().ends_with("got word\r\n"), "{:?}", ran.text());
     Ok(())
 }
 
-fn escape_help() -> Result<()> {
+fn escape_help(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
-    let mut terminal = shell(&root)?;
+    let mut terminal = shell(on, &root)?;
     terminal.send("\x01h")?;
     terminal.expect("Ctrl-a")?;
     terminal.send("echo st''ill\r")?;
     terminal.expect("still")
 }
 
-fn escape_ends_a_hung_guest() -> Result<()> {
+fn escape_ends_a_hung_guest(on: Backend) -> Result<()> {
     let root = roots::abi()?;
-    let mut terminal = start_in(root.path(), &["/abi", "spin-blocked"])?;
+    let mut terminal = start_in(on, root.path(), &["/abi", "spin-blocked"])?;
     terminal.expect("spinning")?;
     terminal.send("\x03")?; // it is deaf
     terminal.send("\x01x")?;
@@ -249,9 +255,9 @@ fn escape_ends_a_hung_guest() -> Result<()> {
     Ok(())
 }
 
-fn editor() -> Result<()> {
+fn editor(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
-    let mut terminal = shell(&root)?;
+    let mut terminal = shell(on, &root)?;
     terminal.send("vi /tmp/file\r")?;
     terminal.screen_until("vi's empty lines", |screen| {
         screen.lines().filter(|line| line.starts_with('~')).count() > 15
@@ -264,10 +270,10 @@ fn editor() -> Result<()> {
     terminal.expect("HELLO FROM VI")
 }
 
-fn window_change_is_signalled() -> Result<()> {
+fn window_change_is_signalled(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
     let script = "trap 'stty size' WINCH; echo wait''ing; while :; do sleep 0.1; done";
-    let mut terminal = start_in(root.path(), &["/bin/sh", "-c", script])?;
+    let mut terminal = start_in(on, root.path(), &["/bin/sh", "-c", script])?;
     terminal.expect("waiting")?;
     terminal.resize(30, 90)?;
     terminal.expect("30 90")
