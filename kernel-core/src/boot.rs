@@ -135,7 +135,7 @@ impl<H: Host> Kernel<H> {
             anon: Default::default(),
         });
         let stdio = Standard::new(&config.stdio, &services);
-        let rootfs = Tmpfs::new(&services, "rootfs", Device::new(0, 2), root_options());
+        let rootfs = Tmpfs::new(&services, "rootfs", Device::new(0, 2), root_options(services.ram.total()));
         let limit = usize::try_from(config.memory).unwrap_or(usize::MAX);
         let unpacked = archive::unpack(&config.root, &rootfs, limit)
             .map_err(|error| BootError::Root(error.to_string()))?;
@@ -285,8 +285,8 @@ impl Standard {
     }
 }
 
-fn root_options() -> Options {
-    Options { mode: 0o755, ..Options::default() }
+fn root_options(ram: u64) -> Options {
+    Options { mode: 0o755, ..Options::of_half(ram) }
 }
 
 /// The tree of mounts: the root, `/dev` on it, and the types that the guest can mount.

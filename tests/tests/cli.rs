@@ -58,6 +58,7 @@ fn main() -> ExitCode {
         ("second_sigterm_ends_all", second_sigterm_ends_all),
         ("spinning_guest_is_ended", spinning_guest_is_ended),
         ("guest_that_eats_memory", guest_that_eats_memory),
+        ("guest_that_fills_its_root", guest_that_fills_its_root),
         ("guest_that_hoards_kernel_objects", guest_that_hoards_kernel_objects),
         ("guest_that_forks_much", guest_that_forks_much),
         ("garbage_calls_do_no_harm", garbage_calls_do_no_harm),
@@ -408,6 +409,16 @@ fn guest_that_eats_memory(on: Backend) -> Result<()> {
     ensure!(!ran.late, "it ends in time");
     // Refused, or killed for want of memory; in no case lodger's own failure.
     ensure!([0, 128 + 9, 128 + 7, 128 + 11].contains(&ran.status), "status {}: {}", ran.status, ran.err);
+    Ok(())
+}
+
+/// Files get half of the memory: a full root is an error of who fills it, and programs still run.
+fn guest_that_fills_its_root() -> Result<()> {
+    userland()?;
+    let script = "cat /dev/zero > /full; echo st=$?; ls /full; rm /full; echo again > /full && cat /full";
+    let ran = run(&["run", "--mem", "64M", "--", "sh", "-c", script])?.expect(0)?;
+    ensure!(ran.text() == "st=1\n/full\nagain\n", "{:?}", ran.text());
+    ensure!(ran.err.contains("No space left"), "{:?}", ran.err);
     Ok(())
 }
 

@@ -58,7 +58,12 @@ const DIRS: &[(&[u8], u32)] = &[(b"pts", 0o755), (b"shm", 0o777 | S_ISVTX)];
 
 /// A new `/dev` with all nodes. There is one of an instance, shown wherever `devtmpfs` is mounted.
 pub fn devtmpfs(services: &Arc<Services>, device: Device) -> Result<Arc<Tmpfs>> {
-    let dev = Tmpfs::new(services, "devtmpfs", device, Options { mode: 0o755, ..Options::default() });
+    let dev = Tmpfs::new(
+        services,
+        "devtmpfs",
+        device,
+        Options { mode: 0o755, ..Options::of_half(services.ram.total()) },
+    );
     let root = dev.root_dir();
     let attr = |mode| NewAttr { mode, uid: 0, gid: 0 };
     for &(name, node, mode) in NODES {

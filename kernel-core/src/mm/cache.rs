@@ -13,7 +13,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::errno::{EFBIG, ENOMEM, ENOSPC, ENXIO, Result};
+use crate::errno::{EBUSY, EFBIG, ENOMEM, ENOSPC, ENXIO, Result};
 use crate::host::{PAGE_SIZE, Phys};
 use crate::io::{Sink, Source};
 use crate::mm::ram::Ram;
@@ -85,6 +85,9 @@ pub enum Lost {
 pub trait Mapper: Send + Sync {
     /// Unmaps a range of a cache: these pages are no longer the file's. Called with no lock held.
     fn invalidate(&self, cache: &PageCache, range: Range<u64>, lost: Lost);
+
+    /// Whether stores through a mapping would change a cache, or would after `mprotect`. Called with no lock held.
+    fn may_write(&self, cache: &PageCache) -> bool;
 }
 
 /// Where a file's pages are in RAM.
@@ -111,6 +114,8 @@ struct State {
     mappers: BTreeMap<u64, Weak<dyn Mapper>>,
     /// With so many mappers, look for dead ones.
     mappers_check: usize,
+    /// No mapping may be made through which it can be written.
+    writers_denied: bool,
 }
 
 /// The contents of one file, or of one piece of shared anonymous memory.
@@ -158,6 +163,7 @@ impl PageCache {
                 windows: Windows::new(ram, cut),
                 mappers: BTreeMap::new(),
                 mappers_check: 16,
+                writers_denied: false,
             }),
         })
     }
@@ -488,6 +494,33 @@ impl PageCache {
             self.ram.hold(*phys, part.end - part.start);
         }
         found
+    }
+
+    /// From now on no mapping can be made through which it can be written; those that are there stay.
+    pub fn deny_future_writers(&self) {
+        self.state.lock().writers_denied = true;
+    }
+
+    /// As [`PageCache::deny_future_writers`], but EBUSY as long as there is such a mapping.
+    pub fn deny_writers(&self) -> Result<()> {
+        // New ones first: a mapping that comes meanwhile is either seen or refused, see `writers_denied`.
+        let (before, mappers) = {
+            let mut state = self.state.lock();
+            let mappers: Vec<_> = state.mappers.values().filter_map(Weak::upgrade).collect();
+            (core::mem::replace(&mut state.writers_denied, true), mappers)
+        };
+        if mappers.iter().any(|mapper| mapper.may_write(self)) {
+            self.state.lock().writers_denied = before;
+            return Err(EBUSY);
+        }
+        Ok(())
+    }
+
+    /// Whether a mapping through which it can be written is refused. Asked by `mapper` with its lock held, and before it
+    /// makes that mapping; it counts as a mapper from here on.
+    pub(super) fn writers_denied(&self, id: u64, mapper: Weak<dyn Mapper>) -> bool {
+        self.add_mapper(id, mapper);
+        self.state.lock().writers_denied
     }
 
     /// `mapper` is told from now on when pages are cut off.

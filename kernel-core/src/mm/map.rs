@@ -282,6 +282,12 @@ impl<H: Host> Mm<H> {
             Object::File { file: Some(file), .. } if shared && !file.flags().writable() => {
                 flags.remove(VmaFlags::MAY_WRITE);
             }
+            Object::File { pages, .. } if shared && pages.writers_denied(self.id, self.this.clone()) => {
+                if prot.contains(Prot::WRITE) {
+                    return Err(EPERM);
+                }
+                flags.remove(VmaFlags::MAY_WRITE);
+            }
             Object::Anonymous if shared && request.has(sys::MAP_GROWSDOWN) => return Err(EINVAL),
             _ => {}
         }

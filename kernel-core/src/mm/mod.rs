@@ -45,7 +45,7 @@ use crate::mm::map::Object;
 use crate::mm::ram::Ram;
 use crate::mm::range::{RangeMap, intersect};
 use crate::mm::user::User;
-use crate::mm::vma::Vmas;
+use crate::mm::vma::{VmaFlags, Vmas};
 use crate::mm::window::{Cut, Windows};
 use crate::sync::Mutex;
 
@@ -239,6 +239,14 @@ impl<H: Host> Mapper for Mm<H> {
             }
             gone.into_iter().for_each(|piece| inner.drop_pages(&piece, batch));
         });
+    }
+
+    fn may_write(&self, cache: &PageCache) -> bool {
+        let inner = self.contents.inner.lock();
+        inner.vmas.iter().any(|(_, vma)| {
+            let maps = matches!(&vma.object, Object::File { pages, .. } if pages.id() == cache.id());
+            maps && vma.flags.contains(VmaFlags::SHARED | VmaFlags::MAY_WRITE)
+        })
     }
 }
 

@@ -30,6 +30,7 @@ pub const CASES: &[Case] = cases![
     fallocate_rules,
     fsync_rules,
     memfd_seals,
+    memfd_seals_and_mappings,
     tmpfile_can_be_linked,
     statx_tells,
     statfs_tells,
@@ -335,6 +336,32 @@ unsafe fn memfd_seals() -> Done {
     let plain = ok(libc::memfd_create(c"p".as_ptr(), 0))?;
     fails(libc::fcntl(plain, libc::F_ADD_SEALS, libc::F_SEAL_GROW), libc::EPERM)?;
     fails(libc::memfd_create(c"x".as_ptr(), 0x800), libc::EINVAL)
+}
+
+unsafe fn memfd_seals_and_mappings() -> Done {
+    let fd = ok(libc::memfd_create(c"name".as_ptr(), libc::MFD_ALLOW_SEALING | libc::MFD_CLOEXEC))?;
+    ok(libc::ftruncate(fd, 4096))?;
+    let (read, write) = (libc::PROT_READ, libc::PROT_READ | libc::PROT_WRITE);
+    let page = map(4096, write, libc::MAP_SHARED, fd)?;
+    fails(libc::fcntl(fd, libc::F_ADD_SEALS, libc::F_SEAL_WRITE), libc::EBUSY)?;
+    // It may be made writable again, so it counts.
+    ok(libc::mprotect(page.cast(), 4096, read))?;
+    fails(libc::fcntl(fd, libc::F_ADD_SEALS, libc::F_SEAL_WRITE), libc::EBUSY)?;
+    eq(libc::fcntl(fd, libc::F_GET_SEALS), 0)?;
+    // What is there stays writable, but nothing new is.
+    ok(libc::fcntl(fd, libc::F_ADD_SEALS, libc::F_SEAL_FUTURE_WRITE))?;
+    ok(libc::mprotect(page.cast(), 4096, write))?;
+    *page = 7;
+    let again = libc::mmap(std::ptr::null_mut(), 4096, write, libc::MAP_SHARED, fd, 0);
+    check(again == libc::MAP_FAILED && errno() == libc::EPERM, "a new mapping")?;
+    let other = map(4096, read, libc::MAP_SHARED, fd)?;
+    fails(libc::mprotect(other.cast(), 4096, write), libc::EACCES)?;
+    ok(libc::munmap(page.cast(), 4096))?;
+    // Private copies do no harm.
+    let private = map(4096, write, libc::MAP_PRIVATE, fd)?;
+    ok(libc::fcntl(fd, libc::F_ADD_SEALS, libc::F_SEAL_WRITE))?;
+    *private = 8;
+    eq(*other, 7)
 }
 
 unsafe fn tmpfile_can_be_linked() -> Done {

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::any::Any;
 
-use super::inode::{SEAL_ANY_WRITE, SEAL_GROW, SEAL_SEAL, TmpInode};
+use super::inode::{SEAL_ANY_WRITE, SEAL_GROW, SEAL_SEAL, SEAL_WRITE, TmpInode};
 use crate::errno::{EINVAL, EISDIR, ENOSPC, EOPNOTSUPP, EPERM, Result};
 use crate::io::{Sink, Source};
 use crate::mm::cache::PageCache;
@@ -100,11 +100,17 @@ impl TmpFile {
         if seals & !ALL_SEALS != 0 {
             return Err(EINVAL);
         }
-        let mut attr = self.inode.attr.lock();
-        if attr.seals & SEAL_SEAL != 0 {
+        if self.inode.attr.lock().seals & SEAL_SEAL != 0 {
             return Err(EPERM);
         }
-        attr.seals |= seals as u32;
+        let seals = seals as u32;
+        // The mappers are asked, so no lock can be held.
+        if seals & SEAL_WRITE != 0 {
+            self.cache.deny_writers()?;
+        } else if seals & SEAL_ANY_WRITE != 0 {
+            self.cache.deny_future_writers();
+        }
+        self.inode.attr.lock().seals |= seals;
         Ok(0)
     }
 }

@@ -28,6 +28,8 @@ pub(super) const SEAL_SEAL: u32 = 1;
 pub(super) const SEAL_SHRINK: u32 = 2;
 /// `F_SEAL_GROW`.
 pub(super) const SEAL_GROW: u32 = 4;
+/// `F_SEAL_WRITE`: no writes, and no mapping that could.
+pub(super) const SEAL_WRITE: u32 = 8;
 /// `F_SEAL_WRITE` and `F_SEAL_FUTURE_WRITE`: no writes through descriptors.
 pub(super) const SEAL_ANY_WRITE: u32 = 8 | 16;
 

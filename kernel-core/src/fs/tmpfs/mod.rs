@@ -51,9 +51,14 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Half of the RAM, as without any options: whoever fills it gets ENOSPC while there still is memory to run in.
+    pub fn of_half(total_ram: u64) -> Options {
+        Options { size: Some(total_ram / 2), ..Options::default() }
+    }
+
     /// Reads `size=1G,mode=755,...`. EINVAL for what tmpfs does not know.
     pub fn parse(text: &[u8], total_ram: u64) -> Result<Options> {
-        let mut options = Options { size: Some(total_ram / 2), ..Options::default() };
+        let mut options = Options::of_half(total_ram);
         let text = core::str::from_utf8(text).map_err(|_| EINVAL)?;
         for option in text.split(',').filter(|option| !option.is_empty()) {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
@@ -196,7 +201,10 @@ impl FileSystem for Tmpfs {
     fn options(&self) -> String {
         let limits = *self.shared.limits.lock();
         let mut text = String::new();
-        if let Some(size) = limits.size {
+        let usual = Options::of_half(self.shared.services.ram.total()).size;
+        if let Some(size) = limits.size
+            && limits.size != usual
+        {
             text.push_str(&format!(",size={}k", size / 1024));
         }
         let mode = self.root.owner().mode & MODE_BITS;
