@@ -13,6 +13,8 @@ pub mod picture;
 pub mod ranges;
 pub mod svg;
 pub mod terminal;
+#[cfg(test)]
+mod tests;
 pub mod verdict;
 pub mod words;
 

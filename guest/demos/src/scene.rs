@@ -41,6 +41,7 @@ pub fn play(name: &str) -> ExitCode {
         "root" => file(name, 0),
         "crash" => crash(),
         "idle" => idle(),
+        "map" => map(),
         _ => {
             eprintln!("demo: there is no scene `{name}`");
             return ExitCode::from(2);
@@ -132,6 +133,17 @@ fn idle() -> Done<()> {
     std::io::stdin().lock().read_line(&mut String::new())?;
     one.end()?;
     other.end()
+}
+
+/// A victim and an attacker that do nothing but be there. Comes back only if that fails.
+fn map() -> Done<()> {
+    let sleeper = |name, (user, group): (u32, u32)| {
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["wait", name]).uid(user).gid(group);
+        command
+    };
+    sleeper("attacker", ATTACKER).spawn()?;
+    Err(sleeper("victim", (VICTIM, VICTIM)).exec())
 }
 
 fn describe(status: ExitStatus) -> String {

@@ -166,7 +166,7 @@ impl Labels<'_> {
                 _ if provided => (Whose::Stub, "vDSO"),
                 _ => (Whose::Unexplained, "nobody knows what"),
             },
-            _ if mapping.shared && mapping.file.is_some() => (Whose::Stub, "their pages"),
+            _ if mapping.shared && mapping.file.is_some() => (Whose::Stub, "pages of all"),
             _ if provided => (Whose::Party(kernel), "vDSO"),
             "[stack]" => (Whose::Party(kernel), "heap, stacks"),
             _ if mapping.file.is_some() => (Whose::Party(kernel), "code"),

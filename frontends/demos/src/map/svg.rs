@@ -38,8 +38,7 @@ const ROW: f64 = 26.0;
 
 /// One picture.
 pub fn draw(picture: &Picture) -> String {
-    let canvas = sheet(&[picture]);
-    canvas.finish(&words::headline(picture))
+    sheet(&[picture]).finish(&words::headline(picture))
 }
 
 /// Several pictures side by side.
@@ -49,7 +48,7 @@ pub fn draw_beside(pictures: &[&Picture]) -> String {
 }
 
 /// Drawn twice: the paper is below the drawing, and as large as that turns out.
-fn sheet(pictures: &[&Picture]) -> Canvas {
+pub(super) fn sheet(pictures: &[&Picture]) -> Canvas {
     let paint = |paper: Option<(f64, f64)>| {
         let mut canvas = Canvas::new();
         if let Some((width, height)) = paper {
