@@ -1,8 +1,8 @@
 //! Whole-system tests of Lodger: what the harnesses in `tests/` share.
 //!
 //! The environment names what is tested, as `cargo xtask test` sets it: `LODGER_BIN` (the command), `LODGER_ABI` (the
-//! program of ABI cases) and `LODGER_USERLAND` (the built userland). A test whose part is missing is reported as
-//! ignored, with the reason.
+//! program of ABI cases), `LODGER_DEMOS` (the root file system of the demos) and `LODGER_USERLAND` (the built userland). A
+//! test whose part is missing is reported as ignored, with the reason.
 
 pub mod backend;
 pub mod conformance;
@@ -53,6 +53,11 @@ pub fn lodger() -> Result<PathBuf> {
 /// The path of the program of ABI cases.
 pub fn abi() -> Result<PathBuf> {
     named("LODGER_ABI")
+}
+
+/// The root file system of the demos.
+pub fn demos() -> Result<PathBuf> {
+    named("LODGER_DEMOS")
 }
 
 /// Fails with [`Missing`] unless the default userland is there.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::kernel::{self, Kernel};
 use crate::neighbours;
-use crate::probe;
+use crate::probe::{self, PAGE};
 use crate::random;
 use crate::say::{Voice, hex};
 use crate::scene::{self, FILE, KEY_STRIDE};
@@ -191,6 +191,9 @@ fn is_note(words: &[u64], uid: u32, gid: u32) -> bool {
     (uids, gids) == (4, 4)
 }
 
+/// More than this is not needed.
+const MOST_SCRIBBLED: usize = 4096;
+
 fn crash() {
     ME.say("I want everybody down with me.");
     let Some(kernel) = kernel::find(ME) else {
@@ -198,18 +201,23 @@ fn crash() {
         ME.say(&format!("I write to {at:#x} anyway, and do not catch what follows."));
         probe::survive_no_more();
         // SAFETY: not this program's memory, as the search has shown; a fault ends it.
-        unsafe { probe::write(at, &[0x41; 4096]) };
+        unsafe { probe::write(at, &[b'A'; PAGE as usize]) };
         ME.say("Nothing followed.");
         return;
     };
-    let stacks = kernel.stacks();
+    let mut pages = Vec::new();
+    kernel.walk(|page, _| {
+        pages.push(page);
+        pages.len() < MOST_SCRIBBLED
+    });
     ME.say(&format!(
-        "{} pages there are the kernel's stacks. I write the letter A over all of them.",
-        stacks.len()
+        "From its stacks on I found {} pages of the kernel. I write the letter A over them.",
+        pages.len()
     ));
-    for page in stacks.into_iter().rev() {
+    for page in pages {
+        // Some of it is read-only, which is as good as skipped.
         // SAFETY: it is the kernel's memory: that is the point.
-        unsafe { probe::write(page, &[0x41; 4096]) };
+        unsafe { probe::write(page, &[b'A'; PAGE as usize]) };
     }
     ME.say("Now I ask it for something.");
     // SAFETY: no preconditions.

@@ -1,8 +1,8 @@
 //! Looks for the kernel.
 //!
 //! What is public of TT: the kernel shares the address space. It maps all guest RAM, one terabyte of addresses, below its
-//! libraries, somewhere between 0x7dff_... and 0x7fff_...; what it maps later, the stacks of its fibers among them, lies
-//! right below that. A stack is full of pointers to everything else.
+//! libraries, somewhere between 0x7dff_... and 0x7fff_...; what it maps later, the stacks of its threads and fibers among
+//! them, lies right below that. A stack is full of pointers to everything else.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -16,16 +16,14 @@ const GIB: u64 = 1 << 30;
 /// Where guest RAM can begin.
 const PLACES: std::ops::Range<u64> = 0x7d00_0000_0000..0x7fff_c000_0000;
 
-/// Bytes of addresses that the kernel maps of guest RAM.
-const RAM: u64 = 1 << 40;
-
-/// How far below RAM the kernel's own mappings are looked for.
-const BELOW: u64 = 32 * MIB;
+/// How far below the edge, and above it, the kernel's stacks are looked for.
+const BELOW: u64 = 16 * MIB;
+const ABOVE: u64 = 2 * MIB;
 
 /// How much of guest RAM is looked through: what is in use begins at its start.
 const IN_USE: u64 = 2 * GIB;
 
-/// Where the kernel lies: the edge below which nothing answers, with guest RAM not far above it.
+/// Where the kernel lies: an edge below which there is a gap, with guest RAM not far above it.
 pub struct Kernel {
     edge: u64,
 }
@@ -35,22 +33,31 @@ pub fn find(me: Voice) -> Option<Kernel> {
     let own = maps::own();
     let is_own = |at: u64| own.iter().any(|range| range.contains(&at));
     me.say(&format!("I try one pointer in each GiB from {:#x} to {:#x}.", PLACES.start, PLACES.end));
-    let Some(first) = PLACES.step_by(GIB as usize).find(|&at| !is_own(at) && probe::answers(at)) else {
-        let (tried, faults) = probe::counts();
+    let first = PLACES.step_by(GIB as usize).find(|&at| !is_own(at) && is_vast(at));
+    let (tried, faults) = probe::counts();
+    let Some(first) = first else {
         me.say(&format!("{tried} pointers, {faults} of them SIGSEGV: no kernel is there."));
         return None;
     };
-    // The edge is between an address that does not answer and one that does.
-    let (mut silent, mut answering) = (first - GIB, first);
-    while answering - silent > PAGE {
-        let middle = silent + (answering - silent) / 2 / PAGE * PAGE;
-        if probe::answers(middle) { answering = middle } else { silent = middle }
-    }
-    let (tried, faults) = probe::counts();
     me.say(&format!(
-        "{tried} pointers, {faults} of them SIGSEGV: {first:#x} answers, and it is not mine. It begins at {answering:#x}."
+        "{tried} pointers, {faults} of them SIGSEGV: {first:#x} answers, and much above it. It is not mine."
     ));
-    Some(Kernel { edge: answering })
+    // The edge is between an address from which all answers and one from which it does not.
+    let (mut outside, mut inside) = (first - GIB, first);
+    while inside - outside > PAGE {
+        let middle = outside + (inside - outside) / 2 / PAGE * PAGE;
+        if is_vast(middle) { inside = middle } else { outside = middle }
+    }
+    me.say(&format!("By halving I find where that begins: at {inside:#x}."));
+    Some(Kernel { edge: inside })
+}
+
+/// Whether something vast begins there or goes on, without gaps as they are between stacks and between heaps. Only a few
+/// pages are touched: reading all of guest RAM would fill the host's memory.
+fn is_vast(at: u64) -> bool {
+    let near = (0..32).map(|step| step * 33 * PAGE);
+    let far = (0..4).map(|step| (64 * MIB) << step);
+    near.chain(far).all(|distance| probe::answers(at + distance))
 }
 
 impl Kernel {
@@ -65,7 +72,10 @@ impl Kernel {
 
     /// The pages around the edge that answer: the kernel's stacks are among them.
     pub fn stacks(&self) -> Vec<u64> {
-        (self.edge - BELOW..self.edge + MIB).step_by(PAGE as usize).filter(|&at| probe::answers(at)).collect()
+        (self.edge - BELOW..self.edge + ABOVE)
+            .step_by(PAGE as usize)
+            .filter(|&at| probe::answers(at))
+            .collect()
     }
 
     /// Walks through the kernel's memory: from its stacks along every word that could be a pointer, and on from there.
@@ -95,10 +105,9 @@ impl Kernel {
         pages
     }
 
-    /// Where a position-independent program and its libraries, stacks and heap lie on Linux; guest RAM is no place for
-    /// what is the kernel's own.
+    /// Where a position-independent program, its heap and its stacks lie on Linux. What is above guest RAM (libraries, the
+    /// host's own pages) is of no interest.
     fn could_be_the_kernels(&self, at: u64) -> bool {
-        let in_ram = (self.edge + MIB..self.edge + RAM).contains(&at);
-        (0x5500_0000_0000..0x7fff_ffff_f000).contains(&at) && !in_ram
+        (0x5500_0000_0000..self.edge + ABOVE).contains(&at)
     }
 }
