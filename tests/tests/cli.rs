@@ -413,10 +413,10 @@ fn guest_that_eats_memory(on: Backend) -> Result<()> {
 }
 
 /// Files get half of the memory: a full root is an error of who fills it, and programs still run.
-fn guest_that_fills_its_root() -> Result<()> {
+fn guest_that_fills_its_root(on: Backend) -> Result<()> {
     userland()?;
     let script = "cat /dev/zero > /full; echo st=$?; ls /full; rm /full; echo again > /full && cat /full";
-    let ran = run(&["run", "--mem", "64M", "--", "sh", "-c", script])?.expect(0)?;
+    let ran = run(&[&on.run()[..], &["--mem", "64M", "--", "sh", "-c", script]].concat())?.expect(0)?;
     ensure!(ran.text() == "st=1\n/full\nagain\n", "{:?}", ran.text());
     ensure!(ran.err.contains("No space left"), "{:?}", ran.err);
     Ok(())
