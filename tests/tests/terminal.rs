@@ -22,6 +22,7 @@ const SHELL: &[(&str, Test)] = &[
     ("interrupt", interrupt),
     ("job_control", job_control),
     ("background", background),
+    ("typed_ahead", typed_ahead),
     ("end_of_file", end_of_file),
     ("erase_and_kill", erase_and_kill),
     ("resize", resize),
@@ -119,7 +120,6 @@ fn job_control(terminal: &mut Terminal) -> Result<()> {
     terminal.expect("ready>")?;
     terminal.send("jobs\r")?;
     terminal.expect("topped")?;
-    terminal.expect("ready>")?;
     terminal.send("bg\r")?;
     terminal.expect("ready>")?;
     terminal.send("jobs\r")?;
@@ -134,6 +134,20 @@ fn background(terminal: &mut Terminal) -> Result<()> {
     terminal.send("(sleep 0.3; echo la''ter) & echo no''w\r")?;
     terminal.expect("now")?;
     terminal.expect("later")
+}
+
+/// Lines that are typed while a command runs come one after the other when it has ended.
+fn typed_ahead(terminal: &mut Terminal) -> Result<()> {
+    terminal.send("sleep 1\r")?;
+    terminal.expect("sleep 1")?;
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    terminal.send("echo fi''rst\recho se''cond\r")?;
+    terminal.send("echo th''ird\recho fou''r")?;
+    terminal.expect("first")?;
+    terminal.expect("second")?;
+    terminal.expect("third")?;
+    terminal.send("th\r")?;
+    terminal.expect("fourth")
 }
 
 fn end_of_file(terminal: &mut Terminal) -> Result<()> {

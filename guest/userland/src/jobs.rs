@@ -1,9 +1,10 @@
-//! The builtins `kill` and `wait` for the shell: brush's own know neither `kill -9`, nor `wait PID`, nor the status of
-//! what was waited for. See kill and wait in POSIX, "Shell and Utilities".
+//! The builtins `kill`, `wait` and `bg` for the shell: brush's own know neither `kill -9`, nor `wait PID`, nor the status
+//! of what was waited for, and `bg` does not say which job it continues. See POSIX, "Shell and Utilities".
 
 use std::io::Write;
 
 use brush_core::builtins::{CommandExecuteFunc, ContentOptions, ContentType, Registration};
+use brush_core::jobs::JobState;
 use brush_core::traps::TrapSignal;
 use brush_core::{CommandArg, Error, ExecutionContext, ExecutionResult, ShellExtensions};
 use futures::future::BoxFuture;
@@ -151,6 +152,38 @@ pub fn wait<SE: ShellExtensions>(
                 None => {
                     writeln!(context.stderr(), "wait: {word}: not a child of this shell")?;
                     result = ExecutionResult::new(NOT_FOUND);
+                }
+            }
+        }
+        Ok(result)
+    })
+}
+
+/// `bg [%JOB...]`: the current job without any.
+pub fn bg<SE: ShellExtensions>(
+    context: ExecutionContext<'_, SE>,
+    args: Vec<CommandArg>,
+) -> BoxFuture<'_, Result<ExecutionResult, Error>> {
+    Box::pin(async move {
+        let mut words: Vec<String> = args.iter().skip(1).map(ToString::to_string).collect();
+        if words.is_empty() {
+            words.push("%%".to_owned());
+        }
+        let mut result = ExecutionResult::success();
+        for word in words {
+            let said = match context.shell.jobs_mut().resolve_job_spec(&word) {
+                None => Err(format!("bg: {word}: no such job")),
+                Some(job) if matches!(job.state, JobState::Stopped) => {
+                    job.move_to_background()?;
+                    Ok(format!("[{}]{} {} &", job.id, job.annotation(), job.command_line))
+                }
+                Some(job) => Err(format!("bg: job {} already in background", job.id)),
+            };
+            match said {
+                Ok(line) => writeln!(context.stdout(), "{line}")?,
+                Err(why) => {
+                    writeln!(context.stderr(), "{why}")?;
+                    result = ExecutionResult::general_error();
                 }
             }
         }

@@ -37,7 +37,10 @@ impl ErrorFormatter for Formatter {
         error: &brush_core::error::Error,
         _shell: &brush_core::Shell<impl ShellExtensions>,
     ) -> String {
-        format!("{}: {error:#}\n", self.name)
+        let text = format!("{error:#}");
+        // "No such file or directory (os error 2)": the number is for programmers.
+        let text = text.rsplit_once(" (os error ").map_or(text.as_str(), |(text, _)| text);
+        format!("{}: {text}\n", self.name)
     }
 }
 
@@ -265,6 +268,7 @@ async fn create(options: &Options, interactive: bool) -> Result<Shell, ShellErro
         .maybe_shell_args(arguments)
         .error_formatter(Formatter { name: options.name.clone() })
         .default_builtins(BuiltinSet::BashMode)
+        .builtin("bg", jobs::registration(jobs::bg))
         .builtin("kill", jobs::registration(jobs::kill))
         .builtin("wait", jobs::registration(jobs::wait));
     Ok(shell.build().await?)

@@ -58,7 +58,7 @@ pub enum ErrorKind {
     FunctionNotFound(String),
 
     /// Command was not found.
-    #[error("command not found: {0}")]
+    #[error("{0}: command not found")]
     CommandNotFound(String),
 
     /// Not a builtin.
@@ -70,7 +70,7 @@ pub enum ErrorKind {
     WorkingDirMissing(PathBuf),
 
     /// Failed to execute command.
-    #[error("failed to execute command '{0}': {1}")]
+    #[error("{0}: {1}")]
     FailedToExecuteCommand(String, #[source] std::io::Error),
 
     /// History item was not found.

@@ -180,9 +180,8 @@ impl JobManager {
                 let job = self.jobs.remove(i);
                 results.push((job, result));
             } else if matches!(self.jobs[i].state, JobState::Done) {
-                // TODO(jobs): This is a workaround to remove jobs that are done but for which we
-                // don't know what happened.
-                results.push((self.jobs.remove(i), Ok(ExecutionResult::success())));
+                // `fg` or `wait` saw its end: there is nothing to tell.
+                self.jobs.remove(i);
             } else {
                 i += 1;
             }
@@ -218,15 +217,35 @@ pub enum JobState {
     Stopped,
     /// The job has completed.
     Done,
+    /// The job has completed, with a status other than 0.
+    Failed(u8),
 }
 
 impl Display for JobState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unknown => write!(f, "Unknown"),
-            Self::Running => write!(f, "Running"),
-            Self::Stopped => write!(f, "Stopped"),
-            Self::Done => write!(f, "Done"),
+            Self::Failed(status) => {
+                let text = match status.wrapping_sub(128) {
+                    1 => "Hangup",
+                    2 => "Interrupt",
+                    3 => "Quit",
+                    4 => "Illegal instruction",
+                    6 => "Aborted",
+                    7 => "Bus error",
+                    8 => "Floating point exception",
+                    9 => "Killed",
+                    11 => "Segmentation fault",
+                    13 => "Broken pipe",
+                    14 => "Alarm clock",
+                    15 => "Terminated",
+                    _ => return f.pad(&std::format!("Exit {status}")),
+                };
+                f.pad(text)
+            }
+            Self::Unknown => f.pad("Unknown"),
+            Self::Running => f.pad("Running"),
+            Self::Stopped => f.pad("Stopped"),
+            Self::Done => f.pad("Done"),
         }
     }
 }
@@ -306,7 +325,7 @@ impl Display for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "[{}]{:3}{}\t{}",
+            "[{}]{:3}{:<24}{}",
             self.id,
             self.annotation.to_string(),
             self.state,
@@ -343,7 +362,7 @@ impl Job {
         let display_pid = self
             .representative_pid()
             .map_or_else(|| String::from("<pid unknown>"), |pid| pid.to_string());
-        std::format!("[{}]{}\t{}", self.id, self.annotation, display_pid)
+        std::format!("[{}] {}", self.id, display_pid)
     }
 
     /// Returns the annotation of the job.

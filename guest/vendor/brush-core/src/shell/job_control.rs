@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use crate::jobs::JobState;
 use crate::{error, extensions};
 
 impl<SE: extensions::ShellExtensions> crate::Shell<SE> {
@@ -10,7 +11,12 @@ impl<SE: extensions::ShellExtensions> crate::Shell<SE> {
         let results = self.jobs.poll()?;
 
         if self.options.enable_job_control {
-            for (job, _result) in results {
+            for (mut job, result) in results {
+                if let Ok(result) = result
+                    && !result.is_success()
+                {
+                    job.state = JobState::Failed(result.exit_code.into());
+                }
                 writeln!(self.stderr(), "{job}")?;
             }
         }
