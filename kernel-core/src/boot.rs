@@ -135,7 +135,7 @@ impl<H: Host> Kernel<H> {
             anon: Default::default(),
         });
         let stdio = Standard::new(&config.stdio, &services);
-        let rootfs = Tmpfs::new(&services, "rootfs", Device::new(0, 2), root_options(services.ram.total()));
+        let rootfs = Tmpfs::new(&services, "tmpfs", Device::new(0, 2), root_options(services.ram.total()));
         let limit = usize::try_from(config.memory).unwrap_or(usize::MAX);
         let unpacked = archive::unpack(&config.root, &rootfs, limit)
             .map_err(|error| BootError::Root(error.to_string()))?;

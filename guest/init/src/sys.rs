@@ -1,6 +1,9 @@
 //! The system calls that init needs, one safe function each: all of init's unsafe code.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr;
 use std::time::Duration;
 
@@ -201,8 +204,8 @@ pub fn setenv(name: &CStr, value: &[u8]) {
     }
 }
 
-/// Executes a file as `execvp(3)` does: searched for in PATH unless it has a slash, and given to /bin/sh if it has no
-/// known format. Returns only on failure.
+/// Executes a file as `execvp(3)` does: searched for in PATH unless it has a slash, and given to /bin/sh if it is text
+/// of no known format. Returns only on failure.
 pub fn exec(file: &CStr, args: &[CString]) -> Errno {
     let args: Vec<*const libc::c_char> =
         args.iter().map(|arg| arg.as_ptr()).chain(std::iter::once(ptr::null())).collect();
@@ -211,7 +214,7 @@ pub fn exec(file: &CStr, args: &[CString]) -> Errno {
         if file.to_bytes().contains(&b'/') {
             libc::execv(file.as_ptr(), args.as_ptr());
             let error = Errno::last();
-            if error.0 == libc::ENOEXEC {
+            if error.0 == libc::ENOEXEC && is_text(file) {
                 // Comes back only if there is no shell, which is not what is wrong with the file.
                 libc::execvp(file.as_ptr(), args.as_ptr());
             }
@@ -220,6 +223,17 @@ pub fn exec(file: &CStr, args: &[CString]) -> Errno {
         libc::execvp(file.as_ptr(), args.as_ptr());
     }
     Errno::last()
+}
+
+/// Whether a shell may make sense of a file. Shells decide it so too: no NUL in the first line.
+fn is_text(file: &CStr) -> bool {
+    let mut start = [0; 128];
+    let path = Path::new(OsStr::from_bytes(file.to_bytes()));
+    let Ok(count) = std::fs::File::open(path).and_then(|mut file| file.read(&mut start)) else {
+        return false;
+    };
+    let line = start[..count].split(|&byte| byte == b'\n').next();
+    line.is_some_and(|line| !line.contains(&0))
 }
 
 /// Ends without running anything that was registered for the end, as befits the child of a fork.

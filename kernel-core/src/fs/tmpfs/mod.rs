@@ -136,7 +136,7 @@ struct Limits {
 }
 
 impl Tmpfs {
-    /// An empty tmpfs that calls itself `name` (`tmpfs`, `rootfs`, `devtmpfs`) and has device number `device`.
+    /// An empty tmpfs that calls itself `name` (`tmpfs`, `devtmpfs`) and has device number `device`.
     pub fn new(services: &Arc<Services>, name: &'static str, device: Device, options: Options) -> Arc<Tmpfs> {
         let shared = Arc::new(Shared {
             services: services.clone(),
