@@ -21,8 +21,13 @@ pub fn do_without() -> io::Result<()> {
 }
 
 fn again(tunables: &OsString) -> io::Result<Infallible> {
-    let words = std::env::args_os().skip(1);
-    Err(Command::new("/proc/self/exe").args(words).env(VARIABLE, tunables).exec())
+    let mut words = std::env::args_os();
+    // By its own name, which is what it is called in a list of processes.
+    let mut command = Command::new(std::env::current_exe()?);
+    if let Some(name) = words.next() {
+        command.arg0(name);
+    }
+    Err(command.args(words).env(VARIABLE, tunables).exec())
 }
 
 /// The variable's new value, or nothing if it says already what it has to.

@@ -6,6 +6,7 @@
 
 pub mod backend;
 pub mod conformance;
+pub mod host;
 pub mod roots;
 pub mod run;
 pub mod term;

@@ -23,12 +23,13 @@ use nix::unistd::Uid;
 const KEEPER: &str = "LODGER_TESTS_KEEPER";
 
 type Test = fn(Backend) -> Result<()>;
+type Once = fn() -> Result<()>;
 
 fn main() -> ExitCode {
     if std::env::var_os(KEEPER).is_some() {
         return keep();
     }
-    let once: &[(&str, fn() -> Result<()>)] = &[
+    let once: &[(&str, Once)] = &[
         ("help_and_version", help_and_version),
         ("usage_errors_are_125", usage_errors_are_125),
         ("later_features_are_refused_by_name", later_features_are_refused_by_name),

@@ -14,6 +14,7 @@ use nix::sys::termios::LocalFlags;
 use nix::unistd::Pid;
 
 type Test = fn(&mut Terminal) -> Result<()>;
+type Whole = fn(Backend) -> Result<()>;
 
 /// What every shell must do: in the default userland and in a root with busybox.
 const SHELL: &[(&str, Test)] = &[
@@ -30,7 +31,7 @@ const SHELL: &[(&str, Test)] = &[
 ];
 
 /// What does not start with a prompt.
-const OTHERS: &[(&str, fn(Backend) -> Result<()>)] = &[
+const OTHERS: &[(&str, Whole)] = &[
     ("exit_restores_the_terminal", exit_restores_the_terminal),
     ("stopped_and_continued", stopped_and_continued),
     ("the_terminal_goes_away", the_terminal_goes_away),

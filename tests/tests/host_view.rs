@@ -1,0 +1,170 @@
+//! What the backends claim of address spaces, asked of the host while a guest runs: on SKAS every guest process has one of
+//! its own, with nothing in it of the kernel; on TT the kernel and all guest tasks have one together.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lodger_tests::backend::{self, Backend};
+use lodger_tests::host::{self, Mapping};
+use lodger_tests::roots;
+use lodger_tests::run::{lodger, words};
+use nix::unistd::Pid;
+
+/// A shell that waits for a line, with three children that sleep; init is the fifth process.
+const SCRIPT: &str = "for i in 1 2 3; do sleep 1000 & done; echo ready; read x";
+const GUESTS: usize = 5;
+/// How long they may take until all of them run.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const RAM: &str = "/memfd:lodger-ram";
+const REQUESTS: &str = "/memfd:lodger-requests";
+const PAGE: u64 = 4096;
+
+fn main() -> ExitCode {
+    backend::run("host_view", |trials| {
+        trials.each("fixed_address_programs", |on| {
+            let root = roots::busybox()?;
+            claims(on, &words(on, root.path(), &[], &["/bin/sh", "-c", SCRIPT]))
+        });
+        trials.each("programs_that_go_anywhere", |on| {
+            let programs = ["/bin/sh", "/bin/sleep"].map(Path::new);
+            let root = roots::dynamic(&programs)?;
+            claims(on, &words(on, root.path(), &[], &["/bin/sh", "-c", SCRIPT]))
+        });
+    })
+}
+
+/// An instance whose guest has said that it is ready; it is ended with this.
+struct Instance(Child);
+
+impl Instance {
+    fn start(words: &[&str]) -> Result<Instance> {
+        let mut command = lodger(words)?;
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
+        let mut instance = Instance(child);
+        if line != "ready\n" {
+            let mut why = String::new();
+            let _ = instance.0.stderr.take().map(|mut errors| errors.read_to_string(&mut why));
+            anyhow::bail!("the guest said {line:?}: {why}");
+        }
+        Ok(instance)
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id().cast_signed())
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn claims(on: Backend, words: &[&str]) -> Result<()> {
+    let instance = Instance::start(words)?;
+    let kernel = instance.pid();
+    let me = Pid::this();
+    ensure!(host::share_memory(me, me)? && !host::share_memory(me, kernel)?, "kcmp tells processes apart");
+    match on {
+        Backend::Skas => {
+            until_all_run(|| Ok(stubs_with_memory(kernel)?.len()))?;
+            one_for_each_guest(kernel)
+        }
+        Backend::Tt => {
+            until_all_run(|| Ok(host::children(kernel)?.len()))?;
+            one_for_all(kernel)
+        }
+    }
+}
+
+/// Waits until there are at least as many as guest processes, whose children may not have run yet. There may be more: one
+/// of a guest process that ended is emptied when it is used again.
+fn until_all_run(count: impl Fn() -> Result<usize>) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let found = count()?;
+        if found >= GUESTS {
+            return Ok(());
+        }
+        ensure!(Instant::now() < end, "{found} of them for {GUESTS} guest processes");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The stubs that hold guest memory; the others are fresh.
+fn stubs_with_memory(kernel: Pid) -> Result<Vec<Pid>> {
+    let mut found = Vec::new();
+    for helper in host::children(kernel)? {
+        for stub in host::children(helper)? {
+            // It may end meanwhile.
+            let mappings = host::mappings(stub).unwrap_or_default();
+            found.extend(mappings.iter().any(|mapping| mapping.name == RAM).then_some(stub));
+        }
+    }
+    Ok(found)
+}
+
+fn one_for_each_guest(kernel: Pid) -> Result<()> {
+    let helpers = host::children(kernel)?;
+    ensure!(helpers.len() == 1, "one helper makes the stubs: {helpers:?}");
+    let stubs = host::children(helpers[0])?;
+    let all = [&[kernel], &helpers[..], &stubs[..]].concat();
+    for (n, one) in all.iter().enumerate() {
+        for other in &all[n + 1..] {
+            ensure!(!host::share_memory(*one, *other)?, "{one} and {other} share an address space");
+        }
+    }
+    // Fresh ones hold nothing yet but what is their own.
+    stubs.iter().try_for_each(|stub| check_stub(&host::mappings(*stub)?))
+}
+
+/// Guest memory, a page of code that cannot be written and a page of requests that cannot be written either; `[vsyscall]`
+/// is the host's, in every process.
+fn check_stub(mappings: &[Mapping]) -> Result<()> {
+    let strange =
+        mappings.iter().find(|mapping| ![RAM, REQUESTS, "[vsyscall]"].contains(&mapping.name.as_str()));
+    ensure!(strange.is_none(), "not a guest's: {strange:?}");
+    let own: Vec<&Mapping> = mappings.iter().filter(|mapping| mapping.name == REQUESTS).collect();
+    let modes: Vec<&str> = own.iter().map(|mapping| mapping.modes.as_str()).collect();
+    ensure!(modes == ["r-xs", "r--s"], "the stub's own: {own:?}");
+    ensure!(own.iter().all(|mapping| mapping.end - mapping.start == PAGE), "a page each: {own:?}");
+    Ok(())
+}
+
+fn one_for_all(kernel: Pid) -> Result<()> {
+    let tasks = host::children(kernel)?;
+    for task in &tasks {
+        ensure!(host::share_memory(kernel, *task)?, "{task} has an address space of its own");
+        ensure!(host::children(*task)?.is_empty(), "{task} has children");
+    }
+    // What a task sees is what the kernel has: its program, its heap, all of guest RAM, every window.
+    let mappings = seen_by_both(kernel, tasks[0])?;
+    let has = |what: &dyn Fn(&Mapping) -> bool| mappings.iter().any(what);
+    ensure!(has(&|at| at.name.ends_with("/lodger-tt") && at.modes.starts_with("rw")), "the kernel's data");
+    ensure!(has(&|at| at.name == "[heap]" && at.modes.starts_with("rw")), "the kernel's heap");
+    let whole = |at: &Mapping| at.name == RAM && at.modes == "rw-s" && at.end - at.start >= 1 << 40;
+    ensure!(has(&whole), "all of guest RAM");
+    ensure!(has(&|at| at.name == RAM && !whole(at)), "memory of a guest process");
+    Ok(())
+}
+
+/// The mappings of two processes, which are the same; while the guest still does something, they are read at two times.
+fn seen_by_both(one: Pid, other: Pid) -> Result<Vec<Mapping>> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let (here, there) = (host::mappings(one)?, host::mappings(other)?);
+        if here == there {
+            return Ok(here);
+        }
+        let differs = here.iter().zip(&there).find(|(here, there)| here != there);
+        ensure!(Instant::now() < end, "one address space is described in two ways: {differs:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
