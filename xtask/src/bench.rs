@@ -23,6 +23,7 @@ pub mod compare;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -67,7 +68,7 @@ const SCHEMA: &str = "lodger-bench/2";
 const FILES: &str = "bench";
 
 /// Each sample long enough for a busy machine.
-const EFFORT: Effort = Effort { samples: 7, ms: 20, lives: 5 };
+const EFFORT: Effort = Effort { samples: 7, ms: 20, lives: 5, budget: Duration::from_secs(600) };
 
 /// Measures and prints.
 pub fn run(args: &Args) -> Result<()> {
@@ -113,11 +114,15 @@ fn run_all(args: &Args, effort: Effort, rows: Vec<&'static Row>, columns: Vec<Co
         .into_iter()
         .map(|row| Line { row, cells: present.iter().map(|column| empty(row, column)).collect() })
         .collect();
-    let runs = args.runs.max(1);
-    let bar = progress(runs * lines.len());
-    for run in 1..=runs {
+    let wanted = args.runs.max(1);
+    let (bar, start) = (progress(wanted * lines.len()), Instant::now());
+    let mut runs = 0;
+    // The first run is the longest: demos are shown once.
+    let after_one_more = |runs: usize| start.elapsed().mul_f64(1.0 + 1.0 / runs.max(1) as f64);
+    while runs < wanted && after_one_more(runs) < effort.budget {
+        runs += 1;
         if !std::io::stderr().is_terminal() {
-            eprintln!("run {run} of {runs}");
+            eprintln!("run {runs} of {wanted}");
         }
         for line in &mut lines {
             bar.set_message(line.row.name);
@@ -139,6 +144,9 @@ fn run_all(args: &Args, effort: Effort, rows: Vec<&'static Row>, columns: Vec<Co
         }
     }
     bar.finish_and_clear();
+    if runs < wanted {
+        eprintln!("only {runs} of {wanted} runs: another one would end after {} s", effort.budget.as_secs());
+    }
     Ok(Report {
         columns: present.iter().map(|column| column.name).collect(),
         absent,

@@ -1,6 +1,7 @@
 //! `cargo xtask compare`: both backends beside native Linux, in one run: what they cost and what they protect.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -31,7 +32,7 @@ const SCHEMA: &str = "lodger-compare/1";
 const FILES: &str = "comparison";
 
 /// Short enough for three minutes.
-const EFFORT: Effort = Effort { samples: 5, ms: 10, lives: 5 };
+const EFFORT: Effort = Effort { samples: 5, ms: 10, lives: 5, budget: Duration::from_secs(170) };
 
 /// What the front page shows.
 const FRONT_PAGE: [&str; 12] = [

@@ -14,7 +14,7 @@ use super::program::Programs;
 use super::rows::{How, Row, SLEEPERS, TRUES};
 use super::samples::Samples;
 
-/// How much is done in one run.
+/// How much is done in one run, and in all of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     /// Samples of what is measured inside the program.
@@ -23,6 +23,8 @@ pub struct Effort {
     pub ms: usize,
     /// Lives of the shortest program: they are noisier than what is measured inside.
     pub lives: usize,
+    /// No run is begun that would probably end later than this.
+    pub budget: Duration,
 }
 
 /// After that a run hangs.

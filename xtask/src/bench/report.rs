@@ -85,8 +85,8 @@ impl Line {
         (column > 0 && native > 0.0).then_some(self.figure(column)?.median / native)
     }
 
-    /// The column that is better than every other guest's, by more than noise; for exposures the ones that refuse,
-    /// where another does not.
+    /// Whether the column is better than every other guest's, by more than noise: in its median and in its best sample.
+    /// Of exposures, whether it refuses what another exposes.
     pub fn is_better(&self, column: usize) -> bool {
         let others = || (1..self.cells.len()).filter(move |other| *other != column);
         if column == 0 || others().next().is_none() {
@@ -98,7 +98,8 @@ impl Line {
         }
         let Some(own) = self.figure(column) else { return false };
         let mut figures = others().filter_map(|other| self.figure(other)).peekable();
-        figures.peek().is_some() && figures.all(|other| own.median * (1.0 + NOISE) < other.median)
+        let worse = |other: Figure| own.median * (1.0 + NOISE) < other.median && own.best < other.best;
+        figures.peek().is_some() && figures.all(worse)
     }
 }
 
@@ -186,6 +187,9 @@ pub mod tests {
         assert_eq!(marks(vec![measured(1.0), measured(5.0), measured(4.0)]), [false, false, true]);
         assert_eq!(marks(vec![measured(1.0), measured(4.1), measured(4.0)]), [false; 3]);
         assert_eq!(marks(vec![measured(1.0), measured(5.0), Cell::Senseless]), [false; 3]);
+        let mut uneven = Samples::default();
+        [3.0, 6.0, 6.0].into_iter().for_each(|sample| uneven.add(sample));
+        assert_eq!(marks(vec![measured(1.0), measured(4.0), Cell::Measured(uneven)]), [false; 3]);
         let (refused, exposed) = (tried(Verdict::Refused), tried(Verdict::Exposed));
         assert_eq!(marks(vec![Cell::Senseless, refused.clone(), exposed]), [false, true, false]);
         assert_eq!(marks(vec![Cell::Senseless, refused.clone(), refused]), [false; 3]);

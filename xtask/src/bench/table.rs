@@ -137,7 +137,7 @@ fn legend(report: &Report, markup: Markup) -> String {
     };
     let better = match report.columns.len() {
         0..=2 => String::new(),
-        _ => format!(" The better guest is {mark}, if the difference is more than 5 %."),
+        _ => format!(" The better guest is {mark}, if it is better by 5 % and in its best sample too."),
     };
     format!(
         "Medians (best in brackets) of {}, by turns, on processor {}; less is better.{better}\n{}: {}.",
