@@ -120,24 +120,24 @@ pub const ALL: &[Row] = &[
         name: "fork-wait",
         title: "fork, exit, wait",
         what: "a child that ends at once, and the wait for it",
-        why: "SKAS takes a stub that an ended process has left and maps the child in one batch; on TT the child wants \
-              the addresses of its parent, so their mappings are exchanged each time the other one runs.",
+        why: "SKAS gives the child a stub that an ended process has left and maps its memory there in one batch; TT gives it a \
+              ready thread and remaps only what differs between parent and child, which have the same addresses.",
         how: How::Inside,
     },
     Row {
         name: "fork-exec-wait",
         title: "fork, exec, exit, wait",
         what: "a child that executes a static program that ends at once, and the wait for it",
-        why: "As fork, and a new address space: another stub on SKAS, another window of the one space on TT; the \
-              program's pages come from the page cache.",
+        why: "As fork, and the mappings of a new program, whose pages come from the page cache: on SKAS in a stub, on TT in \
+              another window of the one address space.",
         how: How::Inside,
     },
     Row {
         name: "pipe-ping-pong",
         title: "pipe ping-pong, 2 processes",
         what: "a byte to a forked process and one back: four calls, two switches",
-        why: "Four trapped calls and two switches between processes, which are switches between stubs on SKAS and \
-              exchanges of the mappings of parent and child on TT.",
+        why: "Four trapped calls and two switches between processes: on SKAS another stub runs, on TT what differs between \
+              parent and child is remapped, because a fork gives both the same addresses.",
         how: How::Inside,
     },
     Row {
@@ -151,29 +151,30 @@ pub const ALL: &[Row] = &[
         name: "switch-2",
         title: "switch in a ring of 2 processes",
         what: "one hop round a ring of 2 forked processes joined by pipes: a write, a switch, a read",
-        why: "Two trapped calls and a switch between copies of one program, which on TT want the same addresses.",
+        why: "Two trapped calls and a switch between copies of one program: another stub on SKAS, a remapping of what differs \
+              on TT, where copies want the same addresses.",
         how: How::Inside,
     },
     Row {
         name: "switch-8",
         title: "switch in a ring of 8 processes",
         what: "the same with 8 forked processes",
-        why: "As with 2: neither the stubs nor the exchange of mappings cost more when there are more processes.",
+        why: "As with 2: a hop concerns two processes, however many there are.",
         how: How::Inside,
     },
     Row {
         name: "switch-64",
         title: "switch in a ring of 64 processes",
         what: "the same with 64 forked processes",
-        why: "As with 8, with a working set that no longer fits into the processor's nearest caches.",
+        why: "As with 8, with more state than the processor's nearest caches hold.",
         how: How::Inside,
     },
     Row {
         name: "switch-8-exec",
         title: "switch in a ring of 8 programs",
         what: "the same with 8 processes that each executed the program anew",
-        why: "The case that TT was made for: programs of their own lie side by side in the one address space, so a \
-              switch exchanges nothing; on SKAS it is the same as with forked processes.",
+        why: "The case that TT was made for: programs of their own lie side by side in the one address space, so a switch \
+              remaps nothing; on SKAS it is the same as with forked processes.",
         how: How::Inside,
     },
     Row {
