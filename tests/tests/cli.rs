@@ -12,7 +12,7 @@ use anyhow::{Result, bail, ensure};
 use lodger_tests::backend::{self, Backend};
 use lodger_tests::roots::{self, Root};
 use lodger_tests::run::{LIMIT, Ran, Running, lodger, run, words};
-use lodger_tests::{Missing, userland};
+use lodger_tests::{Missing, demos, userland};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         ("later_features_are_refused_by_name", later_features_are_refused_by_name),
         ("the_other_program_is_missing", the_other_program_is_missing),
         ("tt_warns_and_refuses", tt_warns_and_refuses),
+        ("nothing_is_left_of_a_wrecked_kernel", nothing_is_left_of_a_wrecked_kernel),
     ];
     let each: &[(&str, Test)] = &[
         ("status_is_the_command's", status_is_the_commands),
@@ -521,6 +522,12 @@ fn nothing_is_left_after_kill(on: Backend) -> Result<()> {
 fn nothing_is_left_after_the_end(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
     kept(&words(on, root.path(), &[], &["/bin/sh", "-c", "sleep 100 & echo ready"]), "wait")
+}
+
+/// A guest writes over the kernel: lodger ends, and so do the traced threads.
+fn nothing_is_left_of_a_wrecked_kernel() -> Result<()> {
+    let root = demos()?;
+    kept(&words(Backend::Tt, &root, &[], &["/demo", "scene", "crash"]), "wait")
 }
 
 fn several_at_once(on: Backend) -> Result<()> {

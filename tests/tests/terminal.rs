@@ -8,7 +8,7 @@ use lodger_tests::backend::{self, Backend};
 use lodger_tests::roots::{self, Root};
 use lodger_tests::run::{self, LIMIT, Running};
 use lodger_tests::term::Terminal;
-use lodger_tests::{lodger, userland};
+use lodger_tests::{demos, lodger, userland};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::LocalFlags;
 use nix::unistd::Pid;
@@ -58,6 +58,7 @@ fn main() -> ExitCode {
             });
         }
         OTHERS.iter().for_each(|(name, body)| trials.each(name, *body));
+        trials.once("tt::wrecked_kernel", wrecked_kernel);
     })
 }
 
@@ -292,4 +293,16 @@ fn window_change_is_signalled(on: Backend) -> Result<()> {
     terminal.expect("waiting")?;
     terminal.resize(30, 90)?;
     terminal.expect("30 90")
+}
+
+/// Where a guest can write over the kernel, that is the end of it, but it is said and the terminal is as it was.
+fn wrecked_kernel() -> Result<()> {
+    let root = demos()?;
+    let mut terminal = start_in(Backend::Tt, &root, &["/demo", "scene", "crash"])?;
+    terminal.expect("lodger: the guest overwrote kernel memory; TT cannot prevent this")?;
+    let (status, after) = terminal.end()?;
+    ensure!(status == 125, "status {status}");
+    let usual = LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
+    ensure!(after.local_flags.contains(usual), "restored: {:?}", after.local_flags);
+    Ok(())
 }
