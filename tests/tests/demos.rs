@@ -25,9 +25,10 @@ fn main() -> ExitCode {
     ];
     for (backend, program, promise) in BACKENDS {
         for demo in ATTACKS {
-            let body = move || keeps_its_promise(program, demo, backend, promise);
+            let body = move || keeps_its_promise(program, &[demo], backend, promise);
             trials.push(trial(format!("{backend}::{demo}"), body));
         }
+        trials.push(trial(format!("{backend}::{MAP}"), move || the_map_is_drawn(program, backend, promise)));
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -41,12 +42,22 @@ fn run(program: &str, words: &[&str]) -> Result<Ran> {
     Running::start(command, Vec::new())?.wait(2 * LIMIT)
 }
 
-fn keeps_its_promise(program: &str, demo: &str, backend: &str, promise: &str) -> Result<()> {
-    let ran = run(program, &[demo, "--json"])?.expect(0)?;
+/// `words` begin with the demo's name.
+fn keeps_its_promise(program: &str, words: &[&str], backend: &str, promise: &str) -> Result<()> {
+    let ran = run(program, &[words, &["--json"]].concat())?.expect(0)?;
     let said: serde_json::Value = serde_json::from_slice(&ran.out).context("one line of JSON")?;
-    ensure!(said["schema"] == "lodger-demo/1" && said["demo"] == demo, "{said}");
+    ensure!(said["schema"] == "lodger-demo/1" && said["demo"] == words[0], "{said}");
     ensure!(said["backend"] == backend && said["outcome"] == promise, "{said}");
     ensure!(said["as_promised"] == true, "{said}");
+    Ok(())
+}
+
+fn the_map_is_drawn(program: &str, backend: &str, promise: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().to_str().context("a path that is text")?;
+    keeps_its_promise(program, &[MAP, "--out", out], backend, promise)?;
+    let picture = std::fs::read_to_string(folder.path().join(format!("map-{backend}.svg")))?;
+    ensure!(picture.contains("<svg") && picture.contains("attacker"), "the picture is {picture:.200}");
     Ok(())
 }
 

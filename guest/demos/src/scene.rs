@@ -40,7 +40,6 @@ pub fn play(name: &str) -> ExitCode {
         "kernel-read" => file(name, VICTIM),
         "root" => file(name, 0),
         "crash" => crash(),
-        "idle" => idle(),
         "map" => map(),
         _ => {
             eprintln!("demo: there is no scene `{name}`");
@@ -124,15 +123,6 @@ fn crash() -> Done<()> {
     ME.fact("attacker", &describe(status));
     victim.tell("alive")?;
     victim.end()
-}
-
-/// Two victims and one who attacks nobody, for as long as standard input is open: something to look at from outside.
-fn idle() -> Done<()> {
-    let (one, other) = (Victim::start()?, Victim::start()?);
-    ME.fact("idle", "ready");
-    std::io::stdin().lock().read_line(&mut String::new())?;
-    one.end()?;
-    other.end()
 }
 
 /// A victim and an attacker that do nothing but be there. Comes back only if that fails.
