@@ -26,14 +26,14 @@ pub struct HostMapping {
 }
 
 impl HostMapping {
-    /// Its length.
-    pub fn len(&self) -> u64 {
+    /// How many.
+    pub fn bytes(&self) -> u64 {
         self.range.end - self.range.start
     }
 
     /// The part of the file that is mapped.
     pub fn file_range(&self) -> Range<u64> {
-        self.offset..self.offset.saturating_add(self.len())
+        self.offset..self.offset.saturating_add(self.bytes())
     }
 }
 

@@ -12,7 +12,7 @@ pub fn size(bytes: u64) -> String {
         _ => (1 << 40, "TiB"),
     };
     let tenths = bytes as f64 / unit as f64;
-    if tenths < 9.95 && bytes % unit != 0 {
+    if tenths < 9.95 && !bytes.is_multiple_of(unit) {
         format!("{tenths:.1} {name}")
     } else {
         format!("{tenths:.0} {name}")
@@ -71,7 +71,8 @@ pub fn out_of_reach(picture: &Picture, space: &Space) -> Vec<String> {
         return Vec::new();
     };
     let hidden = picture.parties.iter().zip(&sight.parties).filter(|(_, view)| view.is_nothing());
-    hidden.map(|(party, _)| party.name.clone()).collect()
+    let rest = (!sight.ram.sees_all()).then(|| "the rest of RAM".to_owned());
+    hidden.map(|(party, _)| party.name.clone()).chain(rest).collect()
 }
 
 /// What a cell of the table is.
