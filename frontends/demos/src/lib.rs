@@ -4,12 +4,14 @@
 //! An attack is made by guest programs alone (`guest/demos`), in an instance of the command that everybody uses
 //! ([`instance`]): nothing here tells the attacker anything, on any backend. This side reads what the programs say
 //! ([`script`]), and compares in the end what the attacker claims with what the victim knows ([`judge`]). All demos stand in
-//! [`DEMOS`]. [`map`] is no attack: it boots a kernel in this process and draws what is mapped where.
+//! [`table`]. [`map`] is no attack: it boots a kernel in this process and draws what is mapped where.
 
 pub mod instance;
 pub mod judge;
 pub mod map;
+pub mod print;
 pub mod script;
+pub mod table;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,7 +21,9 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lodger::backend::Backend;
 
-use crate::judge::{Judge, Outcome, Verdict};
+use crate::judge::{Outcome, Verdict};
+use crate::print::say;
+use crate::table::{DEMOS, Demo, Show};
 
 /// The exit status of what goes wrong before there is an outcome: wrong words, no guest.
 pub const FAILURE: u8 = 125;
@@ -47,76 +51,6 @@ impl Kind {
         match self {
             Kind::Skas => Outcome::Refused,
             Kind::Tt => Outcome::Exposed,
-        }
-    }
-}
-
-/// What a demo does.
-pub enum Show {
-    /// Runs the guest's attack of this name, and judges what came of it.
-    Attack(Judge),
-    /// Draws the live mappings of an instance.
-    Map,
-}
-
-/// A demo.
-pub struct Demo {
-    /// Its name, on the command line and for `guest/demos`.
-    pub name: &'static str,
-    /// What is tried, in one line.
-    pub about: &'static str,
-    /// What is promised on skas, and on tt.
-    pub promised: [&'static str; 2],
-    /// How.
-    pub show: Show,
-}
-
-/// All of them, in the order in which they explain each other.
-pub const DEMOS: [Demo; 6] = [
-    Demo {
-        name: "peek",
-        about: "read another process's secret through a pointer",
-        promised: ["SIGSEGV", "the attacker has the secret"],
-        show: Show::Attack(judge::peek),
-    },
-    Demo {
-        name: "poke",
-        about: "change another process's variable",
-        promised: ["SIGSEGV; the variable stays", "the victim finds it changed"],
-        show: Show::Attack(judge::poke),
-    },
-    Demo {
-        name: "kernel-read",
-        about: "read another user's private file where the kernel keeps it",
-        promised: ["SIGSEGV", "the attacker has what is in the file"],
-        show: Show::Attack(judge::kernel_read),
-    },
-    Demo {
-        name: "root",
-        about: "overwrite one's own credentials in the kernel, then read a file that only root may read",
-        promised: ["SIGSEGV; EACCES as before", "uid 0, and the file is read"],
-        show: Show::Attack(judge::root),
-    },
-    Demo {
-        name: "crash",
-        about: "scribble over the kernel",
-        promised: ["the attacker dies, all others live on", "the whole instance is down"],
-        show: Show::Attack(judge::crash),
-    },
-    Demo {
-        name: "map",
-        about: "who can see what, drawn from the live mappings",
-        promised: ["a picture for each process, the kernel in none", "one picture with everything in it"],
-        show: Show::Map,
-    },
-];
-
-impl Demo {
-    /// What `kind` promises of it.
-    pub fn promised(&self, kind: Kind) -> &'static str {
-        match kind {
-            Kind::Skas => self.promised[0],
-            Kind::Tt => self.promised[1],
         }
     }
 }
@@ -207,14 +141,14 @@ fn show_one<B: Backend>(demo: &Demo, scene: &Scene, cli: &Cli) -> Result<bool> {
     let (kind, start) = (scene.kind, Instant::now());
     if !cli.json {
         println!("{} on {}: {}", demo.name, kind.name(), demo.about);
-        println!("  {:<10} {}: {}", "promised", kind.promise().name(), demo.promised(kind));
+        say("promised", &format!("{}: {}", kind.promise().name(), demo.promise(kind).seen));
         println!();
     }
     let verdict = match demo.show {
         Show::Attack(judge) => {
             let report = instance::run(scene, demo.name, |line| {
                 if !cli.json {
-                    println!("  {:<10} {}", line.who, line.text);
+                    say(line.who, line.text);
                 }
             })?;
             judge(&report)
@@ -236,29 +170,33 @@ fn show_one<B: Backend>(demo: &Demo, scene: &Scene, cli: &Cli) -> Result<bool> {
         });
         println!("{line}");
     } else {
-        conclude(&verdict, as_promised, start);
+        conclude(demo, kind, &verdict, start);
     }
     Ok(as_promised)
 }
 
 fn list() {
-    println!(
-        "What a guest program can do to others. Each is tried on both backends; see docs/tt-exposure.md."
-    );
+    println!("What guest programs can do to each other and to the kernel, tried on both backends.");
     for demo in &DEMOS {
         println!();
         println!("  {:<12} {}", demo.name, demo.about);
         for kind in [Kind::Skas, Kind::Tt] {
-            println!("  {:<12} {:<5} {}", "", kind.name(), demo.promised(kind));
+            println!("  {:<12} {:<5} {}", "", kind.name(), demo.promise(kind).seen);
         }
     }
+    println!();
+    println!("docs/tt-exposure.md explains them.");
 }
 
-fn conclude(verdict: &Verdict, as_promised: bool, start: Instant) {
+fn conclude(demo: &Demo, kind: Kind, verdict: &Verdict, start: Instant) {
     println!();
-    println!("  {:<10} {}", "checked", verdict.why);
+    say("checked", &verdict.why);
+    let kept = verdict.outcome == Some(kind.promise());
+    if kept {
+        say("because", demo.promise(kind).because);
+    }
     let outcome = verdict.outcome.map_or("neither exposed nor refused", Outcome::name);
-    let kept = if as_promised { "as promised" } else { "NOT as promised" };
-    println!("  {:<10} {outcome}, {kept} ({:.1} s)", "outcome", start.elapsed().as_secs_f64());
+    let kept = if kept { "as promised" } else { "NOT as promised" };
+    say("outcome", &format!("{outcome}, {kept} ({:.1} s)", start.elapsed().as_secs_f64()));
     println!();
 }

@@ -43,23 +43,23 @@ fn told() -> Option<u64> {
 
 fn peek() {
     if let Some((at, record)) = neighbours::find_record(ME) {
-        ME.say(&format!("at {at:#x} is a record. Its secret is {}", hex(&record.secret)));
+        ME.say(&format!("At {at:#x} is a record. Its secret is {}", hex(&record.secret)));
         ME.fact("found", &hex(&record.secret));
     }
     ME.say("ready");
     let Some(at) = told() else { return };
     ME.say(&format!(
-        "to be sure, I am now told that the victim has its record at {at:#x}. I follow this pointer:"
+        "To be sure, I am now told that the victim has its record at {at:#x}. I follow this pointer:"
     ));
     let mut bytes = [0; Record::SIZE];
     let read = probe::read_into(at, &mut bytes);
     match Record::parse(&bytes).filter(|_| read) {
         Some(record) => {
-            ME.say(&format!("  {}", hex(&record.secret)));
+            ME.say(&format!("{}", hex(&record.secret)));
             ME.fact("told", &hex(&record.secret));
         }
         None => {
-            ME.say("  SIGSEGV. This address means nothing in my address space.");
+            ME.say("SIGSEGV. This address means nothing in my address space.");
             ME.fact("told", if read { "nonsense" } else { "SIGSEGV" });
         }
     }
@@ -70,7 +70,7 @@ fn poke() {
     let mine = 1_000_000 + random::below(1_000_000);
     if let Some((at, record)) = neighbours::find_record(ME) {
         ME.say(&format!(
-            "at {at:#x} is a record with the balance {}. I write {mine} over it.",
+            "At {at:#x} is a record with the balance {}. I write {mine} over it.",
             record.balance
         ));
         // SAFETY: it is another process's memory: that is the point.
@@ -84,11 +84,11 @@ fn poke() {
         ME.fact("told", "answers");
     } else {
         ME.say(&format!(
-            "to be sure, I am now told that the victim has its record at {at:#x}. I write {mine} there:"
+            "To be sure, I am now told that the victim has its record at {at:#x}. I write {mine} there:"
         ));
         // SAFETY: as above; and nothing of this program is there, as it did not answer.
         let written = unsafe { probe::write(at + BALANCE, &mine.to_le_bytes()) };
-        ME.say(if written { "  written." } else { "  SIGSEGV." });
+        ME.say(if written { "Written." } else { "SIGSEGV." });
         ME.fact("told", if written { "written" } else { "SIGSEGV" });
     }
     count();
@@ -117,12 +117,12 @@ fn open_file(key: &str) -> Option<String> {
 
 fn kernel_read() {
     open_file("open");
-    ME.say("The kernel has the file in memory. On TT its memory is in my address space, somewhere.");
+    ME.say("The kernel has the file in memory. If this is TT, its memory is in my address space, somewhere.");
     if let Some(kernel) = kernel::find(ME) {
         ME.say("That is where a kernel maps guest RAM. I look through it for a file that begins like a key.");
         match kernel.search_ram(KEY_STRIDE, scene::key_in) {
             Some((at, key)) => {
-                ME.say(&format!("at {at:#x} is a page of the file: {key}"));
+                ME.say(&format!("At {at:#x} is a page of the file: {key}"));
                 ME.fact("found", &key);
             }
             None => ME.say("I do not find it."),
@@ -168,7 +168,7 @@ fn become_root(kernel: &Kernel, uid: u32, gid: u32) {
             // SAFETY: it is the kernel's memory: that is the point.
             if same && unsafe { probe::write(at, &[0; 32]) } {
                 notes += 1;
-                ME.say(&format!("at {at:#x} are my ids. I write zeros over them."));
+                ME.say(&format!("At {at:#x} are my ids. I write zeros over them."));
             }
             // SAFETY: no preconditions.
             if unsafe { libc::getuid() } == 0 {
@@ -177,7 +177,9 @@ fn become_root(kernel: &Kernel, uid: u32, gid: u32) {
         }
         true
     });
-    ME.say(&format!("I walked through {pages} pages of the kernel's memory and found {notes} such notes."));
+    ME.say(&format!(
+        "I walked through {pages} pages of the kernel's memory and made zeros of {notes} notes."
+    ));
 }
 
 /// Whether these are the ids of a process with only these two: four of each, beside each other, in any order.

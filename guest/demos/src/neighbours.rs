@@ -29,7 +29,7 @@ pub fn find_record(me: Voice) -> Option<(u64, Record)> {
     let here = find_record as *const () as u64;
     let own = here.wrapping_sub(FIRST) / WINDOW;
     me.say(&format!(
-        "my program lies at {here:#x}. On TT, processes have windows of 256 GiB: mine is number {own}."
+        "My program lies at {here:#x}. If this is TT, processes have windows of 256 GiB side by side, and mine is number {own}."
     ));
     me.say("I probe where the programs in the windows beside mine would be.");
     for distance in 1..=REACH {
@@ -55,7 +55,7 @@ fn search(me: Voice, window: u64, start: u64, end: u64) -> Option<(u64, Record)>
             continue;
         }
         let tried = probe::counts().0 - before;
-        me.say(&format!("window {window}: {at:#x} answers at pointer {tried}. It is not mine; I read on."));
+        me.say(&format!("Window {window}: at pointer {tried}, {at:#x} answers. It is not mine. I read on."));
         let (low, high) = (edge(at, PAGE.wrapping_neg()), edge(at, PAGE));
         if let Some(found) = record_in(low, high + PAGE) {
             return Some(found);

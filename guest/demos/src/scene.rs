@@ -82,7 +82,7 @@ fn file(name: &str, owner: u32) -> Done<()> {
     write_file(&key, owner)?;
     ME.say(&format!("{FILE} belongs to user {owner}, mode 0600. It has a key in it, made up just now."));
     attacker(name).spawn()?.wait()?;
-    ME.say(&format!("the key in {FILE} is {key}"));
+    ME.say(&format!("The key in {FILE} is {key}."));
     ME.fact("key", &key);
     Ok(())
 }
@@ -119,7 +119,7 @@ fn crash() -> Done<()> {
     let mut victim = Victim::start()?;
     victim.tell("before")?;
     let status = attacker("crash").spawn()?.wait()?;
-    ME.say(&format!("the attacker ended with {}", describe(status)));
+    ME.say(&format!("The attacker ended with {}", describe(status)));
     ME.fact("attacker", &describe(status));
     victim.tell("alive")?;
     victim.end()

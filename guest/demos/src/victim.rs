@@ -88,9 +88,9 @@ pub fn live() -> ExitCode {
         // Read like the attacker does it: what is there now, not what the compiler remembers.
         probe::read_into(base as u64 + at as u64, &mut bytes);
         match (order.as_str(), Record::parse(&bytes)) {
-            (_, None) => me.say("my record is gone"),
+            (_, None) => me.say("My record is gone."),
             ("before", Some(now)) => {
-                me.say(&format!("in the record is also a variable, `balance`; it is {}", now.balance));
+                me.say(&format!("In the record is also a variable, `balance`. It is {}.", now.balance));
                 me.fact("before", &now.balance.to_string());
             }
             ("after", Some(now)) => {
@@ -99,15 +99,15 @@ pub fn live() -> ExitCode {
                 } else {
                     "was never changed by me. Now it is"
                 };
-                me.say(&format!("my `balance` {change} {}", now.balance));
+                me.say(&format!("My `balance` {change} {}.", now.balance));
                 me.fact("after", &now.balance.to_string());
             }
             ("alive", Some(now)) => {
-                me.say(&format!("I live on, and my `balance` is {}", now.balance));
+                me.say(&format!("I live on, and my `balance` is {}.", now.balance));
                 me.fact("alive", &now.balance.to_string());
             }
             (_, Some(now)) => {
-                me.say(&format!("my secret was {}", hex(&now.secret)));
+                me.say(&format!("My secret was {}.", hex(&now.secret)));
                 me.fact("secret", &hex(&now.secret));
             }
         }
