@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         trial("all_are_listed", all_are_listed),
         trial("an_unknown_demo_is_refused", an_unknown_demo_is_refused),
         trial("programs_are_position_independent", programs_are_position_independent),
+        trial("pictures_are_drawn_side_by_side", pictures_are_drawn_side_by_side),
     ];
     for (backend, program, promise) in BACKENDS {
         for demo in ATTACKS {
@@ -80,6 +81,27 @@ fn all_are_listed() -> Result<()> {
 fn an_unknown_demo_is_refused() -> Result<()> {
     run("lodger-demo", &["nonsense"])?.refused("there is no demo `nonsense`")?;
     run("lodger-demo", &["peek", "--nonsense"])?.refused("--nonsense")
+}
+
+/// Each backend leaves its picture, and the second one puts both on one sheet.
+fn pictures_are_drawn_side_by_side() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().to_str().context("a path of UTF-8")?;
+    for (backend, program, _) in BACKENDS {
+        let shown = run(program, &[MAP, "--out", out])?.expect(0)?.text();
+        ensure!(
+            shown.lines().all(|line| line.starts_with("  checked") || line.chars().count() <= 80),
+            "{shown}"
+        );
+        ensure!(!shown.contains('\x1b'), "colours where no terminal is");
+        let drawn = std::fs::read_to_string(folder.path().join(format!("map-{backend}.svg")))?;
+        for who in ["init", "victim", "attacker", "the kernel"] {
+            ensure!(shown.contains(who) && drawn.contains(who), "no {who} on {backend}");
+        }
+    }
+    let both = std::fs::read_to_string(folder.path().join("map.svg"))?;
+    ensure!(both.contains("one address space for everybody") && both.contains("an address space for each"));
+    Ok(())
 }
 
 /// Otherwise victim and attacker would take turns at the same addresses on TT, and nothing would be shown.

@@ -141,7 +141,7 @@ impl Labels<'_> {
         let whole: Ranges = [mapping.range.clone()].into_iter().collect();
         for range in whole.difference(&claimed).iter() {
             let (whose, what) = match host == self.facts.kernel {
-                true => (Whose::Left, "by a space that is gone"),
+                true => (Whose::Left, "by a program that is gone"),
                 false => (Whose::Unexplained, "RAM that is not its own"),
             };
             pieces.push(piece(range.clone(), whose, what.into()));
@@ -166,7 +166,7 @@ impl Labels<'_> {
                 _ if provided => (Whose::Stub, "vDSO"),
                 _ => (Whose::Unexplained, "nobody knows what"),
             },
-            _ if mapping.shared && mapping.file.is_some() => (Whose::Stub, "pages of all"),
+            _ if mapping.shared && mapping.file.is_some() => (Whose::Stub, "all stubs' pages"),
             _ if provided => (Whose::Party(kernel), "vDSO"),
             "[stack]" => (Whose::Party(kernel), "heap, stacks"),
             _ if mapping.file.is_some() => (Whose::Party(kernel), "code"),
