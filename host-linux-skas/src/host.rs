@@ -18,8 +18,10 @@ use kernel_core::host::{
 };
 use nix::errno::Errno;
 
+use crate::clock_image::ClockImage;
 use crate::error::StartError;
-use crate::pool::{Pool, SLOTS};
+use crate::layout::{CLOCK_CODE, CODE};
+use crate::pool::Pool;
 use crate::space::{Machine, SkasSpace};
 use crate::spawner::Spawner;
 use crate::{layout, stub_code};
@@ -45,6 +47,7 @@ pub struct SkasHost {
     machine: Arc<Machine>,
     fibers: FiberPool,
     watcher: Watcher,
+    clock_image: Option<u64>,
 }
 
 impl SkasHost {
@@ -57,14 +60,19 @@ impl SkasHost {
         }
         let size = options.ram_size.next_multiple_of(PAGE_SIZE);
         let ram = RamFile::new(c"lodger-ram", size).map_err(StartError::Ram)?;
-        let requests =
-            RamFile::new(c"lodger-requests", (u64::from(SLOTS) + 1) * PAGE_SIZE).map_err(StartError::Ram)?;
-        let spawner = Spawner::start(&ram, &requests).map_err(StartError::Spawner)?;
+        let clocks = ClockImage::find();
+        let clock_code = clocks.as_ref().map_or(0, |clocks| clocks.code.len() as u64);
+        let requests = RamFile::new(c"lodger-requests", CLOCK_CODE + clock_code).map_err(StartError::Ram)?;
+        let spawner = Spawner::start(&ram, &requests, clocks.as_ref()).map_err(StartError::Spawner)?;
         let requests = requests.map().map_err(StartError::Ram)?;
         requests.write(Phys(0), stub_code::bytes());
+        if let Some(clocks) = &clocks {
+            requests.write(Phys(CLOCK_CODE), &clocks.code);
+        }
         let pool = Pool::new(spawner);
         let ram = Arc::new(ram.map().map_err(StartError::Ram)?);
-        let format = try_stub(&pool)?;
+        let (format, has_clocks) = try_stub(&pool)?;
+        let clocks = clocks.filter(|_| has_clocks);
         let vcpu = Vcpu::default();
         let token = vcpu.signals.clone();
         let watcher = Watcher::start(move || token.kick()).map_err(StartError::Thread)?;
@@ -73,10 +81,11 @@ impl SkasHost {
             requests,
             vcpu,
             format,
-            limits: layout::limits(),
+            limits: layout::limits(clocks.as_ref().map_or(CODE, ClockImage::place)),
             max_mappings: vm::max_mappings(),
         });
-        Ok(Arc::new(SkasHost { ram, machine, fibers: FiberPool::new(), watcher }))
+        let clock_image = clocks.map(|clocks| clocks.code_place());
+        Ok(Arc::new(SkasHost { ram, machine, fibers: FiberPool::new(), watcher, clock_image }))
     }
 
     /// A byte stream over descriptors of this process, which are not changed; see [`HostStream`].
@@ -115,8 +124,9 @@ impl Drop for Tenure<'_> {
     }
 }
 
-/// Makes a stub, traces it and ends it: what the host refuses is known before anything starts.
-fn try_stub(pool: &Pool) -> Result<Format, StartError> {
+/// Makes a stub, traces it and ends it: what the host refuses is known before anything starts. Says whether the stub has
+/// the host's clocks.
+fn try_stub(pool: &Pool) -> Result<(Format, bool), StartError> {
     let refused = |error: HostError| StartError::Spawner(io::Error::other(format!("{error:?}")));
     let mut stub = pool.take().map_err(refused)?;
     // One that cannot be attached ends with the spawner, which ends with `pool`.
@@ -126,8 +136,9 @@ fn try_stub(pool: &Pool) -> Result<Format, StartError> {
     })?;
     stub.tracee = Some(tracee);
     let format = Format::of(&tracee).map_err(|errno| StartError::Xstate(errno.into()));
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", stub.pid)).unwrap_or_default();
     pool.kill(stub);
-    format
+    Ok((format?, maps.contains("[vvar]")))
 }
 
 impl Host for SkasHost {
@@ -182,8 +193,16 @@ impl Host for SkasHost {
         clock::monotonic_ns()
     }
 
+    fn boottime_ns(&self) -> u64 {
+        clock::boottime_ns()
+    }
+
     fn realtime_ns(&self) -> u64 {
         clock::realtime_ns()
+    }
+
+    fn clock_image(&self) -> Option<u64> {
+        self.clock_image
     }
 
     fn entropy(&self, buf: &mut [u8]) {

@@ -4,10 +4,15 @@ use std::ops::Range;
 
 use kernel_core::host::PAGE_SIZE;
 
+use crate::pool::SLOTS;
+
 /// The stub's code: read and executed.
 pub const CODE: u64 = 0x7fff_ffff_0000;
 /// The stub's requests: read only, written by the kernel through its own mapping.
 pub const REQUESTS: u64 = CODE + PAGE_SIZE;
+
+/// Where the file of requests has the code that reads clocks: behind the page of code and the pages of requests.
+pub const CLOCK_CODE: u64 = (SLOTS as u64 + 1) * PAGE_SIZE;
 
 /// Guest RAM, as every stub knows it.
 pub const RAM_FD: i32 = 0;
@@ -16,7 +21,8 @@ pub const REQUESTS_FD: i32 = 1;
 /// The spawner's end of its socket.
 pub const SOCKET_FD: i32 = 2;
 
-/// The guest addresses that may be mapped: from the lowest that the host allows to a guard below the stub.
-pub fn limits() -> Range<u64> {
-    host_linux::vm::lowest_address()..CODE - 0x1_0000
+/// The guest addresses that may be mapped: from the lowest that the host allows to a guard below what is the stub's,
+/// which begins at `kept`.
+pub fn limits(kept: u64) -> Range<u64> {
+    host_linux::vm::lowest_address()..kept - 0x1_0000
 }

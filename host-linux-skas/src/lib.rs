@@ -7,6 +7,7 @@
 //!
 //! * [`host`](SkasHost): the [`Host`](kernel_core::host::Host) itself.
 //! * `spawner`: the small process that makes stubs; `stub_code`: what runs in them; `layout`: where.
+//! * `clock_image`: clocks that a guest reads without a call.
 //! * `pool`: stubs in stock, in use and used up.
 //! * `space`: one guest address space; `requests`: its pending changes as the stub reads them.
 //!
@@ -15,6 +16,7 @@
 //! What SYSEMU does not catch is the vsyscall page at the top of the address space, where the host has one: a guest can
 //! call the three clock functions there and gets the host's time. They read and write nothing but the guest's memory.
 
+mod clock_image;
 mod error;
 mod host;
 mod layout;

@@ -18,7 +18,8 @@ use kernel_core::host::{HostError, PAGE_SIZE};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
-use crate::layout::{RAM_FD, REQUESTS_FD, SOCKET_FD};
+use crate::clock_image::ClockImage;
+use crate::layout::{CLOCK_CODE, CODE, RAM_FD, REQUESTS_FD, SOCKET_FD};
 use crate::stub_code;
 
 /// Bytes of the spawner's stack.
@@ -31,15 +32,17 @@ pub struct Spawner {
 }
 
 impl Spawner {
-    /// Starts it; stubs will know `ram`, and find their code in page 0 of `requests`.
-    pub fn start(ram: &RamFile, requests: &RamFile) -> io::Result<Spawner> {
+    /// Starts it; stubs will know `ram`, and find their code in page 0 of `requests` and that of `clocks` at
+    /// [`CLOCK_CODE`].
+    pub fn start(ram: &RamFile, requests: &RamFile, clocks: Option<&ClockImage>) -> io::Result<Spawner> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
         let fds = [ram.as_fd().as_raw_fd(), requests.as_fd().as_raw_fd(), theirs.as_raw_fd()];
+        let order = Order { fds, clocks: clocks.map(Clocks::of) };
         // SAFETY: a plain fork without an exit signal; the child only makes system calls.
         let child = unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) };
         match child {
-            0 => first_step(fds),
+            0 => first_step(&order),
             -1 => return Err(io::Error::last_os_error()),
             _ => {}
         }
@@ -92,6 +95,55 @@ impl Drop for Spawner {
     }
 }
 
+/// What the fork is told.
+struct Order {
+    fds: [i32; 3],
+    clocks: Option<Clocks>,
+}
+
+/// Where a stub has the host's clocks, and where it moves them.
+#[derive(Clone, Copy)]
+struct Clocks {
+    data: u64,
+    data_len: u64,
+    code_len: u64,
+    place: u64,
+}
+
+impl Clocks {
+    fn of(image: &ClockImage) -> Clocks {
+        let data_len = image.data.end - image.data.start;
+        Clocks { data: image.data.start, data_len, code_len: image.code.len() as u64, place: image.place() }
+    }
+
+    /// Moves the data and maps the code behind it. If the host refuses one of them, there are no clocks.
+    fn keep(&self) -> bool {
+        let at = |address: u64| std::ptr::without_provenance_mut::<libc::c_void>(address as usize);
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        // SAFETY: nothing of a stub is at those places, and it makes no use of the clocks itself. The data may consist of
+        // several mappings, which move one by one.
+        unsafe {
+            let mut moved = 0;
+            while moved < self.data_len {
+                // The host moves one mapping at a time, and says so if a length goes beyond it.
+                let mut len = self.data_len - moved;
+                let (from, to) = (at(self.data + moved), at(self.place + moved));
+                while libc::mremap(from, len as usize, len as usize, flags, to) == libc::MAP_FAILED {
+                    len -= PAGE_SIZE;
+                    if len == 0 {
+                        return false;
+                    }
+                }
+                moved += len;
+            }
+            let protection = libc::PROT_READ | libc::PROT_EXEC;
+            let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+            let (to, offset) = (at(self.place + self.data_len), CLOCK_CODE as i64);
+            libc::mmap(to, self.code_len as usize, protection, flags, REQUESTS_FD, offset) == to
+        }
+    }
+}
+
 /// Waits for the end of a child that has no exit signal.
 fn wait(pid: i32) {
     // SAFETY: a null status is allowed.
@@ -101,12 +153,12 @@ fn wait(pid: i32) {
 }
 
 /// In the fork: sorts the descriptors, resets what was inherited, makes the spawner and ends.
-fn first_step(fds: [i32; 3]) -> ! {
+fn first_step(order: &Order) -> ! {
     // SAFETY: only system calls, on this process's own copies of everything. The descriptors are first moved out of
     // the way of their final numbers. The stack is a fresh mapping, used by nobody else.
     unsafe {
         let mut aside = [0; 3];
-        for (slot, fd) in aside.iter_mut().zip(fds) {
+        for (slot, fd) in aside.iter_mut().zip(order.fds) {
             *slot = libc::fcntl(fd, libc::F_DUPFD, 3);
         }
         for (number, fd) in [RAM_FD, REQUESTS_FD, SOCKET_FD].into_iter().zip(aside) {
@@ -133,8 +185,12 @@ fn first_step(fds: [i32; 3]) -> ! {
             libc::_exit(1);
         }
         let top = stack.byte_add(STACK);
+        // It outlives this stack.
+        let argument = stack.cast::<Option<Clocks>>();
+        argument.write(order.clocks);
+        let argument = argument.cast();
         // CLONE_PARENT: the kernel's child, without an exit signal as this process.
-        let made = libc::clone(serve, top, libc::CLONE_VM | libc::CLONE_PARENT, std::ptr::null_mut());
+        let made = libc::clone(serve, top, libc::CLONE_VM | libc::CLONE_PARENT, argument);
         libc::_exit(i32::from(made < 0))
     }
 }
@@ -156,9 +212,11 @@ fn reset_signals() {
 }
 
 /// The spawner: says who it is, then makes a stub for each request, until the kernel is gone.
-extern "C" fn serve(_: *mut libc::c_void) -> libc::c_int {
-    // SAFETY: only system calls; a fork without CLONE_VM leaves the child its own copy of this stack.
+extern "C" fn serve(clocks: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: only system calls; a fork without CLONE_VM leaves the child its own copy of this stack. The argument was
+    // written by `first_step`.
     unsafe {
+        let clocks = clocks.cast::<Option<Clocks>>().read();
         let spawner = libc::getpid();
         answer(spawner);
         loop {
@@ -169,7 +227,7 @@ extern "C" fn serve(_: *mut libc::c_void) -> libc::c_int {
                 _ => libc::_exit(0),
             }
             match libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) {
-                0 => become_stub(spawner, u32::from_ne_bytes(slot)),
+                0 => become_stub(spawner, u32::from_ne_bytes(slot), clocks),
                 -1 => answer(-*libc::__errno_location()),
                 pid => answer(pid as i32),
             }
@@ -182,7 +240,7 @@ fn answer(value: i32) {
     unsafe { libc::send(SOCKET_FD, value.to_ne_bytes().as_ptr().cast(), 4, libc::MSG_NOSIGNAL) };
 }
 
-fn become_stub(spawner: i32, slot: u32) -> ! {
+fn become_stub(spawner: i32, slot: u32, clocks: Option<Clocks>) -> ! {
     // SAFETY: system calls only, then the stub's code takes over a process of one thread.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
@@ -191,6 +249,7 @@ fn become_stub(spawner: i32, slot: u32) -> ! {
         }
         libc::prctl(libc::PR_SET_NAME, c"lodger-guest".as_ptr());
         libc::close(SOCKET_FD);
-        stub_code::enter(u64::from(slot) * PAGE_SIZE)
+        let kept = clocks.filter(Clocks::keep).map_or(CODE, |clocks| clocks.place);
+        stub_code::enter(u64::from(slot) * PAGE_SIZE, kept)
     }
 }

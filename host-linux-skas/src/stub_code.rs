@@ -12,8 +12,8 @@ global_asm!(
     ".pushsection .text.lodger_stub,\"ax\",@progbits",
     ".globl lodger_stub_start, lodger_stub_enter, lodger_stub_batch, lodger_stub_end",
     "lodger_stub_start:",
-    // In the image that the spawner was forked with; r12 is the offset of the request page in its file. Maps both
-    // pages where they belong and goes on there.
+    // In the image that the spawner was forked with; r12 is the offset of the request page in its file, r13 where the
+    // pages begin that are kept below the code. Maps both pages where they belong and goes on there.
     "lodger_stub_enter:",
     "mov eax, {mmap}",
     "movabs rdi, {code}",
@@ -45,7 +45,7 @@ global_asm!(
     "syscall",
     "mov eax, {munmap}",
     "xor edi, edi",
-    "movabs rsi, {code}",
+    "mov rsi, r13",
     "syscall",
     "test rax, rax",
     "jnz 9f",
@@ -131,11 +131,12 @@ pub fn batch_entry() -> u64 {
     CODE + (&raw const lodger_stub_batch).addr() as u64 - (&raw const lodger_stub_start).addr() as u64
 }
 
-/// Turns this process into a stub whose request page is at `offset` of its file.
+/// Turns this process into a stub whose request page is at `offset` of its file. What is mapped from `kept` to the code
+/// stays.
 ///
 /// # Safety
 /// The process has no other thread, and nothing of it is needed any more.
-pub unsafe fn enter(offset: u64) -> ! {
-    // SAFETY: the code above takes its argument in r12 and never returns.
-    unsafe { std::arch::asm!("jmp lodger_stub_enter", in("r12") offset, options(noreturn)) }
+pub unsafe fn enter(offset: u64, kept: u64) -> ! {
+    // SAFETY: the code above takes its arguments in r12 and r13 and never returns.
+    unsafe { std::arch::asm!("jmp lodger_stub_enter", in("r12") offset, in("r13") kept, options(noreturn)) }
 }

@@ -162,8 +162,16 @@ impl Host for TtHost {
         clock::monotonic_ns()
     }
 
+    fn boottime_ns(&self) -> u64 {
+        clock::boottime_ns()
+    }
+
     fn realtime_ns(&self) -> u64 {
         clock::realtime_ns()
+    }
+
+    fn clock_image(&self) -> Option<u64> {
+        None
     }
 
     fn entropy(&self, buf: &mut [u8]) {

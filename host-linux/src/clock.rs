@@ -7,13 +7,18 @@ pub fn monotonic_ns() -> u64 {
     nanoseconds(ClockId::CLOCK_MONOTONIC)
 }
 
+/// Nanoseconds of `CLOCK_BOOTTIME`.
+pub fn boottime_ns() -> u64 {
+    nanoseconds(ClockId::CLOCK_BOOTTIME)
+}
+
 /// Nanoseconds of `CLOCK_REALTIME`; 0 for a host that lives before 1970.
 pub fn realtime_ns() -> u64 {
     nanoseconds(ClockId::CLOCK_REALTIME)
 }
 
 fn nanoseconds(clock: ClockId) -> u64 {
-    // These two clocks exist on every Linux; the vDSO reads them without a system call.
+    // These clocks exist on every Linux; the vDSO reads them without a system call.
     let Ok(time) = clock_gettime(clock) else { return 0 };
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
     let rest = u64::try_from(time.tv_nsec()).unwrap_or(0);

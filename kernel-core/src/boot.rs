@@ -125,7 +125,7 @@ impl ByteStream for NoStream {
 impl<H: Host> Kernel<H> {
     /// Builds an instance; PID 1 starts as soon as a vCPU runs.
     pub fn boot(host: Arc<H>, config: BootConfig) -> core::result::Result<Arc<Kernel<H>>, BootError> {
-        let boot_ns = host.monotonic_ns();
+        let boot_ns = host.boottime_ns();
         let link = Arc::new(KernelLink::<H>::default());
         let services = Arc::new(Services {
             ram: Ram::new(host.ram(), config.memory),
@@ -149,7 +149,6 @@ impl<H: Host> Kernel<H> {
             command_line: config.command_line,
             log: config.log,
             trace: config.trace,
-            boot_ns,
             vcpus: config.vcpus,
             max_tasks: config.max_tasks,
         }));
@@ -192,7 +191,7 @@ impl<H: Host> Kernel<H> {
                 signals: TaskSignals::default(),
                 comm: *b"init\0\0\0\0\0\0\0\0\0\0\0\0",
                 nice: Nice::default(),
-                start_ns: self.services.clock.monotonic_ns(),
+                start_ns: self.services.clock.uptime_ns(),
             },
         );
         {

@@ -337,8 +337,15 @@ pub trait Host: Send + Sync + 'static {
     /// Nanoseconds since an arbitrary start; never goes back.
     fn monotonic_ns(&self) -> u64;
 
+    /// The same as [`Host::monotonic_ns`], and the time for which the machine slept.
+    fn boottime_ns(&self) -> u64;
+
     /// Nanoseconds since 1970-01-01 UTC.
     fn realtime_ns(&self) -> u64;
+
+    /// Where every space has, outside its limits, an ELF image with functions that read these clocks without a system
+    /// call (`vdso(7)`); `None` if there is no such thing.
+    fn clock_image(&self) -> Option<u64>;
 
     /// Fills `buf` with bytes nobody can predict.
     fn entropy(&self, buf: &mut [u8]);

@@ -77,8 +77,6 @@ pub struct Kernel<H: Host> {
     pub log: Arc<LogRing>,
     /// Takes traced calls.
     pub(crate) trace: Option<TraceSink>,
-    /// What the host's monotonic clock said at boot.
-    boot_ns: u64,
     /// XSAVE components that guests have.
     pub(crate) fpu_features: u64,
     /// The most threads there can be.
@@ -117,7 +115,6 @@ pub(crate) struct Parts<H: Host> {
     pub command_line: Vec<u8>,
     pub log: Arc<LogRing>,
     pub trace: Option<TraceSink>,
-    pub boot_ns: u64,
     pub vcpus: usize,
     pub max_tasks: usize,
     pub devices: Vec<Arc<dyn Device>>,
@@ -136,7 +133,6 @@ impl<H: Host> Kernel<H> {
             command_line: parts.command_line,
             log: parts.log,
             trace: parts.trace,
-            boot_ns: parts.boot_ns,
             max_tasks: parts.max_tasks,
             unknown_calls: Mutex::default(),
             heap: HeapWatch::default(),
@@ -200,14 +196,9 @@ impl<H: Host> Kernel<H> {
         self.vcpus.len()
     }
 
-    /// Nanoseconds since boot: what deadlines in the kernel are in.
+    /// The monotonic clock, which is the host's: what deadlines are in.
     pub(crate) fn now_ns(&self) -> u64 {
-        self.host.monotonic_ns().saturating_sub(self.boot_ns)
-    }
-
-    /// A deadline as the host counts.
-    pub(crate) fn host_deadline(&self, deadline_ns: Option<u64>) -> Option<u64> {
-        deadline_ns.map(|deadline| deadline.saturating_add(self.boot_ns))
+        self.host.monotonic_ns()
     }
 
     /// Devices to look at when the host has news.
@@ -341,16 +332,24 @@ impl<H: Host> Kernel<H> {
     }
 }
 
-/// The host's clock; monotonic time starts at boot.
+/// The host's clocks.
 pub(crate) struct HostClock<H: Host> {
     pub host: Arc<H>,
-    /// What the host's monotonic clock said at boot.
+    /// What the host's [`Host::boottime_ns`] said at boot.
     pub boot_ns: u64,
 }
 
 impl<H: Host> Clock for HostClock<H> {
     fn monotonic_ns(&self) -> u64 {
-        self.host.monotonic_ns().saturating_sub(self.boot_ns)
+        self.host.monotonic_ns()
+    }
+
+    fn boottime_ns(&self) -> u64 {
+        self.host.boottime_ns()
+    }
+
+    fn uptime_ns(&self) -> u64 {
+        self.host.boottime_ns().saturating_sub(self.boot_ns)
     }
 
     fn realtime_ns(&self) -> u64 {

@@ -9,8 +9,12 @@ use crate::vfs::caller::Processes;
 
 /// Time and chance, as the host gives them.
 pub trait Clock: Send + Sync {
-    /// Nanoseconds since boot of the instance.
+    /// Nanoseconds since an arbitrary start; never goes back.
     fn monotonic_ns(&self) -> u64;
+    /// The same, and the time for which the machine slept.
+    fn boottime_ns(&self) -> u64;
+    /// Nanoseconds since boot of the instance.
+    fn uptime_ns(&self) -> u64;
     /// Nanoseconds since 1970-01-01 UTC.
     fn realtime_ns(&self) -> u64;
     /// Fills `buf` with bytes nobody can predict.

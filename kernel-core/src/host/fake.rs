@@ -415,6 +415,14 @@ impl Host for FakeHost {
         self.clock_ns.load(Ordering::SeqCst)
     }
 
+    fn boottime_ns(&self) -> u64 {
+        self.monotonic_ns()
+    }
+
+    fn clock_image(&self) -> Option<u64> {
+        None
+    }
+
     fn realtime_ns(&self) -> u64 {
         1_700_000_000_000_000_000 + self.monotonic_ns()
     }

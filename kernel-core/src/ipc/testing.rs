@@ -151,6 +151,12 @@ impl Clock for TestClock {
     fn monotonic_ns(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }
+    fn boottime_ns(&self) -> u64 {
+        self.monotonic_ns()
+    }
+    fn uptime_ns(&self) -> u64 {
+        self.monotonic_ns()
+    }
     fn realtime_ns(&self) -> u64 {
         1_000_000 + self.monotonic_ns()
     }

@@ -16,8 +16,10 @@ use crate::vfs::file::{FileOps, Op};
 pub enum TimeBase {
     /// Since 1970.
     Realtime,
-    /// Since boot; suspended time does not exist here, so the boot clock is the same.
+    /// Since some start.
     Monotonic,
+    /// Since the same start, while the machine slept too.
+    Boottime,
 }
 
 /// A timer that is read.

@@ -114,6 +114,7 @@ fn loads_a_dynamic_program_and_its_interpreter() {
         secure: true,
         hwcap: 0,
         hwcap2: 2,
+        clock_image: Some(0x7000),
         min_signal_stack: 3376,
     };
     let (args, env) = ([b"prog".to_vec(), b"-x".to_vec()], [b"A=1".to_vec()]);

@@ -45,6 +45,8 @@ pub struct AuxInfo {
     pub hwcap: u64,
     /// Bit 1: `rdfsbase` may be used (`AT_HWCAP2`).
     pub hwcap2: u64,
+    /// An image with functions that read clocks (`AT_SYSINFO_EHDR`), if there is one.
+    pub clock_image: Option<u64>,
     /// Bytes that a signal frame needs at least (`AT_MINSIGSTKSZ`).
     pub min_signal_stack: u64,
 }
@@ -138,7 +140,9 @@ pub fn build<H: Host>(mm: &Mm<H>, image: &Image, start: &Start<'_>) -> Result<u6
         (auxvec::AT_PLATFORM, platform_at),
         (auxvec::AT_NULL, 0),
     ];
-    let auxv: Vec<u64> = auxv.into_iter().flat_map(|(kind, value)| [u64::from(kind), value]).collect();
+    let clock_image = aux.clock_image.map(|at| (auxvec::AT_SYSINFO_EHDR, at));
+    let auxv: Vec<u64> =
+        clock_image.into_iter().chain(auxv).flat_map(|(kind, value)| [u64::from(kind), value]).collect();
     let mut words = Vec::new();
     words.push(args.len() as u64);
     words.extend_from_slice(&arg_addrs);
@@ -184,6 +188,7 @@ mod tests {
             secure: false,
             hwcap: 0,
             hwcap2: 0,
+            clock_image: None,
             min_signal_stack: 0,
         };
         Start { args, env: &[], path: b"/bin/x", aux }

@@ -50,7 +50,7 @@ impl<H: Host> Kernel<H> {
         self.poll_outside();
         if !self.scheduler.has_runnable() && !self.is_over() {
             let start = self.now_ns();
-            self.host.wait(vcpu, self.host_deadline(self.services.timers.next()));
+            self.host.wait(vcpu, self.services.timers.next());
             self.idle_ns.fetch_add(self.now_ns().saturating_sub(start), Ordering::Relaxed);
             self.poll_outside();
         }

@@ -49,7 +49,8 @@ pub fn timerfd_create<H: Host>(cx: &Cx<'_, H>, clock: u32, flags: u32) -> SysRes
     }
     let base = match clock {
         sys::CLOCK_REALTIME => TimeBase::Realtime,
-        sys::CLOCK_MONOTONIC | sys::CLOCK_BOOTTIME => TimeBase::Monotonic,
+        sys::CLOCK_MONOTONIC => TimeBase::Monotonic,
+        sys::CLOCK_BOOTTIME => TimeBase::Boottime,
         _ => return Err(EINVAL.into()),
     };
     let services = cx.services();

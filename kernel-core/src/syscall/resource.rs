@@ -107,7 +107,7 @@ pub fn sysinfo<H: Host>(cx: &Cx<'_, H>, info: u64) -> SysResult {
     let ram = &cx.services().ram;
     let load = cx.kernel.scheduler.runnable() as u64;
     let words: [u64; 10] = [
-        cx.services().clock.monotonic_ns() / 1_000_000_000,
+        cx.services().clock.uptime_ns() / 1_000_000_000,
         load << 16,
         load << 16,
         load << 16,

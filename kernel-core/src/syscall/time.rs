@@ -18,6 +18,8 @@ const COARSE_NS: u64 = 4_000_000;
 enum Source {
     Realtime,
     Monotonic,
+    /// Since the same start, while the machine slept too.
+    Boottime,
     /// CPU time of the calling process.
     Process,
     /// CPU time of the calling thread.
@@ -26,15 +28,14 @@ enum Source {
     Other(u32),
 }
 
-/// EINVAL for an unknown clock.
+/// EINVAL for an unknown clock. The coarse and the raw clock are the fine one here; where programs read the host's clocks
+/// by themselves ([`Host::clock_image`]), they get the real ones.
 fn source<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<Source> {
     let Ok(fixed) = u32::try_from(clock) else { return cpu_clock(cx, clock) };
     Ok(match fixed {
         sys::CLOCK_REALTIME | sys::CLOCK_REALTIME_COARSE | sys::CLOCK_TAI => Source::Realtime,
-        sys::CLOCK_MONOTONIC
-        | sys::CLOCK_MONOTONIC_RAW
-        | sys::CLOCK_MONOTONIC_COARSE
-        | sys::CLOCK_BOOTTIME => Source::Monotonic,
+        sys::CLOCK_MONOTONIC | sys::CLOCK_MONOTONIC_RAW | sys::CLOCK_MONOTONIC_COARSE => Source::Monotonic,
+        sys::CLOCK_BOOTTIME => Source::Boottime,
         sys::CLOCK_PROCESS_CPUTIME_ID => Source::Process,
         sys::CLOCK_THREAD_CPUTIME_ID => Source::Thread,
         _ => return Err(EINVAL),
@@ -66,6 +67,7 @@ fn read<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<u64> {
     Ok(match source(cx, clock)? {
         Source::Realtime => cx.services().clock.realtime_ns(),
         Source::Monotonic => cx.services().clock.monotonic_ns(),
+        Source::Boottime => cx.services().clock.boottime_ns(),
         Source::Process => sum(cx.cpu_ns()),
         Source::Thread => sum(cx.thread_cpu_ns()),
         Source::Other(id) => {
@@ -172,6 +174,7 @@ pub fn clock_nanosleep<H: Host>(cx: &Cx<'_, H>, clock: i32, flags: u32, time: u6
         Source::Process | Source::Other(_) => return Err(EOPNOTSUPP.into()),
         _ if !absolute => now.saturating_add(ns),
         Source::Monotonic => ns,
+        Source::Boottime => now.saturating_add(ns.saturating_sub(cx.services().clock.boottime_ns())),
         Source::Realtime => now.saturating_add(ns.saturating_sub(cx.services().clock.realtime_ns())),
     };
     if !absolute {

@@ -44,6 +44,9 @@ impl TimerSpec {
         let first_ns = match (base, absolute) {
             _ if value_ns == 0 => None,
             (TimeBase::Monotonic, true) => Some(value_ns),
+            (TimeBase::Boottime, true) => {
+                Some(now.saturating_add(value_ns.saturating_sub(clock.boottime_ns())))
+            }
             (TimeBase::Realtime, true) => {
                 Some(now.saturating_add(value_ns.saturating_sub(clock.realtime_ns())))
             }
@@ -68,7 +71,8 @@ struct SigEvent {
 pub fn timer_create<H: Host>(cx: &Cx<'_, H>, clock: u32, event: u64, id: u64) -> SysResult {
     let base = match clock {
         sys::CLOCK_REALTIME | sys::CLOCK_TAI => TimeBase::Realtime,
-        sys::CLOCK_MONOTONIC | sys::CLOCK_BOOTTIME => TimeBase::Monotonic,
+        sys::CLOCK_MONOTONIC => TimeBase::Monotonic,
+        sys::CLOCK_BOOTTIME => TimeBase::Boottime,
         // CPU time clocks exist, but nothing here interrupts a task when it has used some.
         sys::CLOCK_PROCESS_CPUTIME_ID | sys::CLOCK_THREAD_CPUTIME_ID => return Err(EOPNOTSUPP.into()),
         _ => return Err(EINVAL.into()),

@@ -163,7 +163,7 @@ impl<H: Host> Cx<'_, H> {
                 signals: self.child_signals(flags),
                 comm: self.task.comm(),
                 nice: self.task.nice(),
-                start_ns: kernel.services.clock.monotonic_ns(),
+                start_ns: kernel.services.clock.uptime_ns(),
             },
         );
         if flags.contains(CloneFlags::CHILD_CLEARTID) {

@@ -152,6 +152,7 @@ impl<H: Host> Cx<'_, H> {
             secure: program.secure,
             hwcap: u64::from(cpu.hwcap),
             hwcap2: u64::from(cpu.hwcap2),
+            clock_image: self.kernel.host.clock_image(),
             min_signal_stack: crate::arch::x86_64::signal_frame::size(self.kernel.host.fpu_size()),
         }
     }

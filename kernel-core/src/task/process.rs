@@ -141,7 +141,7 @@ impl<H: Host> Process<H> {
             dumpable: AtomicU8::new(1),
             oom_score_adj: AtomicI32::new(0),
             last_comm: Mutex::default(),
-            start_ns: services.clock.monotonic_ns(),
+            start_ns: services.clock.uptime_ns(),
             no_new_privs: AtomicU8::new(0),
             child_subreaper: AtomicU8::new(0),
             heap: HeapShare::default(),

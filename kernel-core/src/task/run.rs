@@ -84,12 +84,7 @@ impl<H: Host> Cx<'_, H> {
             let slice = start.saturating_add(slice_ns);
             deadline = Some(deadline.map_or(slice, |deadline| deadline.min(slice)));
         }
-        let exit = host.run(
-            vcpu,
-            self.mm.space(),
-            &mut self.context.borrow_mut(),
-            self.kernel.host_deadline(deadline),
-        );
+        let exit = host.run(vcpu, self.mm.space(), &mut self.context.borrow_mut(), deadline);
         let spent = self.kernel.now_ns().saturating_sub(start);
         self.task.user_ns.fetch_add(spent, Ordering::Relaxed);
         if timers.cpu.is_armed() {

@@ -108,7 +108,7 @@ impl<H: Host> ProcessSource for KernelLink<H> {
 
     fn log(&self, line: &[u8]) {
         if let Some(kernel) = self.upgrade() {
-            let time_us = kernel.services.clock.monotonic_ns() / 1000;
+            let time_us = kernel.services.clock.uptime_ns() / 1000;
             kernel.log.add(4, time_us, line);
         }
     }

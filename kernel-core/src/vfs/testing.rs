@@ -36,6 +36,14 @@ impl Clock for TestClock {
         self.0.fetch_add(1_000_000_000, Ordering::Relaxed)
     }
 
+    fn boottime_ns(&self) -> u64 {
+        self.monotonic_ns()
+    }
+
+    fn uptime_ns(&self) -> u64 {
+        self.monotonic_ns()
+    }
+
     fn realtime_ns(&self) -> u64 {
         self.monotonic_ns()
     }

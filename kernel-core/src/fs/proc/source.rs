@@ -94,7 +94,7 @@ pub struct TaskStat {
     pub children_user_ns: u64,
     /// The same of children that were waited for.
     pub children_system_ns: u64,
-    /// When it started, on the monotonic clock.
+    /// When it started, since boot.
     pub start_ns: u64,
     /// Nice value, -20 to 19.
     pub nice: i32,

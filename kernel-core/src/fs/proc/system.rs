@@ -177,7 +177,7 @@ fn filesystems(facts: &Facts) -> Vec<u8> {
 
 fn uptime(facts: &Facts) -> Vec<u8> {
     let hundredths = |ns: u64| (ns / SECOND_NS, ns % SECOND_NS / TICK_NS);
-    let (up, up_rest) = hundredths(facts.services.clock.monotonic_ns());
+    let (up, up_rest) = hundredths(facts.services.clock.uptime_ns());
     let (idle, idle_rest) = hundredths(facts.source.system().idle_ns);
     format!("{up}.{up_rest:02} {idle}.{idle_rest:02}\n").into_bytes()
 }
@@ -259,7 +259,7 @@ fn stat(facts: &Facts) -> Vec<u8> {
     let system = facts.source.system();
     let ticks = |ns: u64| ns / TICK_NS;
     let clock = &facts.services.clock;
-    let boot = (clock.realtime_ns().saturating_sub(clock.monotonic_ns())) / SECOND_NS;
+    let boot = (clock.realtime_ns().saturating_sub(clock.uptime_ns())) / SECOND_NS;
     let times = |share: u64| {
         let share = share.max(1);
         let (user, kernel, idle) = (system.user_ns, system.system_ns, system.idle_ns);

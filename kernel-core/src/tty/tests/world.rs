@@ -71,6 +71,12 @@ impl Clock for FakeClock {
     fn monotonic_ns(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+    fn boottime_ns(&self) -> u64 {
+        self.monotonic_ns()
+    }
+    fn uptime_ns(&self) -> u64 {
+        self.monotonic_ns()
+    }
     fn realtime_ns(&self) -> u64 {
         self.monotonic_ns()
     }
