@@ -85,8 +85,7 @@ impl SkasSpace {
         if stub.used {
             // The requests tell where things were in the last guest.
             machine.requests.zero(Phys(u64::from(stub.slot) * PAGE_SIZE), PAGE_SIZE);
-            // Not `limits`: nothing else of the last guest can be there, but this does not have to be argued.
-            batch.push(MapOp::Unmap { va: 0, len: crate::layout::CODE });
+            batch.push(MapOp::Unmap { va: 0, len: machine.limits.end });
         }
         let state =
             State { stub: Some(stub), batch, mappings: MAPPINGS_RESERVED, changed: true, carrier: None };

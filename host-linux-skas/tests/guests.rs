@@ -88,3 +88,24 @@ fn thousands_of_scattered_maps_end_in_an_error_of_their_own() {
         assert_eq!(guest.run(), Exit::Syscall);
     });
 }
+
+guest!(load, "mov eax, [rdi]", "syscall");
+
+#[test]
+fn every_space_has_the_clocks_and_cannot_change_them() {
+    on_host(|host| {
+        let image = host.clock_image().expect("this machine has a vDSO");
+        for _ in 0..3 {
+            // From the second turn on, the stub has served another space.
+            let mut guest = Machine::new(host, load());
+            assert!(guest.space.limits().end < image);
+            guest.ctx.regs.rdi = image;
+            assert_eq!(guest.run(), Exit::Syscall);
+            assert_eq!(guest.ctx.regs.rax.to_le_bytes()[..4], *b"\x7fELF");
+            host.ram().write(Phys(0x1_0000), store_load());
+            guest.ctx = context(host);
+            guest.ctx.regs.rdi = image;
+            assert_eq!(guest.run(), Exit::Fault { addr: image, access: Access::Unknown });
+        }
+    });
+}
