@@ -60,6 +60,7 @@ fn main() -> ExitCode {
         ("second_sigterm_ends_all", second_sigterm_ends_all),
         ("spinning_guest_is_ended", spinning_guest_is_ended),
         ("guest_that_eats_memory", guest_that_eats_memory),
+        ("guest_that_has_the_kernel_eat_memory", guest_that_has_the_kernel_eat_memory),
         ("guest_that_fills_its_root", guest_that_fills_its_root),
         ("guest_that_hoards_kernel_objects", guest_that_hoards_kernel_objects),
         ("guest_that_forks_much", guest_that_forks_much),
@@ -411,6 +412,13 @@ fn guest_that_eats_memory(on: Backend) -> Result<()> {
     ensure!(!ran.late, "it ends in time");
     // Refused, or killed for want of memory; in no case lodger's own failure.
     ensure!([0, 128 + 9, 128 + 7, 128 + 11].contains(&ran.status), "status {}: {}", ran.status, ran.err);
+    Ok(())
+}
+
+/// RAM that runs out while the kernel copies is no bad address: who takes it is killed, and who else waits goes on.
+fn guest_that_has_the_kernel_eat_memory(on: Backend) -> Result<()> {
+    let ran = abi(on, &["--mem", "64M"], &["/abi", "eat-by-read"])?;
+    ensure!(ran.status == 128 + 9, "status {}: {}{}", ran.status, ran.text(), ran.err);
     Ok(())
 }
 

@@ -77,6 +77,8 @@ pub struct Mm<H: Host> {
     host: Arc<H>,
     id: u64,
     dead: AtomicBool,
+    /// A copy to or from it ended for want of RAM.
+    starved: AtomicBool,
     this: Weak<Mm<H>>,
 }
 
@@ -119,6 +121,7 @@ impl<H: Host> Mm<H> {
             host: host.clone(),
             id,
             dead: AtomicBool::new(false),
+            starved: AtomicBool::new(false),
             this: this.clone(),
         }))
     }
@@ -136,6 +139,11 @@ impl<H: Host> Mm<H> {
     /// Whether the host lost the space. Its process must be killed (SIGKILL): it cannot run any more.
     pub fn is_dead(&self) -> bool {
         self.dead.load(Ordering::Relaxed)
+    }
+
+    /// Whether RAM ran out under a copy to or from it since this was asked last: what gave EFAULT then was no bad address.
+    pub fn take_starved(&self) -> bool {
+        self.starved.swap(false, Ordering::Relaxed)
     }
 
     /// Sets the limits that later calls obey; after exec, fork and `prlimit`.

@@ -1,6 +1,7 @@
 //! The only way to guest memory by guest addresses.
 
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
@@ -11,6 +12,7 @@ use crate::io::{Sink, Source, UserMemory};
 use crate::mm::Mm;
 use crate::mm::backing::{Inner, Mapped};
 use crate::mm::batch::Batch;
+use crate::mm::fault::FaultError;
 use crate::mm::map::Object;
 
 /// The most bytes one read or write moves (`MAX_RW_COUNT`).
@@ -104,7 +106,15 @@ impl<H: Host> Mm<H> {
         }
         let page = addr - addr % PAGE_SIZE;
         match rights {
-            Rights::Obeyed => self.resolve(inner, batch, addr, access, 0).ok()?,
+            Rights::Obeyed => match self.resolve(inner, batch, addr, access, 0) {
+                Ok(()) => {}
+                Err(error) => {
+                    if error == FaultError::OutOfMemory {
+                        self.starved.store(true, Ordering::Relaxed);
+                    }
+                    return None;
+                }
+            },
             Rights::Overridden => {
                 let (range, vma) = inner.vmas.get(addr)?;
                 let vma = vma.clone();

@@ -7,6 +7,7 @@ use core::sync::atomic::Ordering;
 use linux_raw_sys::general as sys;
 
 use crate::arch::x86_64::syscall_args;
+use crate::errno::EFAULT;
 use crate::host::{Access, Exit, Host, Suspend, Trap, UserContext};
 use crate::kernel::Kernel;
 use crate::mm::fault::FaultError;
@@ -99,7 +100,17 @@ impl<H: Host> Cx<'_, H> {
             let context = self.context.borrow();
             (context.regs.rax, syscall_args(&context.regs))
         };
-        match table::dispatch(self, number, &args) {
+        self.mm.take_starved();
+        let mut result = table::dispatch(self, number, &args);
+        // As a fault of the guest itself, but from here the call is made again. Each round ends a process.
+        while matches!(result, Err(SysError::Errno(EFAULT))) && self.mm.take_starved() {
+            self.kernel.out_of_memory(self);
+            if self.task.is_leaving() {
+                break;
+            }
+            result = table::dispatch(self, number, &args);
+        }
+        match result {
             Ok(value) => self.context.borrow_mut().regs.rax = value,
             Err(SysError::Errno(errno)) => {
                 self.context.borrow_mut().regs.rax = i64::from(-errno.code()) as u64;

@@ -24,6 +24,29 @@ pub fn eat_memory() -> c_int {
     }
 }
 
+/// Has the kernel fill memory, until something gives way: 0 when a gibibyte is full, 3 for an error of the call.
+pub fn eat_by_read() -> c_int {
+    const CHUNK: usize = 1 << 20;
+    // SAFETY: fresh memory, never unmapped; the reads stay in it.
+    unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let at =
+            libc::mmap(std::ptr::null_mut(), CHUNK << 10, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+        let zero = libc::open(c"/dev/zero".as_ptr(), libc::O_RDONLY);
+        let mut filled = 0;
+        while at != libc::MAP_FAILED && filled < CHUNK << 10 {
+            match libc::read(zero, at.byte_add(filled), CHUNK) {
+                count @ 1.. => filled += count as usize,
+                _ => {
+                    println!("read: {}", std::io::Error::last_os_error());
+                    return 3;
+                }
+            }
+        }
+    }
+    0
+}
+
 /// Makes socket pairs without end, filled with all they take; then what refused them is printed and 0 returned.
 pub fn hoard() -> c_int {
     let limit = libc::rlimit { rlim_cur: 1 << 20, rlim_max: 1 << 20 };

@@ -4,8 +4,9 @@
 //! * `abi --list` prints the cases, one a line, as `family::name`.
 //! * `abi CASE` runs one in this process: 0 is right, 77 is skipped, 1 is wrong; the reason is on stderr.
 //! * `abi --all [PREFIX]` runs each in a process of its own, ten seconds at most.
-//! * `abi garbage [SEED]`, `abi eat-memory`, `abi hoard`, `abi fork-bomb [N]`, `abi spin-blocked`, `abi segv`, `abi exit N`,
-//!   `abi kill-self N` misbehave, for the system tests; `abi show WHAT` serves the cases about `execve(2)`.
+//! * `abi garbage [SEED]`, `abi eat-memory`, `abi eat-by-read`, `abi hoard`, `abi fork-bomb [N]`, `abi spin-blocked`,
+//!   `abi segv`, `abi exit N`, `abi kill-self N` misbehave, for the system tests; `abi show WHAT` serves the cases about
+//!   `execve(2)`.
 
 mod altstack;
 mod epoll;
@@ -82,6 +83,7 @@ fn main() {
         ["garbage"] => garbage::run(1),
         ["garbage", seed] => garbage::run(number(seed)),
         ["eat-memory"] => hostile::eat_memory(),
+        ["eat-by-read"] => hostile::eat_by_read(),
         ["hoard"] => hostile::hoard(),
         ["fork-bomb"] => hostile::fork_bomb(1000),
         ["fork-bomb", n] => hostile::fork_bomb(number(n)),
