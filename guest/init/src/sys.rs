@@ -247,3 +247,21 @@ pub fn sync() {
     // SAFETY: no preconditions.
     unsafe { libc::sync() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_text_is_for_a_shell() {
+        let path = std::env::temp_dir().join(format!("init-is-text-{}", std::process::id()));
+        let name = CString::new(path.as_os_str().as_bytes()).unwrap();
+        for (bytes, text) in [(&b"echo hello\n\0"[..], true), (b"\x7fELF\x02\x01\x01\0", false), (b"", true)]
+        {
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(is_text(&name), text, "{bytes:?}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(!is_text(&name));
+    }
+}

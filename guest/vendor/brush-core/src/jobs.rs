@@ -359,10 +359,10 @@ impl Job {
 
     /// Returns a pid-style string for the job.
     pub fn to_pid_style_string(&self) -> String {
-        let display_pid = self
-            .representative_pid()
-            .map_or_else(|| String::from("<pid unknown>"), |pid| pid.to_string());
-        std::format!("[{}] {}", self.id, display_pid)
+        match self.representative_pid() {
+            Some(pid) => std::format!("[{}] {pid}", self.id),
+            None => std::format!("[{}]", self.id),
+        }
     }
 
     /// Returns the annotation of the job.
