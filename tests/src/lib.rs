@@ -1,8 +1,8 @@
 //! Whole-system tests of Lodger: what the harnesses in `tests/` share.
 //!
 //! The environment names what is tested, as `cargo xtask test` sets it: `LODGER_BIN` (the command), `LODGER_ABI` (the
-//! program of ABI cases), `LODGER_DEMOS` (the root file system of the demos) and `LODGER_USERLAND` (the built userland). A
-//! test whose part is missing is reported as ignored, with the reason.
+//! program of ABI cases; `LODGER_ABI_PIE` is the same, position-independent), `LODGER_DEMOS` (the root file system of the
+//! demos) and `LODGER_USERLAND` (the built userland). A test whose part is missing is reported as ignored, with the reason.
 
 pub mod backend;
 pub mod conformance;
@@ -51,9 +51,14 @@ pub fn lodger() -> Result<PathBuf> {
     named("LODGER_BIN")
 }
 
-/// The path of the program of ABI cases.
+/// The path of the program of ABI cases, linked at a fixed address.
 pub fn abi() -> Result<PathBuf> {
     named("LODGER_ABI")
+}
+
+/// The same, position-independent.
+pub fn abi_pie() -> Result<PathBuf> {
+    named("LODGER_ABI_PIE")
 }
 
 /// The root file system of the demos.

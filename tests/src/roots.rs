@@ -72,8 +72,13 @@ impl Root {
 
 /// A root that holds `/abi`.
 pub fn abi() -> Result<Root> {
+    with_abi(&crate::abi()?)
+}
+
+/// A root that holds this program as `/abi`.
+pub fn with_abi(program: &Path) -> Result<Root> {
     let root = Root::new()?;
-    root.copy(&crate::abi()?, "abi")?;
+    root.copy(program, "abi")?;
     Ok(root)
 }
 

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -132,15 +133,17 @@ fn run_family(place: Place, family: &str) -> Result<HashMap<String, Answer>> {
             command.args(["--all", &prefix]).stdout(Stdio::piped()).current_dir("/").uid(65534).gid(65534);
             Running::start(command, Vec::new())?.wait(LIMIT)?
         }
-        Place::Guest(on) => guest(on, &[], &prefix)?,
-        Place::GuestUser(on) => guest(on, &["--user", "65534:65534"], &prefix)?,
+        Place::Guest(on @ Backend::Skas) => guest(on, &lodger_tests::abi()?, &[], &prefix)?,
+        // TT keeps programs that go anywhere and programs at fixed addresses in two ways: here the one, below the other.
+        Place::Guest(on @ Backend::Tt) => guest(on, &lodger_tests::abi_pie()?, &[], &prefix)?,
+        Place::GuestUser(on) => guest(on, &lodger_tests::abi()?, &["--user", "65534:65534"], &prefix)?,
     };
     Ok(read(&ran))
 }
 
-/// Runs the cases whose names begin like this in a guest.
-fn guest(on: Backend, flags: &[&str], prefix: &str) -> Result<Ran> {
-    let root = roots::abi()?;
+/// Runs the cases of `program` whose names begin like this in a guest.
+fn guest(on: Backend, program: &Path, flags: &[&str], prefix: &str) -> Result<Ran> {
+    let root = roots::with_abi(program)?;
     let command = lodger(&words(on, root.path(), flags, &["/abi", "--all", prefix]))?;
     Running::start(command, Vec::new())?.wait(LIMIT)
 }

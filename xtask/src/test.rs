@@ -67,25 +67,22 @@ fn system_tests(args: &Args) -> Result<Count> {
     let mut command = cargo::cargo(&["test", "--no-fail-fast", "--package", "lodger-tests"]);
     command.env("LODGER_BIN", lodger).env("LODGER_USERLAND", userland.dir);
     command.env("LODGER_DEMOS", demos.root);
-    if let Some(abi) = build_abi()? {
-        command.env("LODGER_ABI", abi);
-    }
+    command.env("LODGER_ABI", build_abi("abi", "static")?);
+    command.env("LODGER_ABI_PIE", build_abi("abi-pie", "pie")?);
     command.arg("--").args(&args.filter);
     counted(&mut command)
 }
 
-/// Builds the ABI cases as a static program; their folder is outside the workspace, with its own flags.
-fn build_abi() -> Result<Option<PathBuf>> {
+/// Builds the ABI cases as a static program of that relocation model; their folder is outside the workspace, with its own
+/// flags.
+fn build_abi(folder: &str, model: &str) -> Result<PathBuf> {
     let package = cargo::root().join("tests/abi");
-    if !package.join("Cargo.toml").exists() {
-        return Ok(None);
-    }
-    let target = cargo::target_dir().join("abi");
+    let target = cargo::target_dir().join(folder);
     let mut command = cargo::cargo(&["build", "--release", "--quiet", "--target", cargo::TARGET]);
     command.current_dir(package).arg("--target-dir").arg(&target);
-    command.env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
+    command.env("RUSTFLAGS", format!("-C target-feature=+crt-static -C relocation-model={model}"));
     cargo::check(&mut command)?;
-    Ok(Some(target.join(cargo::TARGET).join("release/abi")))
+    Ok(target.join(cargo::TARGET).join("release/abi"))
 }
 
 /// Runs a test command, passes its output on, and adds up the summaries in it. A command that fails without having
