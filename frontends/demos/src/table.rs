@@ -105,8 +105,7 @@ pub const DEMOS: [Demo; 6] = [
         about: "scribble over the kernel",
         skas: Promise {
             seen: "the attacker dies, all others live on",
-            because: "the write faults in the attacker's own address space, and the kernel makes of it what it \
-                      always makes of that",
+            because: "the write faults in the attacker's own address space, and that is the attacker's SIGSEGV",
         },
         tt: Promise {
             seen: "the whole instance is down",

@@ -55,7 +55,7 @@ fn peek() {
     let read = probe::read_into(at, &mut bytes);
     match Record::parse(&bytes).filter(|_| read) {
         Some(record) => {
-            ME.say(&format!("{}", hex(&record.secret)));
+            ME.say(&hex(&record.secret));
             ME.fact("told", &hex(&record.secret));
         }
         None => {
@@ -177,9 +177,8 @@ fn become_root(kernel: &Kernel, uid: u32, gid: u32) {
         }
         true
     });
-    ME.say(&format!(
-        "I walked through {pages} pages of the kernel's memory and made zeros of {notes} notes."
-    ));
+    let found = if notes > 0 { "to find that" } else { "and did not find it" };
+    ME.say(&format!("I walked through {pages} pages of the kernel's memory {found}."));
 }
 
 /// Whether these are the ids of a process with only these two: four of each, beside each other, in any order.

@@ -119,7 +119,7 @@ fn crash() -> Done<()> {
     let mut victim = Victim::start()?;
     victim.tell("before")?;
     let status = attacker("crash").spawn()?.wait()?;
-    ME.say(&format!("The attacker ended with {}", describe(status)));
+    ME.say(&format!("The attacker ended with {}.", describe(status)));
     ME.fact("attacker", &describe(status));
     victim.tell("alive")?;
     victim.end()
