@@ -8,10 +8,14 @@
 //! So copies go on with the cache unlocked, as the lock order wants it, and a page that is cut off meanwhile lives
 //! until they are done.
 
+mod blob;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::ops::Range;
+
+pub use blob::{Backing, Blob};
 
 use crate::errno::{EBUSY, EFBIG, ENOMEM, ENOSPC, ENXIO, Result};
 use crate::host::{PAGE_SIZE, Phys};
@@ -26,51 +30,6 @@ pub const MAX_FILE_LEN: u64 = i64::MAX as u64;
 
 /// The most that is committed, or copied, in one go.
 const STEP: u64 = 256 << 10;
-
-/// Bytes in kernel memory that files are made of without being copied (a boot archive, an image).
-pub trait Blob: Send + Sync {
-    /// All of them; always the same.
-    fn bytes(&self) -> &[u8];
-}
-
-impl Blob for Vec<u8> {
-    fn bytes(&self) -> &[u8] {
-        self
-    }
-}
-
-impl Blob for &'static [u8] {
-    fn bytes(&self) -> &[u8] {
-        self
-    }
-}
-
-/// What the bytes of a cache are before anybody writes.
-pub enum Backing {
-    /// Nothing: length 0, and holes read as zero (tmpfs, shared anonymous memory).
-    Empty,
-    /// A part of a blob; loaded into RAM in pieces when it is mapped or written.
-    Blob {
-        /// Keeps the bytes.
-        owner: Arc<dyn Blob>,
-        /// Where the file starts in it.
-        offset: usize,
-        /// The file's length. The part is clipped to what the blob has.
-        len: usize,
-    },
-}
-
-impl Backing {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Backing::Empty => &[],
-            Backing::Blob { owner, offset, len } => {
-                let bytes = owner.bytes().get(*offset..).unwrap_or_default();
-                &bytes[..bytes.len().min(*len)]
-            }
-        }
-    }
-}
 
 /// Which mappings of a file's range are to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
