@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
@@ -162,4 +162,14 @@ pub fn run(words: &[impl AsRef<OsStr>]) -> Result<Ran> {
 pub fn words<'a>(on: Backend, root: &'a Path, flags: &[&'a str], command: &[&'a str]) -> Vec<&'a str> {
     let root = root.to_str().unwrap_or_default();
     [&on.run()[..], &["--root", root], flags, &["--"], command].concat()
+}
+
+/// Waits until a guest has written a line to the file that is its standard output.
+pub fn first_line(path: &Path) -> Result<()> {
+    let end = Instant::now() + LIMIT;
+    while !std::fs::read(path)?.contains(&b'\n') {
+        ensure!(Instant::now() < end, "the guest never said that it was ready");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }

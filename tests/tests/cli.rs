@@ -1,4 +1,4 @@
-//! The command line's contract: exit statuses, streams, flags, signals, bad input, and that nothing is left behind.
+//! The command line's contract: exit statuses, streams, flags, signals, bad input.
 
 use std::fs;
 use std::io::Read;
@@ -6,36 +6,28 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use lodger_tests::backend::{self, Backend};
 use lodger_tests::roots::{self, Root};
-use lodger_tests::run::{LIMIT, Ran, Running, lodger, run, words};
-use lodger_tests::{Missing, demos, userland};
+use lodger_tests::run::{LIMIT, Ran, Running, first_line, lodger, run, words};
+use lodger_tests::{Missing, userland};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Uid;
-
-/// Tells this program to watch over a lodger instead of testing: see [`keep`].
-const KEEPER: &str = "LODGER_TESTS_KEEPER";
 
 type Test = fn(Backend) -> Result<()>;
 type Once = fn() -> Result<()>;
 
 fn main() -> ExitCode {
-    if std::env::var_os(KEEPER).is_some() {
-        return keep();
-    }
     let once: &[(&str, Once)] = &[
         ("help_and_version", help_and_version),
         ("usage_errors_are_125", usage_errors_are_125),
         ("later_features_are_refused_by_name", later_features_are_refused_by_name),
         ("the_other_program_is_missing", the_other_program_is_missing),
         ("tt_warns_and_refuses", tt_warns_and_refuses),
-        ("nothing_is_left_of_a_wrecked_kernel", nothing_is_left_of_a_wrecked_kernel),
     ];
     let each: &[(&str, Test)] = &[
         ("status_is_the_command's", status_is_the_commands),
@@ -59,14 +51,7 @@ fn main() -> ExitCode {
         ("signals_are_passed_on", signals_are_passed_on),
         ("second_sigterm_ends_all", second_sigterm_ends_all),
         ("spinning_guest_is_ended", spinning_guest_is_ended),
-        ("guest_that_eats_memory", guest_that_eats_memory),
-        ("guest_that_has_the_kernel_eat_memory", guest_that_has_the_kernel_eat_memory),
         ("guest_that_fills_its_root", guest_that_fills_its_root),
-        ("guest_that_hoards_kernel_objects", guest_that_hoards_kernel_objects),
-        ("guest_that_forks_much", guest_that_forks_much),
-        ("garbage_calls_do_no_harm", garbage_calls_do_no_harm),
-        ("nothing_is_left_after_kill", nothing_is_left_after_kill),
-        ("nothing_is_left_after_the_end", nothing_is_left_after_the_end),
         ("ordinary_user", ordinary_user),
         ("several_at_once", several_at_once),
         ("ptrace_is_refused", ptrace_is_refused),
@@ -354,16 +339,6 @@ fn strace_is_decoded(on: Backend) -> Result<()> {
     Ok(())
 }
 
-/// Waits until a guest has written a line to the file that is its standard output.
-fn first_line(path: &Path) -> Result<()> {
-    let end = Instant::now() + LIMIT;
-    while !fs::read(path)?.contains(&b'\n') {
-        ensure!(Instant::now() < end, "the guest never said that it was ready");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
-}
-
 /// Starts a guest with stdout in a file, and waits for its first line.
 fn ready(on: Backend, root: &Root, command: &[&str]) -> Result<(Running, tempfile::NamedTempFile)> {
     let out = tempfile::NamedTempFile::new()?;
@@ -407,21 +382,6 @@ fn spinning_guest_is_ended(on: Backend) -> Result<()> {
     running.wait(Duration::from_secs(5))?.expect(143).map(drop)
 }
 
-fn guest_that_eats_memory(on: Backend) -> Result<()> {
-    let ran = abi(on, &["--mem", "128M"], &["/abi", "eat-memory"])?;
-    ensure!(!ran.late, "it ends in time");
-    // Refused, or killed for want of memory; in no case lodger's own failure.
-    ensure!([0, 128 + 9, 128 + 7, 128 + 11].contains(&ran.status), "status {}: {}", ran.status, ran.err);
-    Ok(())
-}
-
-/// RAM that runs out while the kernel copies is no bad address: who takes it is killed, and who else waits goes on.
-fn guest_that_has_the_kernel_eat_memory(on: Backend) -> Result<()> {
-    let ran = abi(on, &["--mem", "64M"], &["/abi", "eat-by-read"])?;
-    ensure!(ran.status == 128 + 9, "status {}: {}{}", ran.status, ran.text(), ran.err);
-    Ok(())
-}
-
 /// Files get half of the memory: a full root is an error of who fills it, and programs still run.
 fn guest_that_fills_its_root(on: Backend) -> Result<()> {
     userland()?;
@@ -430,112 +390,6 @@ fn guest_that_fills_its_root(on: Backend) -> Result<()> {
     ensure!(ran.text() == "st=1\n/full\nagain\n", "{:?}", ran.text());
     ensure!(ran.err.contains("No space left"), "{:?}", ran.err);
     Ok(())
-}
-
-/// What a guest makes the kernel keep for it is bounded: it is killed, and lodger stays small meanwhile.
-fn guest_that_hoards_kernel_objects(on: Backend) -> Result<()> {
-    let root = roots::abi()?;
-    let command = lodger(&words(on, root.path(), &["--mem", "64M"], &["/abi", "hoard"]))?;
-    let running = Running::start(command, Vec::new())?;
-    let status = format!("/proc/{}/status", running.pid());
-    let largest_kib = std::thread::spawn(move || {
-        let mut largest = 0;
-        while let Ok(text) = fs::read_to_string(&status)
-            && let Some(line) = text.lines().find_map(|line| line.strip_prefix("RssAnon:"))
-        {
-            largest = largest.max(line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0));
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        largest
-    });
-    let ran = running.wait(LIMIT)?;
-    ensure!(!ran.late && [0, 128 + 9].contains(&ran.status), "status {}: {}", ran.status, ran.err);
-    let largest_kib = largest_kib.join().unwrap_or(u64::MAX);
-    ensure!(largest_kib < 160 << 10, "lodger grew to {largest_kib} KiB");
-    Ok(())
-}
-
-fn guest_that_forks_much(on: Backend) -> Result<()> {
-    let ran = abi(on, &["--mem", "128M"], &["/abi", "fork-bomb", "200"])?.expect(0)?;
-    ensure!(ran.text().starts_with("made "), "{}", ran.text());
-    Ok(())
-}
-
-fn garbage_calls_do_no_harm(on: Backend) -> Result<()> {
-    for seed in ["1", "2"] {
-        let root = roots::abi()?;
-        let flags = ["--env", "ABI_IN_LODGER=1"];
-        let command = lodger(&words(on, root.path(), &flags, &["/abi", "garbage", seed]))?;
-        let ran = Running::start(command, Vec::new())?.wait(Duration::from_secs(120))?.expect(0)?;
-        ensure!(ran.text().starts_with("garbage: "), "{}", ran.text());
-        ensure!(!ran.err.contains("panicked"), "{}", ran.err);
-    }
-    Ok(())
-}
-
-/// Runs this program again as a keeper of `lodger WORDS`: it adopts whatever lodger leaves behind.
-fn kept(words: &[&str], how: &str) -> Result<()> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(words).env(KEEPER, how).env("LODGER_BIN", lodger_tests::lodger()?).stdout(Stdio::piped());
-    Running::start(command, Vec::new())?.wait(LIMIT)?.expect(0).map(drop)
-}
-
-/// The keeper: as a subreaper starts lodger with these words, kills it after its first output when told to, and
-/// succeeds if all of its processes end within five seconds.
-fn keep() -> ExitCode {
-    match keep_it() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn keep_it() -> Result<()> {
-    nix::sys::prctl::set_child_subreaper(true)?;
-    let out = tempfile::NamedTempFile::new()?;
-    let words: Vec<_> = std::env::args_os().skip(1).collect();
-    let mut command = Command::new(lodger_tests::lodger()?);
-    let mut child = command.args(words).stdin(Stdio::null()).stdout(out.reopen()?).spawn()?;
-    first_line(out.path())?;
-    if std::env::var_os(KEEPER).is_some_and(|how| how == "kill") {
-        child.kill()?;
-    }
-    child.wait()?;
-    let end = Instant::now() + Duration::from_secs(5);
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Err(Errno::ECHILD) => return Ok(()),
-            Ok(WaitStatus::StillAlive) if Instant::now() > end => {
-                let left = fs::read_to_string("/proc/thread-self/children")?;
-                for pid in left.split_whitespace().filter_map(|pid| pid.parse().ok()) {
-                    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL)?;
-                }
-                bail!("processes were left behind: {left}");
-            }
-            Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_millis(10)),
-            Ok(_) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-fn nothing_is_left_after_kill(on: Backend) -> Result<()> {
-    let root = roots::busybox()?;
-    let script = "sleep 100 & sleep 100 & echo ready; while :; do :; done";
-    kept(&words(on, root.path(), &[], &["/bin/sh", "-c", script]), "kill")
-}
-
-fn nothing_is_left_after_the_end(on: Backend) -> Result<()> {
-    let root = roots::busybox()?;
-    kept(&words(on, root.path(), &[], &["/bin/sh", "-c", "sleep 100 & echo ready"]), "wait")
-}
-
-/// A guest writes over the kernel: lodger ends, and so do the traced threads.
-fn nothing_is_left_of_a_wrecked_kernel() -> Result<()> {
-    let root = demos()?;
-    kept(&words(Backend::Tt, &root, &[], &["/demo", "scene", "crash"]), "wait")
 }
 
 fn several_at_once(on: Backend) -> Result<()> {
