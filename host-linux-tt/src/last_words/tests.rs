@@ -56,6 +56,8 @@ fn read_beyond_a_file() {
 /// Overwrites all that this process may write, as a guest could: data, heap, thread-locals, the stacks of all threads. Its
 /// own stack comes last, and it holds the list of what to overwrite.
 fn scribble() {
+    // A thread that starts another one has all signals blocked meanwhile, and so no handler: the test's own may still do so.
+    std::thread::sleep(std::time::Duration::from_millis(50));
     let mut places = [(0usize, 0usize); 256];
     let here = (&raw const places) as usize;
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();

@@ -143,7 +143,8 @@ impl<H: Host> Mm<H> {
 
     /// Whether RAM ran out under a copy to or from it since this was asked last: what gave EFAULT then was no bad address.
     pub fn take_starved(&self) -> bool {
-        self.starved.swap(false, Ordering::Relaxed)
+        // Every system call asks, and hardly ever is there anything to clear.
+        self.starved.load(Ordering::Relaxed) && self.starved.swap(false, Ordering::Relaxed)
     }
 
     /// Sets the limits that later calls obey; after exec, fork and `prlimit`.
