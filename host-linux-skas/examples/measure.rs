@@ -3,7 +3,8 @@
 use std::arch::global_asm;
 use std::time::Instant;
 
-use host_linux_skas::{SkasHost, SkasOptions, run_vcpus};
+use host_linux::backend::Backend;
+use host_linux_skas::{SkasHost, SkasOptions};
 use kernel_core::host::{Exit, Fill, Fpu, Host, MapOp, Phys, Prot, Registers, Space, UserContext, VcpuId};
 
 const CODE: u64 = 0x40_0000;
@@ -63,7 +64,7 @@ fn main() {
     let code = unsafe { std::slice::from_raw_parts(start, end.offset_from_unsigned(start)) };
     host.ram().write(Phys(0), code);
     let stores = (stores.addr() - start.addr()) as u64;
-    run_vcpus(&host, |vcpu| measure(&host, vcpu, stores));
+    SkasHost::run_vcpus(&host, &|vcpu| measure(&host, vcpu, stores));
 }
 
 fn measure(host: &SkasHost, vcpu: VcpuId, stores: u64) {

@@ -2,17 +2,16 @@
 
 use std::io;
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+use host_linux::backend::Backend;
 use host_linux::fiber::{FiberPool, HostFiber};
 use host_linux::ram::{Ram, RamFile};
-use host_linux::stream::HostStream;
 use host_linux::traced::tracee::Tracee;
 use host_linux::traced::vcpu::Vcpu;
 use host_linux::traced::xstate::Format;
 use host_linux::watcher::Watcher;
-use host_linux::{clock, heap, terminal, vm};
+use host_linux::{clock, heap, vm};
 use kernel_core::host::{
     Cpu, Exit, FiberBody, Frames, Host, HostError, PAGE_SIZE, Phys, UserContext, VcpuId,
 };
@@ -87,31 +86,28 @@ impl SkasHost {
         let clock_image = clocks.map(|clocks| clocks.code_place());
         Ok(Arc::new(SkasHost { ram, machine, fibers: FiberPool::new(), watcher, clock_image }))
     }
-
-    /// A byte stream over descriptors of this process, which are not changed; see [`HostStream`].
-    pub fn stream(
-        &self,
-        input: Option<BorrowedFd<'_>>,
-        output: Option<BorrowedFd<'_>>,
-    ) -> io::Result<Arc<HostStream>> {
-        HostStream::new(input, output, &self.watcher)
-    }
-
-    /// From now on, a window of the terminal that changes its size kicks vCPU 0.
-    pub fn watch_window_size(&self) -> io::Result<()> {
-        terminal::watch_window_size(&self.watcher)
-    }
 }
 
-/// Runs `body` for each vCPU, on the thread that runs and maps that vCPU's guests, and returns when all have returned.
-///
-/// With one vCPU that is the calling thread, which keeps to one processor meanwhile. Spaces that ran here cannot run
-/// from another thread later: the host knows a tracer by its thread.
-pub fn run_vcpus(host: &Arc<SkasHost>, body: impl Fn(VcpuId) + Send + Sync) {
-    let machine = &host.machine;
-    machine.vcpu.begin();
-    let _end = Tenure(machine);
-    body(VcpuId(0));
+impl Backend for SkasHost {
+    type Refusal = StartError;
+
+    fn start(ram_size: u64) -> Result<Arc<SkasHost>, StartError> {
+        SkasHost::new(SkasOptions { vcpus: 1, ram_size })
+    }
+
+    fn run_vcpus(host: &Arc<SkasHost>, body: &(dyn Fn(VcpuId) + Send + Sync)) {
+        host.machine.vcpu.begin();
+        let _end = Tenure(&host.machine);
+        body(VcpuId(0));
+    }
+
+    fn host_process(space: &SkasSpace) -> Option<i32> {
+        space.host_process()
+    }
+
+    fn watcher(&self) -> &Watcher {
+        &self.watcher
+    }
 }
 
 /// A thread being the vCPU; ends also when the vCPU's code panics.
@@ -153,7 +149,7 @@ impl Host for SkasHost {
         Ok(SkasSpace::new(self.machine.clone(), self.machine.pool.take()?))
     }
 
-    /// Call it on the thread that [`run_vcpus`] gave this vCPU.
+    /// Call it on the thread that [`Backend::run_vcpus`] gave this vCPU.
     fn run(&self, _: VcpuId, space: &SkasSpace, ctx: &mut UserContext, deadline_ns: Option<u64>) -> Exit {
         self.watcher.set_deadline(deadline_ns);
         let exit = space.run(ctx);

@@ -27,5 +27,5 @@ mod spawner;
 mod stub_code;
 
 pub use error::StartError;
-pub use host::{SkasHost, SkasOptions, run_vcpus};
+pub use host::{SkasHost, SkasOptions};
 pub use space::SkasSpace;

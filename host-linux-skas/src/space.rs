@@ -182,7 +182,7 @@ impl State {
             log::error!("a guest's memory could not be mapped: {failure:?}");
             failure.lost()
         })?;
-        self.carrier(machine)?.run(&machine.format, &machine.vcpu.signals, ctx)
+        self.carrier(machine)?.run(&machine.format, &machine.vcpu.signals, &machine.limits, ctx)
     }
 
     /// Makes sure that changes which add up to `growth` mappings can wait and will not fail for their number.

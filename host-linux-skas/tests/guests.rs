@@ -7,7 +7,7 @@ use guests::{DATA, Machine, PAGE, context, count_calls, guest, map, on_host, sto
 mod subject {
     use std::sync::Arc;
 
-    pub use host_linux_skas::{SkasHost as TheHost, SkasSpace as TheSpace, run_vcpus};
+    pub use host_linux_skas::{SkasHost as TheHost, SkasSpace as TheSpace};
 
     pub fn start() -> ((), Arc<TheHost>) {
         ((), TheHost::new(host_linux_skas::SkasOptions::default()).unwrap())
@@ -107,5 +107,23 @@ fn every_space_has_the_clocks_and_cannot_change_them() {
             guest.ctx.regs.rdi = image;
             assert_eq!(guest.run(), Exit::Fault { addr: image, access: Access::Unknown });
         }
+    });
+}
+
+#[test]
+fn no_page_beyond_the_limits_ends_a_guest() {
+    on_host(|host| {
+        let mut guest = Machine::new(host, load());
+        let mut seen = 0;
+        for page in (guest.space.limits().end..0x7fff_ffff_f000).step_by(PAGE as usize) {
+            guest.ctx = context(host);
+            guest.ctx.regs.rdi = page;
+            match guest.run() {
+                Exit::Syscall => seen += 1,
+                exit => assert_eq!(exit, Exit::Fault { addr: page, access: Access::Unknown }),
+            }
+        }
+        // Code and requests of the stub at least.
+        assert!(seen >= 2, "{seen}");
     });
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use host_linux_skas::{SkasHost, SkasOptions, run_vcpus};
+use host_linux::backend::Backend;
+use host_linux_skas::{SkasHost, SkasOptions};
 use kernel_core::host::{
     Access, ByteStream, Exit, Fill, Fpu, Host, MapOp, Phys, Prot, Registers, Space, StreamError, UserContext,
     VcpuId,
@@ -31,7 +32,7 @@ fn loop_forever(mut each: impl FnMut(&SkasHost, Exit) -> bool + Send) {
         }
     };
     let each = std::sync::Mutex::new(&mut each);
-    run_vcpus(&host, |vcpu| {
+    SkasHost::run_vcpus(&host, &|vcpu| {
         let space = host.new_space(0..0).unwrap();
         host.ram().write(Phys(0), &[0xeb, 0xfe]);
         let prot = Prot::READ | Prot::EXEC;
@@ -80,7 +81,7 @@ fn idle() {
         let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).unwrap();
         usage.user_time().num_microseconds() + usage.system_time().num_microseconds()
     };
-    run_vcpus(&host, |vcpu| {
+    SkasHost::run_vcpus(&host, &|vcpu| {
         let before = used();
         host.wait(vcpu, Some(host.monotonic_ns() + 500_000_000));
         println!("it took up {} us", used() - before);
@@ -94,7 +95,7 @@ fn many() {
         return;
     }
     let host = SkasHost::new(SkasOptions::default()).unwrap();
-    run_vcpus(&host, |vcpu| {
+    SkasHost::run_vcpus(&host, &|vcpu| {
         for _ in 0..3 {
             let spaces: Vec<_> = (0..300).map(|_| host.new_space(0..0).unwrap()).collect();
             for space in &spaces {

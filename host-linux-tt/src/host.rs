@@ -1,18 +1,16 @@
 //! [`TtHost`]: the [`Host`] that keeps every guest address space in its own.
 
-use std::io;
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
+use host_linux::backend::Backend;
 use host_linux::fiber::{FiberPool, HostFiber};
 use host_linux::ram::RamFile;
-use host_linux::stream::HostStream;
 use host_linux::traced::tracee::Tracee;
 use host_linux::traced::vcpu::Vcpu;
 use host_linux::traced::xstate::Format;
 use host_linux::watcher::Watcher;
-use host_linux::{clock, heap, terminal};
+use host_linux::{clock, heap};
 use kernel_core::host::{Cpu, Exit, FiberBody, Frames, Host, HostError, PAGE_SIZE, UserContext, VcpuId};
 use nix::errno::Errno;
 
@@ -63,30 +61,34 @@ impl TtHost {
         let machine = Arc::new(Machine::new(ram, vcpu, format, windows));
         Ok(Arc::new(TtHost { machine, fibers: FiberPool::new(), watcher }))
     }
-
-    /// A byte stream over descriptors of this process, which are not changed; see [`HostStream`].
-    pub fn stream(
-        &self,
-        input: Option<BorrowedFd<'_>>,
-        output: Option<BorrowedFd<'_>>,
-    ) -> io::Result<Arc<HostStream>> {
-        HostStream::new(input, output, &self.watcher)
-    }
-
-    /// From now on, a window of the terminal that changes its size kicks vCPU 0.
-    pub fn watch_window_size(&self) -> io::Result<()> {
-        terminal::watch_window_size(&self.watcher)
-    }
 }
 
-/// Runs `body` for each vCPU, on the thread that traces and maps that vCPU's guests, and returns when all have returned.
-///
-/// With one vCPU that is the calling thread, which keeps to one processor meanwhile. Guest threads that ran here cannot
-/// run from another thread later: the host knows a tracer by its thread.
-pub fn run_vcpus(host: &Arc<TtHost>, body: impl Fn(VcpuId) + Send + Sync) {
-    host.machine.vcpu.begin();
-    let _end = Tenure(&host.machine);
-    body(VcpuId(0));
+impl Backend for TtHost {
+    type Refusal = StartError;
+
+    const WARNING: Option<&'static str> = Some(
+        "--backend tt has no protection between guest processes: each can read and change the others and the kernel",
+    );
+
+    const PANIC: &'static str = last_words::OF_A_PANIC;
+
+    fn start(ram_size: u64) -> Result<Arc<TtHost>, StartError> {
+        TtHost::new(TtOptions { vcpus: 1, ram_size })
+    }
+
+    fn run_vcpus(host: &Arc<TtHost>, body: &(dyn Fn(VcpuId) + Send + Sync)) {
+        host.machine.vcpu.begin();
+        let _end = Tenure(&host.machine);
+        body(VcpuId(0));
+    }
+
+    fn host_process(space: &TtSpace) -> Option<i32> {
+        space.host_process()
+    }
+
+    fn watcher(&self) -> &Watcher {
+        &self.watcher
+    }
 }
 
 /// A thread being the vCPU; ends also when the vCPU's code panics.
@@ -122,7 +124,7 @@ impl Host for TtHost {
         Ok(TtSpace::new(self.machine.clone(), &including))
     }
 
-    /// Call it on the thread that [`run_vcpus`] gave this vCPU.
+    /// Call it on the thread that [`Backend::run_vcpus`] gave this vCPU.
     fn run(&self, _: VcpuId, space: &TtSpace, ctx: &mut UserContext, deadline_ns: Option<u64>) -> Exit {
         self.watcher.set_deadline(deadline_ns);
         let exit = space.run(ctx);

@@ -30,5 +30,5 @@ mod threads;
 mod windows;
 
 pub use error::StartError;
-pub use host::{TtHost, TtOptions, run_vcpus};
+pub use host::{TtHost, TtOptions};
 pub use space::TtSpace;

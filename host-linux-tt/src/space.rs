@@ -97,7 +97,7 @@ impl TtSpace {
             }
         }
         let mut threads = machine.threads();
-        match threads.run(machine, ctx) {
+        match threads.run(machine, &self.limits, ctx) {
             Ok(exit) => exit,
             Err(lost) => {
                 log::error!("a guest's thread was lost: {lost:?}");

@@ -4,6 +4,7 @@
 //! the registers stays there while others run.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use host_linux::traced::carrier::{Carrier, Lost};
@@ -36,8 +37,13 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Runs a guest thread in its own host thread until something happens.
-    pub fn run(&mut self, machine: &Machine, ctx: &mut UserContext) -> Result<Exit, Lost> {
+    /// Runs a guest thread, whose memory is within `limits`, in its own host thread until something happens.
+    pub fn run(
+        &mut self,
+        machine: &Machine,
+        limits: &Range<u64>,
+        ctx: &mut UserContext,
+    ) -> Result<Exit, Lost> {
         let key = key(&ctx.fpu);
         if !self.busy.contains_key(&key) {
             let thread = self.take()?;
@@ -45,7 +51,7 @@ impl Threads {
         }
         let Some((_, thread)) = self.busy.get_mut(&key) else { return Err(Lost::Refused(Errno::ESRCH)) };
         machine.vcpu.adopt(thread.carrier.tracee.pid(), &mut thread.moves);
-        thread.carrier.run(&machine.format, &machine.vcpu.signals, ctx)
+        thread.carrier.run(&machine.format, &machine.vcpu.signals, limits, ctx)
     }
 
     /// See [`kernel_core::host::Host::save_fpu`].

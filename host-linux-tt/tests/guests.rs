@@ -7,7 +7,7 @@ use guests::{CODE, DATA, Machine, PAGE, context, count_calls, guest, map, on_hos
 mod subject {
     use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-    pub use host_linux_tt::{TtHost as TheHost, TtSpace as TheSpace, run_vcpus};
+    pub use host_linux_tt::{TtHost as TheHost, TtSpace as TheSpace};
 
     /// A process has one address space, and so one host at a time.
     static TURN: Mutex<()> = Mutex::new(());

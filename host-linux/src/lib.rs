@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows how guest address spaces are kept; `host-linux-skas` and `host-linux-tt` do. The files:
 //!
+//! * [`backend`]: what frontends ask of a host.
 //! * [`ram`]: guest RAM, one sparse memfd.
 //! * [`fiber`]: stackful contexts for kernel code.
 //! * [`kick`]: the sticky token that ends a vCPU's run or sleep.
@@ -14,6 +15,7 @@
 //! * [`sealed`], [`patience`], [`bare`]: how a process ends well whose memory may be wrecked.
 
 pub mod affinity;
+pub mod backend;
 pub mod bare;
 pub mod batch;
 pub mod clock;

@@ -8,13 +8,13 @@ use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
+use host_linux::backend::Backend;
 use kernel_core::boot::{BootConfig, BootError, Init, Stdio};
 use kernel_core::errno::Errno;
 use kernel_core::host::{ByteStream, Host};
 use kernel_core::kernel::{Kernel, Shutdown};
 use kernel_core::log_ring::LogRing;
 
-use crate::backend::Backend;
 use crate::control::{self, Control, Guest};
 use crate::logger;
 use crate::plan::{self, Io, Surroundings};

@@ -4,7 +4,6 @@
 //! From the words to a running guest: [`words`] (with [`cli`] and [`uml_words`]) reads what was asked, [`plan`] works out
 //! what PID 1 gets, [`userland`] and [`root`] find the files, and [`instance`] boots the kernel and serves it until its end.
 
-pub mod backend;
 pub mod cli;
 pub mod console;
 pub mod control;

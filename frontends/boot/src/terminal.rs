@@ -6,12 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use host_linux::backend::Backend;
 use host_linux::terminal::RawMode;
-use kernel_core::host::{ByteStream, Host, VcpuId};
+use kernel_core::host::{ByteStream, VcpuId};
 use kernel_core::kernel::TraceSink;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::backend::Backend;
 use crate::console::{Console, End};
 use crate::control::Control;
 use crate::logger;
@@ -33,15 +33,15 @@ impl Drop for Terminal {
 }
 
 /// One of the three standard streams.
-pub fn stream<B: Backend>(host: &B::Host, fd: BorrowedFd<'_>, input: bool) -> Result<Arc<dyn ByteStream>> {
+pub fn stream<B: Backend>(host: &B, fd: BorrowedFd<'_>, input: bool) -> Result<Arc<dyn ByteStream>> {
     let (reading, writing) = if input { (Some(fd), None) } else { (None, Some(fd)) };
-    B::stream(host, reading, writing).context("cannot use a standard stream")
+    Ok(host.stream(reading, writing).context("cannot use a standard stream")?)
 }
 
 /// Takes the terminal: from now on it is raw, and what is typed is the console's.
-pub fn take<B: Backend>(host: &Arc<B::Host>, control: &Control) -> Result<(Terminal, Arc<dyn ByteStream>)> {
+pub fn take<B: Backend>(host: &Arc<B>, control: &Control) -> Result<(Terminal, Arc<dyn ByteStream>)> {
     let context = "cannot use the terminal";
-    let screen = B::stream(host, None, Some(io::stdout().as_fd())).context(context)?;
+    let screen = host.stream(None, Some(io::stdout().as_fd())).context(context)?;
     let console = Console::new(screen);
     let keyboard = Keyboard(io::stdin().as_fd().try_clone_to_owned().context(context)?.into());
     let messages: File = io::stdout().as_fd().try_clone_to_owned().context(context)?.into();
@@ -51,7 +51,7 @@ pub fn take<B: Backend>(host: &Arc<B::Host>, control: &Control) -> Result<(Termi
         None
     };
     logger::terminal_is_raw(raw.is_some() && io::stderr().is_terminal());
-    B::watch_window_size(host).context(context)?;
+    host.watch_window_size().context(context)?;
     let (reader, kicked, control) = (console.clone(), host.clone(), control.clone());
     // A raw terminal has no end of file.
     let last = if raw.is_some() { End::Hangup } else { End::OfFile };

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use lodger::backend::Backend;
+use host_linux::backend::Backend;
 
 use crate::judge::{Outcome, Verdict};
 use crate::print::say;

@@ -21,7 +21,7 @@ pub mod words;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use lodger::backend::Backend;
+use host_linux::backend::Backend;
 
 use crate::judge::Verdict;
 use crate::{Kind, Scene};

@@ -1,5 +1,6 @@
 //! A traced thread that carries guest threads: it keeps the state of the last one for as long as that one comes back.
 
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use kernel_core::host::{Exit, Fpu, Registers, UserContext};
@@ -46,8 +47,15 @@ impl Carrier {
         self.loaded = None;
     }
 
-    /// Runs the guest thread `ctx` until something happens. [`Exit::Interrupted`] if the vCPU is kicked.
-    pub fn run(&mut self, format: &Format, signals: &Signals, ctx: &mut UserContext) -> Result<Exit, Lost> {
+    /// Runs the guest thread `ctx`, whose memory is within `limits`, until something happens. [`Exit::Interrupted`] if the
+    /// vCPU is kicked.
+    pub fn run(
+        &mut self,
+        format: &Format,
+        signals: &Signals,
+        limits: &Range<u64>,
+        ctx: &mut UserContext,
+    ) -> Result<Exit, Lost> {
         self.load_fpu(format, &ctx.fpu)?;
         let tracee = self.tracee;
         if self.loaded != Some(ctx.regs) {
@@ -68,7 +76,7 @@ impl Carrier {
             let exit = match stop {
                 Stop::Syscall => Some(trap::at_syscall(&mut stopped)),
                 Stop::Signal(KICK_SIGNAL) => running.take_kick().then_some(Exit::Interrupted),
-                Stop::Signal(signal) => trap::at_signal(signal, &tracee.signal_info()?, &stopped),
+                Stop::Signal(signal) => trap::at_signal(signal, &tracee.signal_info()?, &stopped, limits),
                 Stop::Other | Stop::Died => None,
             };
             if let Some(exit) = exit {

@@ -1,5 +1,7 @@
 //! What a stop of a stub means for the guest.
 
+use std::ops::Range;
+
 use kernel_core::host::{Access, Exit, Trap};
 
 use crate::traced::tracee::Stopped;
@@ -29,8 +31,14 @@ pub fn at_syscall(stopped: &mut Stopped) -> Exit {
 
 /// The exit for a signal that the guest's own instruction raised; `None` for one that somebody sent.
 ///
-/// The host does not tell whether a fault was a load or a store.
-pub fn at_signal(signal: i32, info: &libc::siginfo_t, stopped: &Stopped) -> Option<Exit> {
+/// The host does not tell whether a fault was a load or a store. `limits` are the addresses that the guest may have
+/// something at.
+pub fn at_signal(
+    signal: i32,
+    info: &libc::siginfo_t,
+    stopped: &Stopped,
+    limits: &Range<u64>,
+) -> Option<Exit> {
     let code = info.si_code;
     if code <= 0 {
         return None;
@@ -49,7 +57,9 @@ pub fn at_signal(signal: i32, info: &libc::siginfo_t, stopped: &Stopped) -> Opti
         libc::SIGSEGV => Some(Exit::Trap(Trap::GeneralProtection)),
         libc::SIGBUS if code == BUS_ADRALN => Some(Exit::Trap(Trap::AlignmentCheck)),
         // The host has no memory for a page of RAM, or the page is broken. To fault again would not help.
-        libc::SIGBUS => Some(Exit::Died),
+        libc::SIGBUS if limits.contains(&addr) => Some(Exit::Died),
+        // Not RAM: the host's data of clocks has pages that are not always there.
+        libc::SIGBUS => Some(Exit::Fault { addr, access: Access::Unknown }),
         libc::SIGILL => Some(Exit::Trap(Trap::InvalidOpcode)),
         libc::SIGFPE => Some(Exit::Trap(match code {
             FPE_INTDIV => Trap::DivideError,

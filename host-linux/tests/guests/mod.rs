@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use host_linux::backend::Backend;
 use kernel_core::host::{
     Access, Exit, Fill, Fpu, Host, MapOp, Phys, Prot, Registers, Space, Trap, UserContext, VcpuId,
 };
 
-use super::subject::{self, TheHost, TheSpace, run_vcpus};
+use super::subject::{self, TheHost, TheSpace};
 
 pub const CODE: u64 = 0x40_0000;
 pub const DATA: u64 = 0x50_0000;
@@ -75,7 +76,7 @@ pub fn map(va: u64, phys: u64, prot: Prot) -> MapOp {
 /// Runs `body` on the vCPU of a new host.
 pub fn on_host(body: impl Fn(&Arc<TheHost>) + Send + Sync) {
     let (_turn, host) = subject::start();
-    run_vcpus(&host, |_| body(&host));
+    TheHost::run_vcpus(&host, &|_| body(&host));
 }
 
 guest!(count_calls, "2: mov eax, 39", "mov edi, ebx", "syscall", "lea rbx, [rax + 1]", "jmp 2b");

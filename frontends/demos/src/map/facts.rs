@@ -6,9 +6,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use host_linux::backend::Backend;
 use kernel_core::debug::inspect::{self, AddressSpace, Owner, ProcessInfo, RamInfo};
 use kernel_core::kernel::Kernel;
-use lodger::backend::Backend;
 
 use super::host::{self, HostMapping};
 
@@ -57,7 +57,7 @@ impl Guest {
 
 impl Facts {
     /// Looks at an instance that runs in this process.
-    pub fn take<B: Backend>(kernel: &Arc<Kernel<B::Host>>) -> Result<Facts> {
+    pub fn take<B: Backend>(kernel: &Arc<Kernel<B>>) -> Result<Facts> {
         for _ in 0..TRIES {
             let before = guests::<B>(kernel);
             let own = std::process::id().cast_signed();
@@ -86,7 +86,7 @@ impl Facts {
 }
 
 /// The guest processes that have memory.
-fn guests<B: Backend>(kernel: &Arc<Kernel<B::Host>>) -> Vec<Guest> {
+fn guests<B: Backend>(kernel: &Arc<Kernel<B>>) -> Vec<Guest> {
     let guest = |process: ProcessInfo| {
         let space = inspect::address_space(kernel, process.pid)?;
         let host = inspect::with_space(kernel, process.pid, B::host_process)??;

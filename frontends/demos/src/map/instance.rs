@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use host_linux::backend::Backend;
 use kernel_core::boot::{BootConfig, Init, Stdio};
 use kernel_core::debug::inspect;
 use kernel_core::kernel::{Kernel, Shutdown};
-use lodger::backend::Backend;
 use lodger::userland::Userland;
 use lodger::{control, root};
 
@@ -36,7 +36,7 @@ pub struct Setting<'a> {
 /// Boots it, lets `look` see it once all its processes sleep, and ends it.
 pub fn with<B: Backend, T: Send>(
     setting: &Setting<'_>,
-    look: impl FnOnce(&Arc<Kernel<B::Host>>) -> Result<T> + Send,
+    look: impl FnOnce(&Arc<Kernel<B>>) -> Result<T> + Send,
 ) -> Result<T> {
     let userland = Userland::find()?;
     let root = root::open(setting.root.as_os_str(), &userland)?;
@@ -74,7 +74,7 @@ pub fn with<B: Backend, T: Send>(
 }
 
 /// Waits until the processes with these names are there and all processes sleep, two times in a row without a change.
-fn at_rest<B: Backend>(kernel: &Arc<Kernel<B::Host>>, names: &[&str]) -> Result<()> {
+fn at_rest<B: Backend>(kernel: &Arc<Kernel<B>>, names: &[&str]) -> Result<()> {
     let end = Instant::now() + LIMIT;
     let mut before = Vec::new();
     while Instant::now() < end {
