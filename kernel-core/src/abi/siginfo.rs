@@ -46,7 +46,7 @@ impl RawSigInfo {
                 words[3] = stime as u64;
             }
             Payload::Address(addr) => words[0] = addr,
-            Payload::Timer { id, overrun, value } => {
+            Payload::Timer { id, overrun, value, .. } => {
                 words[0] = pair(id as u32, overrun as u32);
                 words[1] = value;
             }

@@ -8,6 +8,7 @@ use core::any::Any;
 
 use crate::errno::{EACCES, EINVAL, EISDIR, ENOTDIR, EPERM, Result};
 use crate::io::{Sink, Source};
+use crate::ipc::pidfd::PidFd;
 use crate::sync::Mutex;
 use crate::vfs::caller::Caller;
 use crate::vfs::dir::DirSink;
@@ -35,6 +36,10 @@ pub trait Listing: Send + Sync {
     fn list(&self) -> Vec<Listed>;
     /// Whether it always has the same entries.
     fn is_stable(&self) -> bool;
+    /// The process whose directory it is: a descriptor of it does for a pidfd (`pidfd_send_signal(2)`).
+    fn pidfd(&self) -> Option<&PidFd> {
+        None
+    }
 }
 
 /// An entry of a [`Listing`].
@@ -93,6 +98,14 @@ impl Node {
     /// A node.
     pub fn new(attr: NodeAttr, body: Body) -> Arc<Node> {
         Arc::new(Node { attr, body: Arc::new(body) })
+    }
+
+    /// The process that it stands for, if it is the directory of one.
+    pub fn pidfd(&self) -> Option<&PidFd> {
+        match &*self.body {
+            Body::Directory(listing) => listing.pidfd(),
+            _ => None,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use linux_raw_sys::general as sys;
 
@@ -79,7 +79,12 @@ pub struct PosixTimer {
     /// The clock its absolute times are of.
     pub base: TimeBase,
     alarm: Alarm,
+    /// Expirations, besides those that signals were sent for, that no signal taken has told of.
+    missed: AtomicI32,
+    /// What the signal taken last told of.
     overrun: AtomicI32,
+    /// How often it was set; a signal of an earlier setting says nothing of this one.
+    setting: AtomicU32,
     processes: Arc<dyn Processes>,
 }
 
@@ -93,19 +98,21 @@ impl Wake for PosixTimer {
             return;
         }
         if self.processes.is_timer_signal_pending(self.pid, self.id) {
-            let more = i32::try_from(expirations).unwrap_or(i32::MAX);
-            let before = self.overrun.load(Ordering::Relaxed);
-            self.overrun.store(before.saturating_add(more), Ordering::Relaxed);
+            self.miss(expirations);
             return;
         }
-        let overrun = i32::try_from(expirations - 1).unwrap_or(i32::MAX);
-        self.overrun.store(overrun, Ordering::Relaxed);
+        self.miss(expirations - 1);
         let value = self.action.value.unwrap_or(self.id as u64);
         let info = SigInfo {
             signal: self.action.signal,
             errno: 0,
             code: sys::SI_TIMER,
-            payload: Payload::Timer { id: self.id, overrun, value },
+            payload: Payload::Timer {
+                id: self.id,
+                overrun: 0,
+                value,
+                setting: self.setting.load(Ordering::Relaxed),
+            },
         };
         match self.action.notify {
             Notify::Thread(tid) => self.processes.signal_thread(self.pid, tid, info),
@@ -117,8 +124,28 @@ impl Wake for PosixTimer {
 impl PosixTimer {
     /// Arms or disarms it, and gives what was left before.
     pub fn set(&self, setting: Setting) -> Remaining {
+        self.setting.fetch_add(1, Ordering::Relaxed);
+        self.missed.store(0, Ordering::Relaxed);
         self.overrun.store(0, Ordering::Relaxed);
         self.alarm.set(setting)
+    }
+
+    fn miss(&self, expirations: u64) {
+        let more = i32::try_from(expirations).unwrap_or(i32::MAX);
+        let before = self.missed.load(Ordering::Relaxed);
+        self.missed.store(before.saturating_add(more), Ordering::Relaxed);
+    }
+
+    /// A signal of it is taken: the overrun is counted up to now, as `posix_timer_rearm` in Linux does.
+    fn taken(&self, setting: u32) -> i32 {
+        if setting != self.setting.load(Ordering::Relaxed) {
+            return 0;
+        }
+        // Since it signalled, a timer that still runs is periodic: whatever expired since was missed.
+        self.miss(self.alarm.take_expirations());
+        let overrun = self.missed.swap(0, Ordering::Relaxed);
+        self.overrun.store(overrun, Ordering::Relaxed);
+        overrun
     }
 
     /// What is left.
@@ -126,7 +153,7 @@ impl PosixTimer {
         self.alarm.remaining()
     }
 
-    /// Expirations that the last signal stands for, besides its own.
+    /// Expirations that the signal taken last stands for, besides its own.
     pub fn overrun(&self) -> i32 {
         self.overrun.load(Ordering::Relaxed)
     }
@@ -191,7 +218,9 @@ impl ProcessTimers {
             action,
             base,
             alarm: Alarm::new(timers, clock, weak.clone(), FLOOR_NS),
+            missed: AtomicI32::new(0),
             overrun: AtomicI32::new(0),
+            setting: AtomicU32::new(0),
             processes: services.processes.clone(),
         });
         posix.insert(id, timer);
@@ -201,6 +230,13 @@ impl ProcessTimers {
     /// The timer of that id; EINVAL.
     pub fn get(&self, id: i32) -> Result<Arc<PosixTimer>> {
         self.posix.lock().get(&id).cloned().ok_or(EINVAL)
+    }
+
+    /// A signal is taken off its queue: if it is a timer's, it gets to know what that timer missed.
+    pub fn complete(&self, info: &mut SigInfo) {
+        if let Payload::Timer { id, overrun, setting, .. } = &mut info.payload {
+            *overrun = self.get(*id).map_or(0, |timer| timer.taken(*setting));
+        }
     }
 
     /// Removes a timer; EINVAL.

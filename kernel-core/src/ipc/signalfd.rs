@@ -103,7 +103,7 @@ fn record(info: &SigInfo) -> [u8; RECORD_SIZE] {
             put(64, &stime.to_ne_bytes());
         }
         Payload::Address(addr) => put(72, &addr.to_ne_bytes()),
-        Payload::Timer { id, overrun, value } => {
+        Payload::Timer { id, overrun, value, .. } => {
             put(24, &id.to_ne_bytes());
             put(32, &overrun.to_ne_bytes());
             put(44, &(value as u32).to_ne_bytes());

@@ -11,6 +11,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::abi::rusage;
 use crate::abi::siginfo::RawSigInfo;
 use crate::errno::{E2BIG, EACCES, EAGAIN, EBADF, EFAULT, EINVAL, ENOENT, EPERM, ESRCH, Result};
+use crate::fs::pseudo::Node;
 use crate::host::Host;
 use crate::ipc::pidfd::PidFd;
 use crate::syscall::args::RawFd;
@@ -444,7 +445,7 @@ pub fn pidfd_open<H: Host>(cx: &Cx<'_, H>, pid: i32, flags: u32) -> SysResult {
     Ok(cx.files.install(file, crate::vfs::fd::OnExec::Close, limit)? as u64)
 }
 
-/// `pidfd_send_signal(2)`.
+/// `pidfd_send_signal(2)`; the directory of a process in `/proc` does as well.
 pub fn pidfd_send_signal<H: Host>(
     cx: &Cx<'_, H>,
     fd: RawFd,
@@ -456,7 +457,12 @@ pub fn pidfd_send_signal<H: Host>(
         return Err(EINVAL.into());
     }
     let file = cx.file(fd)?;
-    let pidfd = file.ops.as_any().downcast_ref::<PidFd>().ok_or(EBADF)?;
+    let directory = || file.inode.as_any().downcast_ref::<Node>().and_then(Node::pidfd);
+    let pidfd = file.ops.as_any().downcast_ref::<PidFd>().or_else(directory).ok_or(EBADF)?;
+    // Another process may have the id by now.
+    if pidfd.exit.is_reaped() {
+        return Err(ESRCH.into());
+    }
     crate::syscall::signals::queue_to(cx, pidfd.pid, signal, info)
 }
 

@@ -46,10 +46,12 @@ pub enum Payload {
     Timer {
         /// The timer's id.
         id: i32,
-        /// Missed expirations.
+        /// Missed expirations; known when the signal is taken.
         overrun: i32,
         /// `si_value`.
         value: u64,
+        /// Which of the timer's settings it is of.
+        setting: u32,
     },
     /// `SIGIO`: band event and descriptor.
     Poll {

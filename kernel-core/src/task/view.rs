@@ -7,6 +7,7 @@ use core::sync::atomic::Ordering;
 use crate::errno::Result;
 use crate::fs::proc::source::{ProcessSource, SignalSets, System, TaskStat, TaskView};
 use crate::host::Host;
+use crate::ipc::pidfd::ExitState;
 use crate::kernel::{Kernel, KernelLink};
 use crate::mm::info::{Layout, MapInfo, Usage};
 use crate::syscall::system::{RELEASE, VERSION};
@@ -147,6 +148,10 @@ impl<H: Host> View<H> {
 }
 
 impl<H: Host> TaskView for View<H> {
+    fn exit(&self) -> Arc<ExitState> {
+        self.process.exited.clone()
+    }
+
     fn stat(&self) -> TaskStat {
         let process = &self.process;
         let (ppid, status) = {

@@ -20,6 +20,7 @@ pub const CASES: &[Case] = cases![
     signalfd_polls,
     pidfd_is_ready_at_the_end,
     pidfd_signals,
+    proc_directory_is_a_pidfd,
     pidfd_refuses,
     pidfd_getfd_takes,
     inotify_tells,
@@ -190,6 +191,26 @@ unsafe fn pidfd_signals() -> Done {
     ok(send(libc::SIGKILL, 0))?;
     dies_of(pid, libc::SIGKILL)?;
     fails(send(0, 0), libc::ESRCH)
+}
+
+unsafe fn proc_directory_is_a_pidfd() -> Done {
+    let pid = spawn(|| {
+        sleep_ms(5000);
+        Ok(())
+    })?;
+    let directory = |path: String| {
+        let path = std::ffi::CString::new(path).unwrap_or_default();
+        ok(libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY))
+    };
+    let (process, thread) =
+        (directory(format!("/proc/{pid}"))?, directory(format!("/proc/{pid}/task/{pid}"))?);
+    let send = |fd: c_int, signal: c_int| libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, 0, 0);
+    ok(send(process, 0))?;
+    fails(send(thread, 0), libc::EBADF)?;
+    fails(send(ok(libc::open(c"/".as_ptr(), libc::O_RDONLY))?, 0), libc::EBADF)?;
+    ok(send(process, libc::SIGKILL))?;
+    dies_of(pid, libc::SIGKILL)?;
+    fails(send(process, 0), libc::ESRCH)
 }
 
 unsafe fn pidfd_refuses() -> Done {

@@ -25,6 +25,7 @@ pub const CASES: &[Case] = cases![
     itimer_refuses,
     posix_timer_signals,
     posix_timer_overruns,
+    overruns_count_until_the_signal_is_taken,
     posix_timer_refuses,
     timers_are_not_inherited,
     settime_needs_root,
@@ -210,6 +211,32 @@ unsafe fn posix_timer_overruns() -> Done {
     unblock(&[libc::SIGUSR1])?;
     eq(SIGNALS.load(SeqCst), 1)?; // one signal for them all
     check(ok(libc::syscall(libc::SYS_timer_getoverrun, id))? >= 3, "the others were counted")
+}
+
+/// `si_overrun` of a signal that is taken now.
+unsafe fn taken_overrun(signal: c_int) -> Done<c_int> {
+    let mut info: libc::siginfo_t = std::mem::zeroed();
+    eq(libc::sigtimedwait(&set(&[signal]), &mut info, &span(3000)), signal)?;
+    eq(info.si_code, libc::SI_TIMER)?;
+    // Behind the timer's id, which comes first in the union.
+    let words = (&raw const info).cast::<c_int>();
+    Ok(words.add(5).read())
+}
+
+unsafe fn overruns_count_until_the_signal_is_taken() -> Done {
+    let id = timer(libc::SIGUSR1)?;
+    block(&[libc::SIGUSR1])?;
+    ok(set_timer(id, 40, 40))?;
+    sleep_ms(220);
+    eq(libc::syscall(libc::SYS_timer_getoverrun, id), 0)?; // no signal was taken yet
+    let first = taken_overrun(libc::SIGUSR1)?;
+    check(first >= 3, "the signal tells of those before it was taken")?;
+    eq(libc::syscall(libc::SYS_timer_getoverrun, id), first.into())?;
+    sleep_ms(60);
+    // What the next signal will tell of is not told before.
+    eq(libc::syscall(libc::SYS_timer_getoverrun, id), first.into())?;
+    ok(set_timer(id, 0, 0))?;
+    eq(libc::syscall(libc::SYS_timer_getoverrun, id), 0)
 }
 
 unsafe fn posix_timer_refuses() -> Done {

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::errno::Result;
+use crate::ipc::pidfd::ExitState;
 use crate::mm::info::{Layout, MapInfo, Usage};
 use crate::task::cred::Cred;
 use crate::vfs::context::FsContext;
@@ -37,6 +38,8 @@ pub trait TaskView: Send + Sync {
     fn stat(&self) -> TaskStat;
     /// Credentials.
     fn cred(&self) -> Arc<Cred>;
+    /// Whether its process has ended.
+    fn exit(&self) -> Arc<ExitState>;
     /// Signals.
     fn signals(&self) -> SignalSets;
     /// Soft and hard limit of each `RLIMIT_*`, in their order.

@@ -13,6 +13,7 @@ use super::{FactFs, fds};
 use crate::errno::{EACCES, EINVAL, ENOENT, ESRCH, Result};
 use crate::fs::pseudo::{Body, Listed, Listing, Node, NodeAttr, WriteText};
 use crate::host::Prot;
+use crate::ipc::pidfd::PidFd;
 use crate::task::cred::{Caps, Cred};
 use crate::vfs::caller::Caller;
 use crate::vfs::inode::{FileKind, Inode, LinkTarget};
@@ -99,7 +100,8 @@ const ENTRIES: &[(&str, Entry)] = &[
 
 /// The directory of a task.
 pub(super) fn directory(fs: &FactFs, whose: Whose, view: &dyn TaskView) -> Arc<dyn Inode> {
-    let listing = TaskDir { fs: fs.clone(), whose };
+    let pidfd = whose.tid.is_none().then(|| PidFd { pid: whose.pid, exit: view.exit() });
+    let listing = TaskDir { fs: fs.clone(), whose, pidfd };
     Node::new(owned(fs, whose.ino(), 0o555, view), Body::Directory(Arc::new(listing)))
 }
 
@@ -128,6 +130,8 @@ pub(super) fn check_look(view: &dyn TaskView, caller: &dyn Caller) -> Result<()>
 struct TaskDir {
     fs: FactFs,
     whose: Whose,
+    /// Of a process, not of a thread.
+    pidfd: Option<PidFd>,
 }
 
 impl TaskDir {
@@ -139,6 +143,10 @@ impl TaskDir {
 }
 
 impl Listing for TaskDir {
+    fn pidfd(&self) -> Option<&PidFd> {
+        self.pidfd.as_ref()
+    }
+
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
         let found = self.entries().find(|(_, (known, _))| known.as_bytes() == name);
         let (index, (_, entry)) = found.ok_or(ENOENT)?;

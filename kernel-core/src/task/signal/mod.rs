@@ -176,11 +176,15 @@ impl<H: Host> Task<H> {
 
     /// Takes a pending signal of `mask`, the thread's own before the process's.
     pub fn take_signal(&self, mask: u64) -> Option<SigInfo> {
-        let mut group = self.process.signals.lock();
-        let own = self.signals.lock().pending.take(mask);
-        let info = own.or_else(|| group.pending.take(mask));
-        self.update_attention(&group);
-        info
+        let mut info = {
+            let mut group = self.process.signals.lock();
+            let own = self.signals.lock().pending.take(mask);
+            let info = own.or_else(|| group.pending.take(mask));
+            self.update_attention(&group);
+            info
+        }?;
+        self.process.timers.complete(&mut info);
+        Some(info)
     }
 
     /// Whether a signal of `mask` is pending.
