@@ -19,8 +19,8 @@ use crate::spawner::Spawner;
 
 /// Request pages, and so the most stubs alive at a time.
 pub const SLOTS: u32 = 8192;
-/// Fresh stubs that are kept ready.
-const READY: usize = 4;
+/// Fresh stubs that are kept ready. Each one more costs every boot a fork, and every end an exit.
+const READY: usize = 2;
 /// Used stubs that are kept; more are killed.
 const KEPT: usize = 32;
 

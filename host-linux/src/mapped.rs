@@ -3,10 +3,14 @@
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::ptr::NonNull;
 
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use kernel_core::host::PAGE_SIZE;
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
+
+/// How much of a file the host maps at most when one page is read (`fault_around_bytes`, unless somebody changed it).
+const AROUND: usize = 64 << 10;
 
 /// A whole file, mapped read-only and privately.
 ///
@@ -25,6 +29,18 @@ impl MappedFile {
         // SAFETY: the address is chosen by the host, so nothing is replaced.
         let at = unsafe { mmap(None, length, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE, file, 0)? };
         Ok(MappedFile { at: at.cast(), len })
+    }
+
+    /// Takes a range out of this process's memory; whoever reads it again has the host bring it back. What the host maps
+    /// around a page that is read goes too.
+    pub fn unload(&self, range: Range<usize>) {
+        let start = range.start.saturating_sub(AROUND).min(self.len);
+        let start = start - start % PAGE_SIZE as usize;
+        let end = range.end.saturating_add(AROUND).min(self.len);
+        // SAFETY: the range lies in the mapping, whose pages are the file's as nobody writes to them, so they come back
+        // with the same bytes; references to them stay valid.
+        let done = unsafe { madvise(self.at.add(start).cast(), end - start, MmapAdvise::MADV_DONTNEED) };
+        debug_assert!(done.is_ok());
     }
 }
 
@@ -63,6 +79,10 @@ mod tests {
         let mapped = MappedFile::new(&File::open(&path).unwrap()).unwrap();
         std::fs::remove_file(&path).unwrap();
         assert_eq!(&*mapped, [7; 5000]);
+        for range in [0..1, 4999..90_000, 5000..5000, 80_000..usize::MAX] {
+            mapped.unload(range);
+            assert_eq!(&*mapped, [7; 5000]);
+        }
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! compiler cannot look into, and words through atomics.
 
 use std::ffi::CStr;
+use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -16,9 +18,13 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 
+/// From so many bytes on, a write to RAM is a call of the host. Pages that nobody used yet are then not zeroed first, and
+/// neither faulted in nor mapped here: mostly it is a program being loaded, which the kernel does not look at again.
+const MANY: usize = 8 << 10;
+
 /// A shared file in memory that is not yet mapped here: helper processes are forked before it is.
 pub struct RamFile {
-    fd: OwnedFd,
+    file: File,
     size: u64,
 }
 
@@ -26,10 +32,10 @@ impl RamFile {
     /// A file of `size` bytes, none of them committed. `size` is a multiple of the page size.
     pub fn new(name: &CStr, size: u64) -> io::Result<RamFile> {
         assert!(size.is_multiple_of(PAGE_SIZE), "RAM consists of whole pages");
-        let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC)?;
+        let file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?);
         let length = i64::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
-        nix::unistd::ftruncate(&fd, length)?;
-        Ok(RamFile { fd, size })
+        nix::unistd::ftruncate(&file, length)?;
+        Ok(RamFile { file, size })
     }
 
     /// Maps the whole of it in this process.
@@ -37,25 +43,28 @@ impl RamFile {
         let length = usize::try_from(self.size).ok().and_then(NonZeroUsize::new);
         let length = length.ok_or(io::ErrorKind::InvalidInput)?;
         let flags = MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE;
-        // SAFETY: a new mapping at an address of the host's choice replaces nothing.
-        let base =
-            unsafe { mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags, &self.fd, 0)? };
-        // A process forked from this one (by whatever library) has no business with guests' memory.
-        // SAFETY: the advice concerns the mapping just made and changes nothing in this process.
-        unsafe { madvise(base, length.get(), MmapAdvise::MADV_DONTFORK)? };
-        Ok(Ram { fd: self.fd, base: base.cast(), size: self.size })
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the host's choice replaces nothing. The advice concerns this mapping only
+        // and changes nothing in this process.
+        let base = unsafe {
+            let base = mmap(None, length, access, flags, &self.file, 0)?;
+            // A process forked from this one (by whatever library) has no business with guests' memory.
+            madvise(base, length.get(), MmapAdvise::MADV_DONTFORK)?;
+            base
+        };
+        Ok(Ram { file: self.file, base: base.cast(), size: self.size })
     }
 }
 
 impl AsFd for RamFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.file.as_fd()
     }
 }
 
 /// Guest RAM, see [`Frames`].
 pub struct Ram {
-    fd: OwnedFd,
+    file: File,
     base: NonNull<u8>,
     size: u64,
 }
@@ -85,7 +94,7 @@ impl Ram {
 
 impl AsFd for Ram {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.file.as_fd()
     }
 }
 
@@ -102,8 +111,14 @@ impl Frames for Ram {
 
     fn write(&self, at: Phys, src: &[u8]) {
         let dst = self.span(at, src.len() as u64);
-        // SAFETY: as in `read`.
-        unsafe { copy_bytes(dst, src.as_ptr(), src.len()) }
+        let mut done = 0;
+        if src.len() >= MANY {
+            // What the host does not write, and whatever its reason is, is copied below.
+            done = self.file.write_at(src, at.0).unwrap_or(0).min(src.len());
+        }
+        let rest = &src[done..];
+        // SAFETY: as in `read`; `done` is at most the length.
+        unsafe { copy_bytes(dst.add(done), rest.as_ptr(), rest.len()) }
     }
 
     fn zero(&self, at: Phys, len: u64) {
@@ -137,7 +152,7 @@ impl Frames for Ram {
             "a discarded range consists of whole pages"
         );
         let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        if fallocate(&self.fd, flags, range.start as i64, len as i64).is_err() {
+        if fallocate(&self.file, flags, range.start as i64, len as i64).is_err() {
             // No hole was made: the memory stays committed, but what was promised is that it reads as zero.
             self.zero(Phys(range.start), len);
         }

@@ -45,7 +45,10 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
     let plan = plan::plan(request, &Surroundings::here()).map_err(anyhow::Error::msg)?;
     let userland = Userland::find()?;
     let root = root::open(&run.root, &userland)?;
-    let init = if run.init.is_none() { Some(userland.init()?) } else { None };
+    let init = match &run.init {
+        Some(path) => Init::Path(path.as_os_str().as_bytes().to_vec()),
+        None => Init::Image(userland.init()?),
+    };
     let trace = run.strace.as_deref().map(terminal::trace_writer).transpose()?;
 
     if let Some(warning) = B::WARNING.filter(|_| !run.quiet) {
@@ -78,10 +81,6 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
     let (stdio, terminal) = match streams {
         Streams::Three(streams) => (Stdio::Streams(streams), None),
         Streams::Console(stream, terminal) => (Stdio::Console(stream), Some(terminal)),
-    };
-    let init = match (init, &run.init) {
-        (None, Some(path)) => Init::Path(path.as_os_str().as_bytes().to_vec()),
-        (image, _) => Init::Image(Arc::new(image.unwrap_or_default())),
     };
     let kernel = Kernel::boot(
         host.clone(),

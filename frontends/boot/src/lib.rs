@@ -10,6 +10,7 @@ pub mod control;
 pub mod escape;
 pub mod instance;
 pub mod logger;
+pub mod mapped;
 pub mod memory;
 pub mod pack;
 pub mod plan;

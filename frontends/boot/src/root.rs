@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use host_linux::mapped::MappedFile;
 use kernel_core::mm::cache::Blob;
 
+use crate::mapped;
 use crate::pack::Packer;
 use crate::userland::Userland;
 
@@ -42,23 +42,14 @@ pub struct Loaded {
     pub left_out: Vec<PathBuf>,
 }
 
-/// A file that is mapped, as the kernel wants its bytes.
-struct Mapped(MappedFile);
-
-impl Blob for Mapped {
-    fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 impl Root {
     /// Loads it: a file is mapped, a directory is read.
     pub fn load(self) -> Result<Loaded> {
         let shown = self.path.display();
         match self.source {
             Source::File(file) => {
-                let mapped = MappedFile::new(&file).with_context(|| format!("cannot map {shown}"))?;
-                Ok(Loaded { archive: Arc::new(Mapped(mapped)), left_out: Vec::new() })
+                let archive = mapped::blob(&file).with_context(|| format!("cannot map {shown}"))?;
+                Ok(Loaded { archive, left_out: Vec::new() })
             }
             Source::Pipe(mut file) => {
                 let mut bytes = Vec::new();

@@ -1,9 +1,14 @@
 //! Where the built userland is: the folder with `init`, the program that is PID 1, and `default.cpio`, the root file
 //! system that is booted when none is named.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use kernel_core::mm::cache::Blob;
+
+use crate::mapped;
 
 /// The folder of a userland.
 #[derive(Debug)]
@@ -22,9 +27,10 @@ impl Userland {
     }
 
     /// The bytes of init.
-    pub fn init(&self) -> Result<Vec<u8>> {
+    pub fn init(&self) -> Result<Arc<dyn Blob>> {
         let path = self.dir.join("init");
-        std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+        let bytes = File::open(&path).and_then(|file| mapped::blob(&file));
+        bytes.with_context(|| format!("cannot read {}", path.display()))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Page faults: bringing what a guest touches into RAM, and telling the host.
 //!
 //! A fault brings in more than a page, as each costs a round trip: 64 KiB, growing to 2 MiB while faults follow each
-//! other in address; of a file, whatever else of it is in RAM around. When RAM is short it is one page.
+//! other in address. Of a file it is 32 KiB at first, as programs jump about in their code and what is not used stays in
+//! RAM, and whatever else of it is in RAM around. When RAM is short it is one page.
 
 use core::ops::Range;
 
@@ -18,6 +19,9 @@ use crate::mm::vma::{Vma, VmaFlags};
 
 /// The least and the most that a fault brings in.
 const CHUNK: Range<u64> = 64 << 10..2 << 20;
+
+/// The least that a fault on a file brings in.
+const FILE_CHUNK: u64 = 32 << 10;
 
 /// How much of a file in RAM is mapped around a fault.
 const AROUND: u64 = 16 << 20;
@@ -144,7 +148,8 @@ impl<H: Host> Mm<H> {
         range: &Range<u64>,
         vma: &Vma,
     ) -> Result<(), FaultError> {
-        let wish = intersect(&next_chunk(inner, page), range);
+        let least = if matches!(vma.object, Object::Anonymous) { CHUNK.start } else { FILE_CHUNK };
+        let wish = intersect(&next_chunk(inner, page, least), range);
         let (made, back, fill) = match &vma.object {
             Object::Anonymous => {
                 let gap = inner.backing.gap(page, &intersect(&wish, &inner.windows.window(page)));
@@ -240,14 +245,14 @@ fn chunk_at(page: u64, size: u64) -> Range<u64> {
     start..start.saturating_add(size)
 }
 
-/// What to bring in at `page`: more when the last fault's chunk ended there.
-fn next_chunk(inner: &mut Inner, page: u64) -> Range<u64> {
+/// What to bring in at `page`: `least` bytes around it, more from it on when the last fault's chunk ended there.
+fn next_chunk(inner: &mut Inner, page: u64, least: u64) -> Range<u64> {
     if inner.sequence.0 == page {
-        inner.sequence.1 = (inner.sequence.1 * 2).clamp(CHUNK.start, CHUNK.end);
+        inner.sequence.1 = (inner.sequence.1 * 2).clamp(least, CHUNK.end);
         page..page.saturating_add(inner.sequence.1)
     } else {
-        inner.sequence.1 = CHUNK.start;
-        chunk_at(page, CHUNK.start)
+        inner.sequence.1 = least;
+        chunk_at(page, least)
     }
 }
 

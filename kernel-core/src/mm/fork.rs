@@ -19,6 +19,10 @@ use crate::mm::vma::{Vma, VmaFlags};
 /// So many mappings a child gets at once; faults bring the rest.
 const MAX_EAGER: usize = 512;
 
+/// So many pieces of a file that are in RAM a new mapping gets at once. A program's code comes in small pieces, and a
+/// mapping in a batch costs far less than the fault that would ask for it.
+const RESIDENT_PIECES: usize = 64;
+
 impl<H: Host> Mm<H> {
     /// A copy, as `fork` makes it: private memory is shared until one side writes. ENOMEM.
     pub fn fork(&self) -> Result<Arc<Mm<H>>> {
@@ -104,7 +108,7 @@ impl<H: Host> Mm<H> {
             return;
         }
         let in_file = *offset..offset.saturating_add(range.end - range.start);
-        for (part, phys) in pages.map_resident(in_file, 8) {
+        for (part, phys) in pages.map_resident(in_file, RESIDENT_PIECES) {
             let start = range.start + (part.start - offset);
             let mapped = if vma.is_private() { Mapped::ReadOnly } else { Mapped::Full };
             let back = Back { phys, kind: super::backing::Kind::File, mapped };

@@ -48,7 +48,7 @@ pub fn with<B: Backend, T: Send>(
     let words = ["init", "--"].iter().chain(setting.command);
     let config = BootConfig {
         root: root.load()?.archive,
-        init: Init::Image(Arc::new(init)),
+        init: Init::Image(init),
         args: words.map(|word| word.as_bytes().to_vec()).collect(),
         env: vec![b"PATH=/bin".to_vec()],
         stdio: Stdio::Streams([stream()?, stream()?, stream()?]),

@@ -115,6 +115,7 @@ pub fn unpack(archive: &Arc<dyn Blob>, into: &Tmpfs, limit: usize) -> Result<Unp
         // Archives in a row may have zeros between them.
         let zeros = rest.iter().take_while(|&&byte| byte == 0).count();
         if zeros == rest.len() && offset != 0 {
+            archive.done_with(0..whole);
             return Ok(done);
         }
         offset += zeros;
