@@ -49,7 +49,7 @@ impl Fifo {
     fn open(&self, flags: OpenFlags) -> Result<Arc<PipeEnd>> {
         let mut current = self.pipe.lock();
         let pipe = current.upgrade();
-        let unread = !pipe.as_ref().is_some_and(|pipe| pipe.has_readers());
+        let unread = !pipe.as_ref().is_some_and(|pipe| pipe.is_anonymous() || pipe.has_readers());
         if flags.writable() && !flags.readable() && flags.contains(OpenFlags::NONBLOCK) && unread {
             return Err(ENXIO);
         }

@@ -41,6 +41,8 @@ type Page = Box<[u8; SLOT_SIZE]>;
 pub struct Pipe {
     state: Mutex<State>,
     queue: WaitQueue,
+    /// Made by `pipe`: opening it again, by its name in `/proc`, does not wait for the other side.
+    anonymous: bool,
 }
 
 struct State {
@@ -130,9 +132,14 @@ impl State {
 }
 
 impl Pipe {
-    /// A pipe nobody has open.
+    /// An anonymous pipe nobody has open; that of a FIFO is the default.
     pub fn new() -> Arc<Pipe> {
-        Arc::default()
+        Arc::new(Pipe { anonymous: true, ..Pipe::default() })
+    }
+
+    /// Whether `pipe` made it.
+    pub fn is_anonymous(&self) -> bool {
+        self.anonymous
     }
 
     /// Opens one side, or both, by the access mode in `flags`.
@@ -149,6 +156,7 @@ impl Pipe {
             state.writers_opened += 1;
         }
         let partnered = match (reads, writes) {
+            _ if self.anonymous => true,
             (true, false) => state.writers > 0,
             (false, true) => state.readers > 0,
             _ => true,

@@ -27,6 +27,7 @@ pub const CASES: &[Case] = cases![
     fifo_read_write_does_not_wait,
     fork_keeps_pipe_open,
     reopened_through_proc,
+    reopening_without_the_other_side_does_not_wait,
     splice_moves,
     tee_copies,
     packet_mode,
@@ -215,6 +216,24 @@ unsafe fn reopened_through_proc() -> Done {
     ok(libc::close(w))?;
     put(again, b"x")?;
     eq(get(r)?, b"x")
+}
+
+unsafe fn reopening_without_the_other_side_does_not_wait() -> Done {
+    let open = |fd: c_int, flags: c_int| {
+        let path = std::ffi::CString::new(format!("/proc/self/fd/{fd}")).unwrap_or_default();
+        ok(libc::open(path.as_ptr(), flags))
+    };
+    let (r, w) = pipe()?;
+    put(w, b"x")?;
+    ok(libc::close(w))?;
+    let again = open(r, libc::O_RDONLY)?;
+    eq(get(again)?, b"x")?;
+    eq(get(again)?, b"")?;
+    let (r, w) = pipe()?;
+    ok(libc::close(r))?;
+    libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    let again = open(w, libc::O_WRONLY | libc::O_NONBLOCK)?;
+    fails(libc::write(again, c"x".as_ptr().cast(), 1), libc::EPIPE)
 }
 
 unsafe fn splice_moves() -> Done {
