@@ -122,8 +122,8 @@ fn pass_on(from: impl Read, mut to: impl Write) -> Result<Count> {
 /// Reads the summary line of libtest (`test result: ok. 3 passed; 0 failed; ...`) or of nextest
 /// (`Summary [0.1s] 3 tests run: 2 passed, 1 failed, 0 skipped`).
 fn summary(line: &str) -> Option<Count> {
-    let line = line.trim_start();
-    let of_nextest = line.starts_with("Summary ") && line.contains("tests run:");
+    // What nextest shows of a failed test is indented, and has a summary of its own.
+    let of_nextest = line.trim_start().starts_with("Summary ") && line.contains("tests run:");
     if !of_nextest && !line.starts_with("test result: ") {
         return None;
     }
