@@ -22,6 +22,7 @@ pub struct Case {
 /// All of them.
 pub const ALL: &[Case] = &[
     Case { name: "getpid", run: getpid },
+    Case { name: "clock", run: clock },
     Case { name: "pread-4k", run: pread },
     Case { name: "stat", run: stat },
     Case { name: "mmap-munmap", run: mmap_munmap },
@@ -48,6 +49,14 @@ fn getpid(n: u64) -> Duration {
     timed(|| {
         for _ in 0..n {
             black_box(sys::getpid());
+        }
+    })
+}
+
+fn clock(n: u64) -> Duration {
+    timed(|| {
+        for _ in 0..n {
+            black_box(Instant::now());
         }
     })
 }

@@ -79,6 +79,14 @@ pub const ALL: &[Row] = &[
         how: How::Inside,
     },
     Row {
+        name: "clock",
+        title: "read the clock",
+        what: "clock_gettime of the monotonic clock, through the vDSO where there is one",
+        why: "On SKAS a guest has the host's pages for it and makes no call; TT has no vDSO for guests, as its own also \
+              tells what they must not go by, and so pays for a call.",
+        how: How::Inside,
+    },
+    Row {
         name: "pread-4k",
         title: "read 4 KiB of a cached file",
         what: "pread of 4 KiB of a file in memory, natively /dev/shm",
