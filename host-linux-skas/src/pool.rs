@@ -8,12 +8,8 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use host_linux::traced::tracee::Tracee;
+use host_linux::traced::tracee::{Tracee, kill_and_reap};
 use kernel_core::host::HostError;
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 
 use crate::spawner::Spawner;
 
@@ -144,14 +140,9 @@ impl State {
         Ok(())
     }
 
-    /// Kills a stub and waits until it is gone: its memory is taken apart on this processor in any case.
+    /// Kills an attached stub.
     fn kill(&mut self, stub: Stub) {
-        let pid = Pid::from_raw(stub.pid);
-        // It is traced and not reaped, so the number is still its own; it may be dead already.
-        let _ = kill(pid, Signal::SIGKILL);
-        while let Err(Errno::EINTR) | Ok(WaitStatus::Stopped(..) | WaitStatus::PtraceEvent(..)) =
-            waitpid(pid, Some(WaitPidFlag::__WALL))
-        {}
+        kill_and_reap(stub.pid);
         self.free.push(stub.slot);
     }
 }

@@ -11,12 +11,11 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use host_linux::batch::Batch;
+use host_linux::batch::{Batch, assert_inside};
 use host_linux::ram::Ram;
 use host_linux::traced::carrier::{Carrier, Lost};
+use host_linux::traced::host::{Machine, TracedSpace};
 use host_linux::traced::tracee::{KICK_SIGNAL, Stop, Tracee};
-use host_linux::traced::vcpu::Vcpu;
-use host_linux::traced::xstate::Format;
 use host_linux::vm;
 use kernel_core::host::{Exit, Frames, HostError, MapOp, PAGE_SIZE, Phys, Registers, Space, UserContext};
 use nix::errno::Errno;
@@ -32,25 +31,25 @@ const MAPPINGS_RESERVED: usize = 64;
 /// Changes that wait at most, so that a space which never runs does not gather them without end.
 const PENDING: usize = 16 * requests::REQUESTS_A_PAGE;
 
-/// What all spaces of a host share.
-pub struct Machine {
+/// What keeps every guest address space in a stub.
+pub struct Skas {
+    /// RAM, vCPU, and what else every host has.
+    pub(crate) machine: Machine,
     /// Stubs without a space.
-    pub pool: Pool,
+    pub(crate) pool: Pool,
     /// The file whose pages are the stubs' requests.
-    pub requests: Ram,
-    /// The only vCPU.
-    pub vcpu: Vcpu,
-    /// The format of vector state.
-    pub format: Format,
+    pub(crate) requests: Ram,
     /// The addresses a guest may use.
-    pub limits: Range<u64>,
+    pub(crate) limits: Range<u64>,
     /// Mappings that the host allows a process.
-    pub max_mappings: usize,
+    pub(crate) max_mappings: usize,
+    /// Where stubs have the clocks of guests.
+    pub(crate) clock_image: Option<u64>,
 }
 
 /// A guest address space. When it is dropped, its stub goes back to the pool.
 pub struct SkasSpace {
-    machine: Arc<Machine>,
+    skas: Arc<Skas>,
     /// Of the stub that it has or had.
     pid: i32,
     state: Mutex<State>,
@@ -79,121 +78,113 @@ enum Room {
 
 impl SkasSpace {
     /// An empty space in `stub`.
-    pub fn new(machine: Arc<Machine>, stub: Stub) -> SkasSpace {
+    pub fn new(skas: Arc<Skas>, stub: Stub) -> SkasSpace {
         let mut batch = Batch::default();
         let pid = stub.pid;
         if stub.used {
             // The requests tell where things were in the last guest.
-            machine.requests.zero(Phys(u64::from(stub.slot) * PAGE_SIZE), PAGE_SIZE);
-            batch.push(MapOp::Unmap { va: 0, len: machine.limits.end });
+            skas.requests.zero(Phys(u64::from(stub.slot) * PAGE_SIZE), PAGE_SIZE);
+            batch.push(MapOp::Unmap { va: 0, len: skas.limits.end });
         }
         let state =
             State { stub: Some(stub), batch, mappings: MAPPINGS_RESERVED, changed: true, carrier: None };
-        SkasSpace { machine, pid, state: Mutex::new(state) }
+        SkasSpace { skas, pid, state: Mutex::new(state) }
     }
 
-    /// The process that holds the guest's mappings, as the host numbers it; `None` once it died. Does not wait for a
-    /// guest that runs.
-    pub fn host_process(&self) -> Option<i32> {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TracedSpace for SkasSpace {
+    fn run(&self, ctx: &mut UserContext) -> Exit {
+        let mut state = self.lock();
+        match state.run(&self.skas, ctx) {
+            Ok(Exit::Died) | Err(Lost::Refused(_)) => state.give_up(&self.skas),
+            Err(Lost::Reaped) => state.reaped(&self.skas),
+            Ok(exit) => return exit,
+        }
+        Exit::Died
+    }
+
+    fn save_fpu(&self, ctx: &UserContext) {
+        if let Some(carrier) = &self.lock().carrier {
+            // A stub that is dead by now took the state with it; its thread will never run again either.
+            let _ = carrier.save_fpu_of(&ctx.fpu);
+        }
+    }
+
+    fn host_process(&self) -> Option<i32> {
         match self.state.try_lock() {
             Ok(state) => state.stub.as_ref().map(|stub| stub.pid),
             Err(TryLockError::Poisoned(state)) => state.into_inner().stub.as_ref().map(|stub| stub.pid),
             Err(TryLockError::WouldBlock) => Some(self.pid),
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// See [`kernel_core::host::Host::run`].
-    pub fn run(&self, ctx: &mut UserContext) -> Exit {
-        let mut state = self.lock();
-        match state.run(&self.machine, ctx) {
-            Ok(Exit::Died) | Err(Lost::Refused(_)) => state.give_up(&self.machine),
-            Err(Lost::Reaped) => state.reaped(&self.machine),
-            Ok(exit) => return exit,
-        }
-        Exit::Died
-    }
-
-    /// See [`kernel_core::host::Host::save_fpu`].
-    pub fn save_fpu(&self, ctx: &UserContext) {
-        if let Some(carrier) = &self.lock().carrier {
-            // A stub that is dead by now took the state with it; its thread will never run again either.
-            let _ = carrier.save_fpu_of(&ctx.fpu);
-        }
-    }
 }
 
 impl Space for SkasSpace {
     fn apply(&self, ops: &[MapOp]) -> Result<(), HostError> {
-        let machine = &self.machine;
-        let limits = &machine.limits;
-        for op in ops {
-            let (MapOp::Map { va, len, .. } | MapOp::Unmap { va, len } | MapOp::Protect { va, len, .. }) =
-                *op;
-            let inside = va.checked_add(len).is_some_and(|end| limits.start <= va && end <= limits.end);
-            assert!(inside, "{len:#x} bytes at {va:#x} are outside the limits of a space");
-        }
+        let skas = &*self.skas;
+        ops.iter().for_each(|op| assert_inside(op, &skas.limits));
         let mut state = self.lock();
         let growth = ops.len().saturating_mul(MAPPINGS_A_CHANGE);
-        let room = state.make_room(machine, growth)?;
+        let room = state.make_room(skas, growth)?;
         if room == Room::None && ops.iter().any(|op| !matches!(op, MapOp::Unmap { .. })) {
             return Err(HostError::TooManyMappings);
         }
         ops.iter().for_each(|op| state.batch.push(*op));
         state.mappings = state.mappings.saturating_add(growth);
-        if room == Room::None { state.flush_now(machine) } else { Ok(()) }
+        if room == Room::None { state.flush_now(skas) } else { Ok(()) }
     }
 
     fn limits(&self) -> Range<u64> {
-        self.machine.limits.clone()
+        self.skas.limits.clone()
     }
 }
 
 impl Drop for SkasSpace {
     fn drop(&mut self) {
-        let machine = self.machine.clone();
+        let skas = self.skas.clone();
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let Some(stub) = state.stub.take() else { return };
         // Only its tracer can use it again.
-        if stub.tracee.is_none() || machine.vcpu.is_here() {
-            machine.pool.keep(stub);
+        if stub.tracee.is_none() || skas.machine.vcpu.is_here() {
+            skas.pool.keep(stub);
         } else {
-            machine.pool.kill(stub);
+            skas.pool.kill(stub);
         }
     }
 }
 
 impl State {
     /// The stub, attached when it is used for the first time: the vCPU thread has to do that.
-    fn carrier(&mut self, machine: &Machine) -> Result<&mut Carrier, Lost> {
+    fn carrier(&mut self, skas: &Skas) -> Result<&mut Carrier, Lost> {
         let Some(stub) = &mut self.stub else { return Err(Lost::Refused(Errno::ESRCH)) };
         // One that ended before was reaped by the spawner.
         let tracee = stub.tracee.map_or_else(|| Tracee::attach(stub.pid), Ok).map_err(|_| Lost::Reaped)?;
         stub.tracee = Some(tracee);
-        machine.vcpu.adopt(stub.pid, &mut stub.moves);
+        skas.machine.vcpu.adopt(stub.pid, &mut stub.moves);
         Ok(self.carrier.get_or_insert_with(|| Carrier::new(tracee)))
     }
 
-    fn run(&mut self, machine: &Machine, ctx: &mut UserContext) -> Result<Exit, Lost> {
-        self.flush(machine).map_err(|failure| {
+    fn run(&mut self, skas: &Skas, ctx: &mut UserContext) -> Result<Exit, Lost> {
+        self.flush(skas).map_err(|failure| {
             log::error!("a guest's memory could not be mapped: {failure:?}");
             failure.lost()
         })?;
-        self.carrier(machine)?.run(&machine.format, &machine.vcpu.signals, &machine.limits, ctx)
+        self.carrier(skas)?.run(&skas.machine.format, &skas.machine.vcpu.signals, &skas.limits, ctx)
     }
 
     /// Makes sure that changes which add up to `growth` mappings can wait and will not fail for their number.
-    fn make_room(&mut self, machine: &Machine, growth: usize) -> Result<Room, HostError> {
+    fn make_room(&mut self, skas: &Skas, growth: usize) -> Result<Room, HostError> {
         let Some(stub) = &self.stub else { return Err(HostError::SpaceDied) };
         let pid = stub.pid;
-        let fits = |mappings: usize| mappings.saturating_add(growth) <= machine.max_mappings;
-        if (fits(self.mappings) && self.batch.len() < PENDING) || !machine.vcpu.is_here() {
+        let fits = |mappings: usize| mappings.saturating_add(growth) <= skas.max_mappings;
+        if (fits(self.mappings) && self.batch.len() < PENDING) || !skas.machine.vcpu.is_here() {
             return Ok(Room::Enough);
         }
-        self.flush_now(machine)?;
+        self.flush_now(skas)?;
         if !fits(self.mappings) && self.changed {
             self.mappings = vm::count_mappings(pid).saturating_add(MAPPINGS_RESERVED);
             self.changed = false;
@@ -202,32 +193,32 @@ impl State {
     }
 
     /// Makes all pending changes; a failure is the caller's.
-    fn flush_now(&mut self, machine: &Machine) -> Result<(), HostError> {
-        self.flush(machine).map_err(|failure| match failure {
+    fn flush_now(&mut self, skas: &Skas) -> Result<(), HostError> {
+        self.flush(skas).map_err(|failure| match failure {
             Failure::Change(Errno::ENOMEM | Errno::EAGAIN) => HostError::OutOfMemory,
             Failure::Stub(Lost::Reaped) => {
-                self.reaped(machine);
+                self.reaped(skas);
                 HostError::SpaceDied
             }
             Failure::Change(_) | Failure::Stub(Lost::Refused(_)) => {
-                self.give_up(machine);
+                self.give_up(skas);
                 HostError::SpaceDied
             }
         })
     }
 
     /// Makes all pending changes, until one fails.
-    fn flush(&mut self, machine: &Machine) -> Result<(), Failure> {
+    fn flush(&mut self, skas: &Skas) -> Result<(), Failure> {
         if self.batch.is_empty() {
             return Ok(());
         }
         let slot = self.stub.as_ref().map_or(0, |stub| stub.slot);
-        let carrier = self.carrier(machine)?;
+        let carrier = self.carrier(skas)?;
         carrier.forget_registers();
         let tracee = carrier.tracee;
         let mut result = Ok(());
         for page in requests::pages(&self.batch) {
-            machine.requests.write(Phys(u64::from(slot) * PAGE_SIZE), &page);
+            skas.requests.write(Phys(u64::from(slot) * PAGE_SIZE), &page);
             result = perform(tracee, page.len() as u64);
             if result.is_err() {
                 break;
@@ -239,20 +230,20 @@ impl State {
     }
 
     /// The stub is of no more use: kills it if it lives.
-    fn give_up(&mut self, machine: &Machine) {
+    fn give_up(&mut self, skas: &Skas) {
         self.batch.clear();
         self.carrier = None;
         if let Some(stub) = self.stub.take() {
-            machine.pool.kill(stub);
+            skas.pool.kill(stub);
         }
     }
 
     /// The stub died and was reaped.
-    fn reaped(&mut self, machine: &Machine) {
+    fn reaped(&mut self, skas: &Skas) {
         self.batch.clear();
         self.carrier = None;
         if let Some(stub) = self.stub.take() {
-            machine.pool.died(&stub);
+            skas.pool.died(&stub);
         }
     }
 }

@@ -7,10 +7,12 @@ use guests::{DATA, Machine, PAGE, context, count_calls, guest, map, on_host, sto
 mod subject {
     use std::sync::Arc;
 
+    use host_linux::backend::Backend;
+
     pub use host_linux_skas::{SkasHost as TheHost, SkasSpace as TheSpace};
 
     pub fn start() -> ((), Arc<TheHost>) {
-        ((), TheHost::new(host_linux_skas::SkasOptions::default()).unwrap())
+        ((), TheHost::start(1 << 40).unwrap())
     }
 }
 

@@ -5,9 +5,6 @@ use std::io;
 /// What is missing on this machine.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// More vCPUs than this host can run.
-    #[error("the TT backend runs 1 vCPU, not {0}, as all guests share one address space: leave out --cpus")]
-    Vcpus(usize),
     /// No memfd of that size, or no room to map it.
     #[error("cannot reserve address space for guest memory ({0}): raise or lift `ulimit -v`")]
     Ram(io::Error),

@@ -9,7 +9,7 @@
 //! for an address) share a window and take turns in it: before one runs, what differs from the last one is mapped anew,
 //! as hardware without address space identifiers flushes its TLB. The files:
 //!
-//! * [`host`](TtHost): the [`Host`](kernel_core::host::Host) itself.
+//! * [`host`](TtHost): what keeps the spaces, and how it starts.
 //! * `windows`: how the address space is cut up, and who is resident where; `mappings`: what a space has mapped, and the
 //!   difference of two.
 //! * `space`: one guest address space.
@@ -30,5 +30,5 @@ mod threads;
 mod windows;
 
 pub use error::StartError;
-pub use host::{TtHost, TtOptions};
-pub use space::TtSpace;
+pub use host::TtHost;
+pub use space::{Tt, TtSpace};

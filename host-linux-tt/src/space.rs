@@ -7,11 +7,9 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use host_linux::batch::Batch;
-use host_linux::ram::Ram;
+use host_linux::batch::{Batch, assert_inside};
 use host_linux::traced::carrier::Lost;
-use host_linux::traced::vcpu::Vcpu;
-use host_linux::traced::xstate::Format;
+use host_linux::traced::host::{Machine, TracedSpace};
 use kernel_core::host::{Exit, HostError, MapOp, Space, UserContext};
 
 use crate::mappings::Mappings;
@@ -21,22 +19,18 @@ use crate::windows::{Place, Windows};
 /// Changes that wait at most: a longer list is not worth keeping.
 const PENDING: usize = 1024;
 
-/// What all spaces of a host share.
-pub struct Machine {
-    /// Guest RAM.
-    pub ram: Arc<Ram>,
-    /// The only vCPU.
-    pub vcpu: Vcpu,
-    /// The format of vector state.
-    pub format: Format,
+/// What keeps every guest address space in a window of the kernel's own.
+pub struct Tt {
+    /// RAM, vCPU, and what else every host has.
+    pub(crate) machine: Machine,
     windows: Mutex<Windows>,
     threads: Mutex<Threads>,
 }
 
-impl Machine {
-    /// A machine with nothing in its windows.
-    pub fn new(ram: Arc<Ram>, vcpu: Vcpu, format: Format, windows: Windows) -> Machine {
-        Machine { ram, vcpu, format, windows: Mutex::new(windows), threads: Mutex::default() }
+impl Tt {
+    /// With nothing in the windows.
+    pub(crate) fn new(machine: Machine, windows: Windows) -> Tt {
+        Tt { machine, windows: Mutex::new(windows), threads: Mutex::default() }
     }
 
     fn windows(&self) -> MutexGuard<'_, Windows> {
@@ -44,14 +38,14 @@ impl Machine {
     }
 
     /// The traced threads.
-    pub fn threads(&self) -> MutexGuard<'_, Threads> {
+    pub(crate) fn threads(&self) -> MutexGuard<'_, Threads> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A guest address space. Its window is given back when it is dropped.
 pub struct TtSpace {
-    machine: Arc<Machine>,
+    tt: Arc<Tt>,
     place: Place,
     limits: Range<u64>,
     state: Mutex<State>,
@@ -66,38 +60,34 @@ struct State {
 
 impl TtSpace {
     /// An empty space that has the addresses `including`, if there is a window with them.
-    pub fn new(machine: Arc<Machine>, including: &Range<u64>) -> TtSpace {
+    pub fn new(tt: Arc<Tt>, including: &Range<u64>) -> TtSpace {
         let (place, limits) = {
-            let mut windows = machine.windows();
+            let mut windows = tt.windows();
             let place = windows.enter(including);
             (place, windows.range(place))
         };
         let state = State { wanted: Mappings::default(), pending: Batch::default() };
-        TtSpace { machine, place, limits, state: Mutex::new(state) }
-    }
-
-    /// The process that holds the guest's mappings, as the host numbers it: this one.
-    pub fn host_process(&self) -> Option<i32> {
-        Some(std::process::id().cast_signed())
+        TtSpace { tt, place, limits, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// See [`kernel_core::host::Host::run`].
-    pub fn run(&self, ctx: &mut UserContext) -> Exit {
-        let machine = &self.machine;
+impl TracedSpace for TtSpace {
+    fn run(&self, ctx: &mut UserContext) -> Exit {
+        let tt = &*self.tt;
         {
             let mut state = self.state();
             let State { wanted, pending } = &mut *state;
-            if let Err(errno) = machine.windows().make_resident(self.place, wanted, pending) {
+            if let Err(errno) = tt.windows().make_resident(self.place, wanted, pending) {
                 log::error!("a guest's memory could not be mapped: {errno}");
                 return Exit::Died;
             }
         }
-        let mut threads = machine.threads();
-        match threads.run(machine, &self.limits, ctx) {
+        let mut threads = tt.threads();
+        match threads.run(tt, &self.limits, ctx) {
             Ok(exit) => exit,
             Err(lost) => {
                 log::error!("a guest's thread was lost: {lost:?}");
@@ -107,9 +97,13 @@ impl TtSpace {
         }
     }
 
-    /// See [`kernel_core::host::Host::save_fpu`].
-    pub fn save_fpu(&self, ctx: &UserContext) {
-        self.machine.threads().save_fpu(&ctx.fpu);
+    fn save_fpu(&self, ctx: &UserContext) {
+        self.tt.threads().save_fpu(&ctx.fpu);
+    }
+
+    /// This one.
+    fn host_process(&self) -> Option<i32> {
+        Some(std::process::id().cast_signed())
     }
 }
 
@@ -117,15 +111,11 @@ impl Space for TtSpace {
     fn apply(&self, ops: &[MapOp]) -> Result<(), HostError> {
         let mut state = self.state();
         for op in ops {
-            let (MapOp::Map { va, len, .. } | MapOp::Unmap { va, len } | MapOp::Protect { va, len, .. }) =
-                *op;
-            let inside =
-                va.checked_add(len).is_some_and(|end| self.limits.start <= va && end <= self.limits.end);
-            assert!(inside, "{len:#x} bytes at {va:#x} are outside the limits of a space");
+            assert_inside(op, &self.limits);
             state.wanted.apply(op);
             state.pending.push(*op);
         }
-        let mut windows = self.machine.windows();
+        let mut windows = self.tt.windows();
         if state.pending.len() > PENDING {
             windows.forget(self.place);
             state.pending.clear();
@@ -144,6 +134,6 @@ impl Space for TtSpace {
 
 impl Drop for TtSpace {
     fn drop(&mut self) {
-        self.machine.windows().leave(self.place);
+        self.tt.windows().leave(self.place);
     }
 }

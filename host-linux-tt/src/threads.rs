@@ -8,14 +8,11 @@ use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use host_linux::traced::carrier::{Carrier, Lost};
-use host_linux::traced::tracee::Tracee;
+use host_linux::traced::tracee::{Tracee, kill_and_reap};
 use kernel_core::host::{Exit, Fpu, UserContext};
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 
-use crate::space::Machine;
+use crate::space::Tt;
 use crate::thread_code;
 
 /// Threads without a guest thread that are kept; more are ended.
@@ -38,18 +35,14 @@ pub struct Threads {
 
 impl Threads {
     /// Runs a guest thread, whose memory is within `limits`, in its own host thread until something happens.
-    pub fn run(
-        &mut self,
-        machine: &Machine,
-        limits: &Range<u64>,
-        ctx: &mut UserContext,
-    ) -> Result<Exit, Lost> {
+    pub fn run(&mut self, tt: &Tt, limits: &Range<u64>, ctx: &mut UserContext) -> Result<Exit, Lost> {
         let key = key(&ctx.fpu);
         if !self.busy.contains_key(&key) {
             let thread = self.take()?;
             self.busy.insert(key, (Arc::downgrade(&ctx.fpu), thread));
         }
         let Some((_, thread)) = self.busy.get_mut(&key) else { return Err(Lost::Refused(Errno::ESRCH)) };
+        let machine = &tt.machine;
         machine.vcpu.adopt(thread.carrier.tracee.pid(), &mut thread.moves);
         thread.carrier.run(&machine.format, &machine.vcpu.signals, limits, ctx)
     }
@@ -99,16 +92,6 @@ pub fn start() -> Result<Tracee, Errno> {
 
 fn end(thread: &Thread) {
     kill_and_reap(thread.carrier.tracee.pid());
-}
-
-/// Kills a child and waits until it is gone.
-pub fn kill_and_reap(pid: i32) {
-    let pid = Pid::from_raw(pid);
-    // It is not reaped yet, so the number is still its own; it may be dead already.
-    let _ = kill(pid, Signal::SIGKILL);
-    while let Err(Errno::EINTR) | Ok(WaitStatus::Stopped(..) | WaitStatus::PtraceEvent(..)) =
-        waitpid(pid, Some(WaitPidFlag::__WALL))
-    {}
 }
 
 fn key(fpu: &Arc<Fpu>) -> usize {

@@ -7,6 +7,8 @@ use guests::{CODE, DATA, Machine, PAGE, context, count_calls, guest, map, on_hos
 mod subject {
     use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+    use host_linux::backend::Backend;
+
     pub use host_linux_tt::{TtHost as TheHost, TtSpace as TheSpace};
 
     /// A process has one address space, and so one host at a time.
@@ -14,7 +16,7 @@ mod subject {
 
     pub fn start() -> (MutexGuard<'static, ()>, Arc<TheHost>) {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        (turn, TheHost::new(host_linux_tt::TtOptions::default()).unwrap())
+        (turn, TheHost::start(1 << 40).unwrap())
     }
 }
 

@@ -17,10 +17,10 @@ pub trait Backend: Host + Sized {
     type Refusal: Error + Send + Sync + 'static;
 
     /// What a user has to know before a guest starts.
-    const WARNING: Option<&'static str> = None;
+    const WARNING: Option<&'static str>;
 
     /// What it means when the kernel goes wrong.
-    const PANIC: &'static str = "this is a bug in Lodger";
+    const PANIC: &'static str;
 
     /// Starts it with one vCPU; `ram_size` is the range of offsets into guest RAM, in bytes. Called while the process has
     /// one thread, and early: what this process has in memory by now, others may have too.

@@ -1,5 +1,7 @@
 //! Pending changes of a space, merged where neighbours fit, and their words in `mmap(2)`.
 
+use std::ops::Range;
+
 use kernel_core::host::{Fill, MapOp, Prot};
 
 /// Changes in the order in which they were asked for.
@@ -67,6 +69,13 @@ fn merge(first: &MapOp, second: &MapOp) -> Option<MapOp> {
         }
         _ => None,
     }
+}
+
+/// Panics if a change is not inside the limits of its space, which is the kernel's fault.
+pub fn assert_inside(op: &MapOp, limits: &Range<u64>) {
+    let (MapOp::Map { va, len, .. } | MapOp::Unmap { va, len } | MapOp::Protect { va, len, .. }) = *op;
+    let inside = va.checked_add(len).is_some_and(|end| limits.start <= va && end <= limits.end);
+    assert!(inside, "{len:#x} bytes at {va:#x} are outside the limits of a space");
 }
 
 /// How RAM is mapped into a guest's addresses.

@@ -3,6 +3,8 @@
 use kernel_core::host::Registers;
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// The signal that interrupts a running guest. Pending at most once, and suppressed before the guest would see it.
@@ -46,6 +48,16 @@ impl Stopped {
     pub fn is_64_bit(&self) -> bool {
         self.cs == USER_CS
     }
+}
+
+/// Kills a child and waits until it is gone: its memory is taken apart on this processor in any case.
+pub fn kill_and_reap(pid: i32) {
+    let pid = Pid::from_raw(pid);
+    // It is not reaped yet, so the number is still its own; it may be dead already.
+    let _ = kill(pid, Signal::SIGKILL);
+    while let Err(Errno::EINTR) | Ok(WaitStatus::Stopped(..) | WaitStatus::PtraceEvent(..)) =
+        waitpid(pid, Some(WaitPidFlag::__WALL))
+    {}
 }
 
 /// A process that this thread traces.

@@ -1,0 +1,182 @@
+//! [`TracedHost`]: a host whose guests are traced threads. How it keeps their address spaces is a [`Keeper`]'s business;
+//! the rest is the same for all of them.
+
+use std::error::Error;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use kernel_core::host::{Cpu, Exit, FiberBody, Frames, Host, HostError, Space, UserContext, VcpuId};
+
+use crate::backend::Backend;
+use crate::fiber::{FiberPool, HostFiber};
+use crate::ram::Ram;
+use crate::traced::vcpu::Vcpu;
+use crate::traced::xstate::Format;
+use crate::watcher::Watcher;
+use crate::{clock, cpu, heap};
+
+/// A guest address space in which traced threads run.
+pub trait TracedSpace: Space {
+    /// See [`Host::run`]; the deadline is the caller's matter.
+    fn run(&self, ctx: &mut UserContext) -> Exit;
+    /// See [`Host::save_fpu`].
+    fn save_fpu(&self, ctx: &UserContext);
+    /// The process that holds the guest's mappings, as the host numbers it; `None` once it died. Does not wait for a
+    /// guest that runs.
+    fn host_process(&self) -> Option<i32>;
+}
+
+/// What keeps guest address spaces.
+pub trait Keeper: Send + Sync + Sized + 'static {
+    /// A guest address space.
+    type Space: TracedSpace;
+    /// See [`Backend::Refusal`].
+    type Refusal: Error + Send + Sync + 'static;
+    /// See [`Backend::WARNING`].
+    const WARNING: Option<&'static str> = None;
+    /// See [`Backend::PANIC`].
+    const PANIC: &'static str = "this is a bug in Lodger";
+
+    /// See [`Backend::start`]; `ram_size` is in whole pages.
+    fn start(ram_size: u64) -> Result<Self, Self::Refusal>;
+    /// What it was started with.
+    fn machine(&self) -> &Machine;
+    /// See [`Host::new_space`].
+    fn new_space(self: &Arc<Self>, including: Range<u64>) -> Result<Self::Space, HostError>;
+    /// See [`Host::clock_image`].
+    fn clock_image(&self) -> Option<u64>;
+    /// Ends what only the calling thread, the vCPU's, can trace: it is about to be the vCPU no more.
+    fn let_go(&self);
+}
+
+/// What every keeper has.
+pub struct Machine {
+    /// Guest RAM.
+    pub ram: Arc<Ram>,
+    /// The only vCPU.
+    pub vcpu: Vcpu,
+    /// The format of vector state.
+    pub format: Format,
+    watcher: Watcher,
+}
+
+impl Machine {
+    /// With a vCPU that is no thread yet. Fails if the helper thread cannot be started.
+    pub fn new(ram: Arc<Ram>, format: Format) -> io::Result<Machine> {
+        let vcpu = Vcpu::default();
+        let token = vcpu.signals.clone();
+        Ok(Machine { ram, vcpu, format, watcher: Watcher::start(move || token.kick())? })
+    }
+}
+
+/// A host with one vCPU.
+pub struct TracedHost<K: Keeper> {
+    keeper: Arc<K>,
+    fibers: FiberPool,
+}
+
+/// A thread being the vCPU; ends also when the vCPU's code panics.
+struct Tenure<'a, K: Keeper>(&'a K);
+
+impl<K: Keeper> Drop for Tenure<'_, K> {
+    fn drop(&mut self) {
+        self.0.let_go();
+        self.0.machine().vcpu.end();
+    }
+}
+
+impl<K: Keeper> Backend for TracedHost<K> {
+    type Refusal = K::Refusal;
+
+    const WARNING: Option<&'static str> = K::WARNING;
+    const PANIC: &'static str = K::PANIC;
+
+    fn start(ram_size: u64) -> Result<Arc<Self>, K::Refusal> {
+        let keeper = K::start(ram_size.next_multiple_of(kernel_core::host::PAGE_SIZE))?;
+        Ok(Arc::new(TracedHost { keeper: Arc::new(keeper), fibers: FiberPool::new() }))
+    }
+
+    fn run_vcpus(host: &Arc<Self>, body: &(dyn Fn(VcpuId) + Send + Sync)) {
+        host.keeper.machine().vcpu.begin();
+        let _end = Tenure(&*host.keeper);
+        body(VcpuId(0));
+    }
+
+    fn host_process(space: &K::Space) -> Option<i32> {
+        space.host_process()
+    }
+
+    fn watcher(&self) -> &Watcher {
+        &self.keeper.machine().watcher
+    }
+}
+
+impl<K: Keeper> Host for TracedHost<K> {
+    type Space = K::Space;
+    type Fiber = HostFiber;
+
+    fn ram(&self) -> Arc<dyn Frames> {
+        self.keeper.machine().ram.clone()
+    }
+
+    fn new_space(&self, including: Range<u64>) -> Result<K::Space, HostError> {
+        self.keeper.new_space(including)
+    }
+
+    /// Call it on the thread that [`Backend::run_vcpus`] gave this vCPU.
+    fn run(&self, _: VcpuId, space: &K::Space, ctx: &mut UserContext, deadline_ns: Option<u64>) -> Exit {
+        self.watcher().set_deadline(deadline_ns);
+        let exit = space.run(ctx);
+        self.watcher().set_deadline(None);
+        exit
+    }
+
+    fn save_fpu(&self, space: &K::Space, ctx: &UserContext) {
+        space.save_fpu(ctx);
+    }
+
+    fn fpu_size(&self) -> usize {
+        self.keeper.machine().format.size()
+    }
+
+    fn cpu(&self) -> Cpu {
+        Cpu { xstate_features: self.keeper.machine().format.features(), ..cpu::cpu() }
+    }
+
+    fn kick(&self, _: VcpuId) {
+        self.keeper.machine().vcpu.signals.kick();
+    }
+
+    fn wait(&self, _: VcpuId, deadline_ns: Option<u64>) {
+        self.keeper.machine().vcpu.wait(deadline_ns);
+    }
+
+    fn heap_bytes(&self) -> u64 {
+        heap::bytes()
+    }
+
+    fn new_fiber(&self, body: FiberBody) -> Result<HostFiber, HostError> {
+        self.fibers.fiber(body)
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        clock::monotonic_ns()
+    }
+
+    fn boottime_ns(&self) -> u64 {
+        clock::boottime_ns()
+    }
+
+    fn realtime_ns(&self) -> u64 {
+        clock::realtime_ns()
+    }
+
+    fn clock_image(&self) -> Option<u64> {
+        self.keeper.clock_image()
+    }
+
+    fn entropy(&self, buf: &mut [u8]) {
+        clock::entropy(buf);
+    }
+}
