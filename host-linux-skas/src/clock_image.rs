@@ -21,7 +21,7 @@ const PREFIX: &str = "__vdso_";
 const SYMBOL: usize = 24;
 const SECTION: usize = 6;
 /// The most that there is room for below the stub's code, in bytes.
-const MOST: u64 = 1 << 20;
+pub const MOST: u64 = 1 << 20;
 
 /// The host's mappings in this process, and so in each process that is forked from it.
 #[derive(Clone)]

@@ -24,6 +24,9 @@ pub enum StartError {
          ptrace, /proc/sys/kernel/yama/ptrace_scope must be 0 or 1, and no debugger may follow its children"
     )]
     Ptrace(io::Error),
+    /// Filters of system calls are refused, or something that they need is missing.
+    #[error("this machine does not allow --trap seccomp ({0}): use --trap ptrace")]
+    Seccomp(String),
     /// No XSAVE state: a processor or virtual machine without it.
     #[error("this machine does not give access to vector registers ({0}): a processor with XSAVE is needed")]
     Xstate(io::Error),

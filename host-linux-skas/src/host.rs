@@ -4,24 +4,25 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use host_linux::backend::{Settings, Trap};
+use host_linux::host::{Keeper, LinuxHost, Machine};
 use host_linux::ram::RamFile;
-use host_linux::traced::host::{Keeper, Machine, TracedHost};
-use host_linux::traced::tracee::Tracee;
-use host_linux::traced::xstate::Format;
+use host_linux::vcpu::Vcpu;
 use host_linux::vm;
+use host_linux::xstate::Format;
 use kernel_core::host::{Frames, HostError, Phys};
-use nix::errno::Errno;
 
 use crate::clock_image::ClockImage;
 use crate::error::StartError;
-use crate::layout::{CLOCK_CODE, CODE};
+use crate::layout::{self, CLOCK_CODE, CODE, CONSTANTS};
 use crate::pool::Pool;
+use crate::seccomp::{self, Seccomp};
 use crate::space::{Skas, SkasSpace};
 use crate::spawner::Spawner;
-use crate::{layout, stub_code};
+use crate::ptrace;
 
 /// The host that keeps every guest address space in a stub process.
-pub type SkasHost = TracedHost<Skas>;
+pub type SkasHost = LinuxHost<Skas>;
 
 impl Keeper for Skas {
     type Space = SkasSpace;
@@ -30,29 +31,17 @@ impl Keeper for Skas {
     /// Starts the helper processes and reserves guest RAM.
     ///
     /// Call it early: the spawner is forked here, and what this process has in memory by now, it has too.
-    fn start(ram_size: u64) -> Result<Skas, StartError> {
-        let ram = RamFile::new(c"lodger-ram", ram_size).map_err(StartError::Ram)?;
-        let clocks = ClockImage::find();
-        let clock_code = clocks.as_ref().map_or(0, |clocks| clocks.code.len() as u64);
-        let requests = RamFile::new(c"lodger-requests", CLOCK_CODE + clock_code).map_err(StartError::Ram)?;
-        let spawner = Spawner::start(&ram, &requests, clocks.as_ref()).map_err(StartError::Spawner)?;
-        let requests = requests.map().map_err(StartError::Ram)?;
-        requests.write(Phys(0), stub_code::bytes());
-        if let Some(clocks) = &clocks {
-            requests.write(Phys(CLOCK_CODE), &clocks.code);
+    fn start(settings: &Settings) -> Result<Skas, StartError> {
+        match settings.trap {
+            Some(trap) => start(settings.ram_size, trap),
+            None => start(settings.ram_size, Trap::Seccomp).or_else(|refusal| match refusal {
+                StartError::Seccomp(_) => {
+                    log::info!("{refusal}");
+                    start(settings.ram_size, Trap::Ptrace)
+                }
+                _ => Err(refusal),
+            }),
         }
-        let pool = Pool::new(spawner);
-        let ram = Arc::new(ram.map().map_err(StartError::Ram)?);
-        let (format, has_clocks) = try_stub(&pool)?;
-        let clocks = clocks.filter(|_| has_clocks);
-        Ok(Skas {
-            machine: Machine::new(ram, format).map_err(StartError::Thread)?,
-            pool,
-            requests,
-            limits: layout::limits(clocks.as_ref().map_or(CODE, ClockImage::place)),
-            max_mappings: vm::max_mappings(),
-            clock_image: clocks.map(|clocks| clocks.code_place()),
-        })
     }
 
     fn machine(&self) -> &Machine {
@@ -72,19 +61,61 @@ impl Keeper for Skas {
     }
 }
 
-/// Makes a stub, traces it and ends it: what the host refuses is known before anything starts. Says whether the stub has
-/// the host's clocks.
-fn try_stub(pool: &Pool) -> Result<(Format, bool), StartError> {
-    let refused = |error: HostError| StartError::Spawner(io::Error::other(format!("{error:?}")));
-    let mut stub = pool.take().map_err(refused)?;
-    // One that cannot be attached ends with the spawner, which ends with `pool`.
-    let tracee = Tracee::attach(stub.pid).map_err(|errno| match errno {
-        Errno::ESRCH => StartError::Stub,
-        _ => StartError::Ptrace(errno.into()),
-    })?;
-    stub.tracee = Some(tracee);
-    let format = Format::of(&tracee).map_err(|errno| StartError::Xstate(errno.into()));
-    let maps = std::fs::read_to_string(format!("/proc/{}/maps", stub.pid)).unwrap_or_default();
-    pool.kill(stub);
-    Ok((format?, maps.contains("[vvar]")))
+fn start(ram_size: u64, trap: Trap) -> Result<Skas, StartError> {
+    if trap == Trap::Seccomp && host_linux::cpu::cpu().hwcap2 & HWCAP2_FSGSBASE == 0 {
+        return Err(StartError::Seccomp("the processor or the system has no FSGSBASE".into()));
+    }
+    let ram = RamFile::new(c"lodger-ram", ram_size).map_err(StartError::Ram)?;
+    let clocks = ClockImage::find();
+    let clock_code = clocks.as_ref().map_or(0, |clocks| clocks.code.len() as u64);
+    let requests = RamFile::new(c"lodger-requests", CLOCK_CODE + clock_code).map_err(StartError::Ram)?;
+    let files = (trap == Trap::Seccomp).then(seccomp::Files::new).transpose().map_err(StartError::Ram)?;
+    let spawner = Spawner::start(&ram, &requests, clocks.as_ref(), files.as_ref());
+    let spawner = spawner.map_err(StartError::Spawner)?;
+    let requests = Arc::new(requests.map().map_err(StartError::Ram)?);
+    match trap {
+        Trap::Ptrace => requests.write(Phys(0), ptrace::code::bytes()),
+        Trap::Seccomp => {
+            requests.write(Phys(0), seccomp::code::bytes());
+            requests.write(Phys(CONSTANTS - CODE), &seccomp::constants::bytes());
+        }
+    }
+    if let Some(clocks) = &clocks {
+        requests.write(Phys(CLOCK_CODE), &clocks.code);
+    }
+    let ram = Arc::new(ram.map().map_err(StartError::Ram)?);
+    let vcpu = Vcpu::default();
+    let watcher = vcpu.watcher().map_err(StartError::Thread)?;
+    let seccomp = files.map(|files| Seccomp::new(files, requests.clone(), &watcher).map(Arc::new));
+    let pool = Pool::new(spawner, seccomp.transpose().map_err(StartError::Ram)?);
+    let first = First::of(&pool)?;
+    Ok(Skas {
+        machine: Machine { ram, vcpu, format: first.format, watcher },
+        pool,
+        requests,
+        limits: layout::limits(),
+        max_mappings: vm::max_mappings(),
+        clock_image: clocks.filter(|_| first.has_clocks).map(|clocks| clocks.code_place()),
+    })
+}
+
+/// Bit of AT_HWCAP2: programs may use `rdfsbase` and its siblings.
+const HWCAP2_FSGSBASE: u32 = 1 << 1;
+
+/// What is learned from the first stub: what the host refuses is known before anything starts.
+struct First {
+    format: Format,
+    /// Whether the stub has the host's clocks.
+    has_clocks: bool,
+}
+
+impl First {
+    fn of(pool: &Pool) -> Result<First, StartError> {
+        let refused = |error: HostError| StartError::Spawner(io::Error::other(format!("{error:?}")));
+        let mut stub = pool.take().map_err(refused)?;
+        let format = stub.learn()?;
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", stub.pid)).unwrap_or_default();
+        pool.end_first(stub);
+        Ok(First { format, has_clocks: maps.contains("[vvar]") })
+    }
 }

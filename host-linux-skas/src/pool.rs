@@ -2,16 +2,17 @@
 //!
 //! A stub whose space was dropped serves another one: nothing of the old guest is left in it but mappings, and the
 //! first request of the new tenant removes these before it runs. That takes no process creation and no exit, which are
-//! the dearest parts of fork, exec and exit. Under ptrace it is safe, because a stub has one thread, which is stopped,
-//! and all of its registers are set anew.
+//! the dearest parts of fork, exec and exit. It is safe because no guest thread of it runs, for which each trap has a
+//! proof of its own, and all of its registers are set anew.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use host_linux::traced::tracee::{Tracee, kill_and_reap};
 use kernel_core::host::HostError;
 
+use crate::seccomp::{Filtered, Seccomp};
 use crate::spawner::Spawner;
+use crate::stub::Stub;
 
 /// Request pages, and so the most stubs alive at a time.
 pub const SLOTS: u32 = 8192;
@@ -20,23 +21,11 @@ const READY: usize = 2;
 /// Used stubs that are kept; more are killed.
 const KEPT: usize = 32;
 
-/// A stub process: its id, its request page, and the trace once there is one. It belongs to one space or the pool.
-pub struct Stub {
-    /// Process id.
-    pub pid: i32,
-    /// Number of its page in the file of requests.
-    pub slot: u32,
-    /// How the vCPU thread reaches it; `None` before it was attached.
-    pub tracee: Option<Tracee>,
-    /// Whether mappings of another space are in it.
-    pub used: bool,
-    /// When it was moved to the vCPU's processor, see `Vcpu::adopt`.
-    pub moves: u32,
-}
-
 /// All stubs of a host that belong to no space.
 pub struct Pool {
     state: Mutex<State>,
+    /// What stubs of the seccomp trap share; `None` if they are traced.
+    seccomp: Option<Arc<Seccomp>>,
 }
 
 struct State {
@@ -51,15 +40,10 @@ struct State {
 
 impl Pool {
     /// A pool that has its first stubs made.
-    pub fn new(spawner: Spawner) -> Pool {
-        let state = State {
-            spawner,
-            // Page 0 is the code.
-            free: (1..=SLOTS).rev().collect(),
-            asked: VecDeque::new(),
-            kept: Vec::new(),
-        };
-        let pool = Pool { state: Mutex::new(state) };
+    pub fn new(spawner: Spawner, seccomp: Option<Arc<Seccomp>>) -> Pool {
+        let state =
+            State { spawner, free: (0..SLOTS).rev().collect(), asked: VecDeque::new(), kept: Vec::new() };
+        let pool = Pool { state: Mutex::new(state), seccomp };
         // A failure shows when a stub is taken.
         let _ = pool.lock().order();
         pool
@@ -77,24 +61,28 @@ impl Pool {
         }
         state.order()?;
         let slot = state.asked.pop_front().ok_or(HostError::TooManyProcesses)?;
-        match state.spawner.stub() {
-            Ok(pid) => {
-                // Made while this one boots; if that fails, the next `take` says so.
-                let _ = state.order();
-                Ok(Stub { pid, slot, tracee: None, used: false, moves: 0 })
-            }
-            Err(error) => {
-                state.free.push(slot);
-                Err(error)
-            }
+        let made = state.spawner.stub().and_then(|pid| self.stub(pid, slot));
+        if made.is_err() {
+            state.free.push(slot);
+        } else {
+            // Made while this one boots; if that fails, the next `take` says so.
+            let _ = state.order();
         }
+        made
     }
 
-    /// Keeps a stopped stub for another space, or kills it if there are enough. One that was never attached is as good
-    /// as new, and is not killed: once dead it would be reaped by the spawner, and its number could be another's.
+    fn stub(&self, pid: i32, slot: u32) -> Result<Stub, HostError> {
+        let Some(seccomp) = &self.seccomp else { return Ok(Stub::traced(pid, slot)) };
+        let filtered =
+            Filtered::new(seccomp.clone(), pid, slot).map_err(|_| HostError::TooManyProcesses)?;
+        Ok(Stub::filtered(pid, slot, filtered))
+    }
+
+    /// Keeps a stopped stub for another space, or kills it if there are enough. One that was never used is as good as new,
+    /// and is not killed: before it is attached it would be reaped by the spawner, and its number could be another's.
     pub fn keep(&self, mut stub: Stub) {
         let mut state = self.lock();
-        stub.used = stub.tracee.is_some();
+        stub.used = !stub.is_fresh();
         if !stub.used || state.kept.len() < KEPT {
             state.kept.push(stub);
         } else {
@@ -102,7 +90,12 @@ impl Pool {
         }
     }
 
-    /// Kills an attached stub.
+    /// Puts back the stub that was tried when the host started. The thread that traces it will not be the vCPU's.
+    pub fn end_first(&self, stub: Stub) {
+        if stub.is_fresh() { self.keep(stub) } else { self.kill(stub) }
+    }
+
+    /// Kills a stub that was used.
     pub fn kill(&self, stub: Stub) {
         self.lock().kill(stub);
     }
@@ -140,9 +133,9 @@ impl State {
         Ok(())
     }
 
-    /// Kills an attached stub.
+    /// Kills a stub that was used.
     fn kill(&mut self, stub: Stub) {
-        kill_and_reap(stub.pid);
+        stub.kill();
         self.free.push(stub.slot);
     }
 }

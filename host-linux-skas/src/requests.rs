@@ -1,20 +1,23 @@
-//! Pending changes of a space as requests of the stub.
+//! Pending changes of a space as the stub reads them in its request page: a header, then requests.
 
 use host_linux::batch::{Batch, mmap_flags, protection};
 use kernel_core::host::{MapOp, PAGE_SIZE};
 
 use crate::layout::RAM_FD;
-use crate::stub_code::REQUEST_SIZE;
 
+/// Bytes of a request: eight words, the number of a system call, six arguments, one unused.
+pub const REQUEST_SIZE: u64 = 64;
+/// Bytes before the first request, see `seccomp::mapper`.
+pub const HEADER_SIZE: u64 = REQUEST_SIZE;
 /// Requests that fit into a request page.
-pub const REQUESTS_A_PAGE: usize = (PAGE_SIZE / REQUEST_SIZE) as usize;
+pub const REQUESTS_A_PAGE: usize = ((PAGE_SIZE - HEADER_SIZE) / REQUEST_SIZE) as usize;
 
 /// The requests for all that is pending, a page at a time.
 pub fn pages(batch: &Batch) -> impl Iterator<Item = Vec<u8>> {
     batch.ops().chunks(REQUESTS_A_PAGE).map(|ops| ops.iter().flat_map(request).collect())
 }
 
-/// The eight words of a request, see `stub_code`.
+/// The eight words of a request.
 fn request(op: &MapOp) -> [u8; REQUEST_SIZE as usize] {
     let words: [u64; 8] = match *op {
         MapOp::Map { va, len, phys, prot, fill } => {
@@ -38,11 +41,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_holds_64_requests() {
+    fn a_page_holds_63_requests() {
         let mut batch = Batch::default();
-        for page in 0..65 {
+        for page in 0..64 {
             batch.push(MapOp::Unmap { va: page * 2 * PAGE_SIZE, len: PAGE_SIZE });
         }
-        assert_eq!(pages(&batch).map(|page| page.len()).collect::<Vec<_>>(), [4096, 64]);
+        assert_eq!(pages(&batch).map(|page| page.len()).collect::<Vec<_>>(), [4096 - 64, 64]);
     }
 }

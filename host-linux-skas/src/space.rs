@@ -1,9 +1,9 @@
 //! One guest address space, kept in a stub.
 //!
 //! Changes are applied lazily: they wait in a batch that the vCPU thread hands to the stub just before the guest runs
-//! in it again. So the maps of one fault or system call, and of several, cost one round trip. The guest's thread is
-//! stopped from the moment that a change is asked for until it is made, so no guest reaches what was unmapped, and
-//! frames may be reused meanwhile.
+//! in it again. So the maps of one fault or system call, and of several, cost one round trip. The guest's thread does not
+//! run from the moment that a change is asked for until it is made, so no guest reaches what was unmapped, and frames may
+//! be reused meanwhile. Where that cannot be proven, changes are made at once.
 //!
 //! A lazy change cannot report a failure, so what can fail in an orderly way is found before: the mappings of the stub
 //! are counted from above, and near the host's limit they are counted exactly and more are refused.
@@ -13,16 +13,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use host_linux::batch::{Batch, assert_inside};
 use host_linux::ram::Ram;
-use host_linux::traced::carrier::{Carrier, Lost};
-use host_linux::traced::host::{Machine, TracedSpace};
-use host_linux::traced::tracee::{KICK_SIGNAL, Stop, Tracee};
+use host_linux::host::{HostSpace, Machine};
+use host_linux::ram::Ram;
+use host_linux::trap::Lost;
 use host_linux::vm;
-use kernel_core::host::{Exit, Frames, HostError, MapOp, PAGE_SIZE, Phys, Registers, Space, UserContext};
+use kernel_core::host::{Exit, HostError, MapOp, Space, UserContext};
 use nix::errno::Errno;
 
-use crate::layout::REQUESTS;
-use crate::pool::{Pool, Stub};
-use crate::{requests, stub_code};
+use crate::pool::Pool;
+use crate::requests;
+use crate::stub::{Failure, Stub};
 
 /// Mappings that a change can add: one in the middle of another cuts that in two and lies between.
 const MAPPINGS_A_CHANGE: usize = 2;
@@ -38,7 +38,7 @@ pub struct Skas {
     /// Stubs without a space.
     pub(crate) pool: Pool,
     /// The file whose pages are the stubs' requests.
-    pub(crate) requests: Ram,
+    pub(crate) requests: Arc<Ram>,
     /// The addresses a guest may use.
     pub(crate) limits: Range<u64>,
     /// Mappings that the host allows a process.
@@ -63,8 +63,6 @@ struct State {
     mappings: usize,
     /// Whether changes were made since the mappings were last counted.
     changed: bool,
-    /// The stub as what runs guest threads; `None` before it is used for the first time.
-    carrier: Option<Carrier>,
 }
 
 /// Whether a space can take more mappings.
@@ -78,16 +76,14 @@ enum Room {
 
 impl SkasSpace {
     /// An empty space in `stub`.
-    pub fn new(skas: Arc<Skas>, stub: Stub) -> SkasSpace {
+    pub fn new(skas: Arc<Skas>, mut stub: Stub) -> SkasSpace {
         let mut batch = Batch::default();
         let pid = stub.pid;
         if stub.used {
-            // The requests tell where things were in the last guest.
-            skas.requests.zero(Phys(u64::from(stub.slot) * PAGE_SIZE), PAGE_SIZE);
+            stub.clean(&skas);
             batch.push(MapOp::Unmap { va: 0, len: skas.limits.end });
         }
-        let state =
-            State { stub: Some(stub), batch, mappings: MAPPINGS_RESERVED, changed: true, carrier: None };
+        let state = State { stub: Some(stub), batch, mappings: MAPPINGS_RESERVED, changed: true };
         SkasSpace { skas, pid, state: Mutex::new(state) }
     }
 
@@ -96,7 +92,7 @@ impl SkasSpace {
     }
 }
 
-impl TracedSpace for SkasSpace {
+impl HostSpace for SkasSpace {
     fn run(&self, ctx: &mut UserContext) -> Exit {
         let mut state = self.lock();
         match state.run(&self.skas, ctx) {
@@ -108,9 +104,8 @@ impl TracedSpace for SkasSpace {
     }
 
     fn save_fpu(&self, ctx: &UserContext) {
-        if let Some(carrier) = &self.lock().carrier {
-            // A stub that is dead by now took the state with it; its thread will never run again either.
-            let _ = carrier.save_fpu_of(&ctx.fpu);
+        if let Some(stub) = &self.lock().stub {
+            stub.save_fpu(&ctx.fpu);
         }
     }
 
@@ -135,7 +130,7 @@ impl Space for SkasSpace {
         }
         ops.iter().for_each(|op| state.batch.push(*op));
         state.mappings = state.mappings.saturating_add(growth);
-        if room == Room::None { state.flush_now(skas) } else { Ok(()) }
+        if room == Room::None || !state.may_wait() { state.flush_now(skas) } else { Ok(()) }
     }
 
     fn limits(&self) -> Range<u64> {
@@ -147,9 +142,8 @@ impl Drop for SkasSpace {
     fn drop(&mut self) {
         let skas = self.skas.clone();
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let Some(stub) = state.stub.take() else { return };
-        // Only its tracer can use it again.
-        if stub.tracee.is_none() || skas.machine.vcpu.is_here() {
+        let Some(mut stub) = state.stub.take() else { return };
+        if stub.can_be_used_again(&skas) {
             skas.pool.keep(stub);
         } else {
             skas.pool.kill(stub);
@@ -158,22 +152,17 @@ impl Drop for SkasSpace {
 }
 
 impl State {
-    /// The stub, attached when it is used for the first time: the vCPU thread has to do that.
-    fn carrier(&mut self, skas: &Skas) -> Result<&mut Carrier, Lost> {
-        let Some(stub) = &mut self.stub else { return Err(Lost::Refused(Errno::ESRCH)) };
-        // One that ended before was reaped by the spawner.
-        let tracee = stub.tracee.map_or_else(|| Tracee::attach(stub.pid), Ok).map_err(|_| Lost::Reaped)?;
-        stub.tracee = Some(tracee);
-        skas.machine.vcpu.adopt(stub.pid, &mut stub.moves);
-        Ok(self.carrier.get_or_insert_with(|| Carrier::new(tracee)))
-    }
-
     fn run(&mut self, skas: &Skas, ctx: &mut UserContext) -> Result<Exit, Lost> {
         self.flush(skas).map_err(|failure| {
             log::error!("a guest's memory could not be mapped: {failure:?}");
             failure.lost()
         })?;
-        self.carrier(skas)?.run(&skas.machine.format, &skas.machine.vcpu.signals, &skas.limits, ctx)
+        self.stub.as_mut().ok_or(Lost::Refused(Errno::ESRCH))?.run(skas, ctx)
+    }
+
+    /// Whether the changes of the batch may wait until the space runs.
+    fn may_wait(&mut self) -> bool {
+        self.stub.as_mut().is_none_or(Stub::is_still)
     }
 
     /// Makes sure that changes which add up to `growth` mappings can wait and will not fail for their number.
@@ -212,18 +201,8 @@ impl State {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let slot = self.stub.as_ref().map_or(0, |stub| stub.slot);
-        let carrier = self.carrier(skas)?;
-        carrier.forget_registers();
-        let tracee = carrier.tracee;
-        let mut result = Ok(());
-        for page in requests::pages(&self.batch) {
-            skas.requests.write(Phys(u64::from(slot) * PAGE_SIZE), &page);
-            result = perform(tracee, page.len() as u64);
-            if result.is_err() {
-                break;
-            }
-        }
+        let Some(stub) = &mut self.stub else { return Err(Errno::ESRCH.into()) };
+        let result = requests::pages(&self.batch).try_for_each(|page| stub.change(skas, &page));
         self.changed = true;
         self.batch.clear();
         result
@@ -232,7 +211,6 @@ impl State {
     /// The stub is of no more use: kills it if it lives.
     fn give_up(&mut self, skas: &Skas) {
         self.batch.clear();
-        self.carrier = None;
         if let Some(stub) = self.stub.take() {
             skas.pool.kill(stub);
         }
@@ -241,67 +219,8 @@ impl State {
     /// The stub died and was reaped.
     fn reaped(&mut self, skas: &Skas) {
         self.batch.clear();
-        self.carrier = None;
         if let Some(stub) = self.stub.take() {
             skas.pool.died(&stub);
-        }
-    }
-}
-
-/// Why a batch was not done.
-#[derive(Debug)]
-enum Failure {
-    /// The host refused a change.
-    Change(Errno),
-    /// The stub cannot be reached, or does not do what its code says.
-    Stub(Lost),
-}
-
-impl Failure {
-    /// What it means for a space that has to run.
-    fn lost(self) -> Lost {
-        match self {
-            Failure::Change(errno) => Lost::Refused(errno),
-            Failure::Stub(lost) => lost,
-        }
-    }
-}
-
-impl From<Lost> for Failure {
-    fn from(lost: Lost) -> Failure {
-        Failure::Stub(lost)
-    }
-}
-
-impl From<Errno> for Failure {
-    fn from(errno: Errno) -> Failure {
-        Failure::Stub(Lost::Refused(errno))
-    }
-}
-
-/// Has the stub make the requests in the first `bytes` of its page.
-fn perform(tracee: Tracee, bytes: u64) -> Result<(), Failure> {
-    let lost = |errno| Err(Failure::Stub(Lost::Refused(errno)));
-    let (rip, rbx, rbp) = (stub_code::batch_entry(), REQUESTS, REQUESTS + bytes);
-    tracee.set_registers(&Registers { rip, rbx, rbp, rflags: 0x202, ..Registers::default() })?;
-    loop {
-        tracee.run_stub()?;
-        match tracee.wait() {
-            Stop::Signal(libc::SIGTRAP) => return Ok(()),
-            Stop::Signal(libc::SIGILL) => {
-                let rax = tracee.registers()?.regs.rax;
-                return Err(Failure::Change(Errno::from_raw((rax as i32).saturating_neg())));
-            }
-            // A kick that came late.
-            Stop::Signal(KICK_SIGNAL) | Stop::Other => {}
-            // One that somebody sent is no matter; one that the stub's own code raised would come again and again.
-            Stop::Signal(_) => {
-                if tracee.signal_info()?.si_code > 0 {
-                    return lost(Errno::EFAULT);
-                }
-            }
-            Stop::Syscall => return lost(Errno::EFAULT),
-            Stop::Died => return Err(Failure::Stub(Lost::Reaped)),
         }
     }
 }

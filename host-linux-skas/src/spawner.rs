@@ -19,8 +19,10 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
 use crate::clock_image::ClockImage;
-use crate::layout::{CLOCK_CODE, CODE, RAM_FD, REQUESTS_FD, SOCKET_FD};
-use crate::stub_code;
+use crate::layout::{
+    CLOCK_CODE, CODE, DATA_FD, DONE_FD, RAM_FD, REQUESTS_FD, SOCKET_FD, data_area, request_page,
+};
+use crate::{ptrace, seccomp};
 
 /// Bytes of the spawner's stack.
 const STACK: usize = 64 * 1024;
@@ -32,13 +34,29 @@ pub struct Spawner {
 }
 
 impl Spawner {
-    /// Starts it; stubs will know `ram`, and find their code in page 0 of `requests` and that of `clocks` at
-    /// [`CLOCK_CODE`].
-    pub fn start(ram: &RamFile, requests: &RamFile, clocks: Option<&ClockImage>) -> io::Result<Spawner> {
+    /// Starts it; stubs will know `ram`, and find their code at the start of `requests` and that of `clocks` at
+    /// [`CLOCK_CODE`]. With `shared`, they are stubs of the seccomp trap.
+    pub fn start(
+        ram: &RamFile,
+        requests: &RamFile,
+        clocks: Option<&ClockImage>,
+        shared: Option<&seccomp::Files>,
+    ) -> io::Result<Spawner> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
-        let fds = [ram.as_fd().as_raw_fd(), requests.as_fd().as_raw_fd(), theirs.as_raw_fd()];
-        let order = Order { fds, clocks: clocks.map(Clocks::of) };
+        let mut fds = vec![
+            (RAM_FD, ram.as_fd().as_raw_fd()),
+            (REQUESTS_FD, requests.as_fd().as_raw_fd()),
+            (SOCKET_FD, theirs.as_raw_fd()),
+        ];
+        if let Some(shared) = shared {
+            fds.extend([
+                (DATA_FD, shared.data.as_fd().as_raw_fd()),
+                (DONE_FD, shared.done.as_fd().as_raw_fd()),
+            ]);
+        }
+        let kind = Kind { clocks: clocks.map(Clocks::of), seccomp: shared.is_some() };
+        let order = Order { fds, kind };
         // SAFETY: a plain fork without an exit signal; the child only makes system calls.
         let child = unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) };
         match child {
@@ -97,8 +115,16 @@ impl Drop for Spawner {
 
 /// What the fork is told.
 struct Order {
-    fds: [i32; 3],
+    /// The descriptors to keep: the numbers that they get, which count up from 0, and those that they have.
+    fds: Vec<(i32, i32)>,
+    kind: Kind,
+}
+
+/// What kind of stubs to make.
+#[derive(Clone, Copy)]
+struct Kind {
     clocks: Option<Clocks>,
+    seccomp: bool,
 }
 
 /// Where a stub has the host's clocks, and where it moves them.
@@ -157,17 +183,18 @@ fn first_step(order: &Order) -> ! {
     // SAFETY: only system calls, on this process's own copies of everything. The descriptors are first moved out of
     // the way of their final numbers. The stack is a fresh mapping, used by nobody else.
     unsafe {
-        let mut aside = [0; 3];
-        for (slot, fd) in aside.iter_mut().zip(order.fds) {
-            *slot = libc::fcntl(fd, libc::F_DUPFD, 3);
+        let mut aside = [0; 8];
+        for (slot, (_, fd)) in aside.iter_mut().zip(&order.fds) {
+            *slot = libc::fcntl(*fd, libc::F_DUPFD, 8);
         }
-        for (number, fd) in [RAM_FD, REQUESTS_FD, SOCKET_FD].into_iter().zip(aside) {
-            if fd < 0 || libc::dup2(fd, number) < 0 {
+        for ((number, _), fd) in order.fds.iter().zip(aside) {
+            if fd < 0 || libc::dup2(fd, *number) < 0 {
                 libc::_exit(1);
             }
         }
-        if libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) != 0 {
-            for fd in 3..65_536 {
+        let kept = order.fds.len() as u32;
+        if libc::syscall(libc::SYS_close_range, kept, u32::MAX, 0) != 0 {
+            for fd in kept.cast_signed()..65_536 {
                 libc::close(fd);
             }
         }
@@ -186,8 +213,8 @@ fn first_step(order: &Order) -> ! {
         }
         let top = stack.byte_add(STACK);
         // It outlives this stack.
-        let argument = stack.cast::<Option<Clocks>>();
-        argument.write(order.clocks);
+        let argument = stack.cast::<Kind>();
+        argument.write(order.kind);
         let argument = argument.cast();
         // CLONE_PARENT: the kernel's child, without an exit signal as this process.
         let made = libc::clone(serve, top, libc::CLONE_VM | libc::CLONE_PARENT, argument);
@@ -212,11 +239,11 @@ fn reset_signals() {
 }
 
 /// The spawner: says who it is, then makes a stub for each request, until the kernel is gone.
-extern "C" fn serve(clocks: *mut libc::c_void) -> libc::c_int {
+extern "C" fn serve(kind: *mut libc::c_void) -> libc::c_int {
     // SAFETY: only system calls; a fork without CLONE_VM leaves the child its own copy of this stack. The argument was
     // written by `first_step`.
     unsafe {
-        let clocks = clocks.cast::<Option<Clocks>>().read();
+        let kind = kind.cast::<Kind>().read();
         let spawner = libc::getpid();
         answer(spawner);
         loop {
@@ -227,7 +254,7 @@ extern "C" fn serve(clocks: *mut libc::c_void) -> libc::c_int {
                 _ => libc::_exit(0),
             }
             match libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) {
-                0 => become_stub(spawner, u32::from_ne_bytes(slot), clocks),
+                0 => become_stub(spawner, u32::from_ne_bytes(slot), kind),
                 -1 => answer(-*libc::__errno_location()),
                 pid => answer(pid as i32),
             }
@@ -240,7 +267,7 @@ fn answer(value: i32) {
     unsafe { libc::send(SOCKET_FD, value.to_ne_bytes().as_ptr().cast(), 4, libc::MSG_NOSIGNAL) };
 }
 
-fn become_stub(spawner: i32, slot: u32, clocks: Option<Clocks>) -> ! {
+fn become_stub(spawner: i32, slot: u32, kind: Kind) -> ! {
     // SAFETY: system calls only, then the stub's code takes over a process of one thread.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
@@ -249,7 +276,11 @@ fn become_stub(spawner: i32, slot: u32, clocks: Option<Clocks>) -> ! {
         }
         libc::prctl(libc::PR_SET_NAME, c"lodger-guest".as_ptr());
         libc::close(SOCKET_FD);
-        let kept = clocks.filter(Clocks::keep).map_or(CODE, |clocks| clocks.place);
-        stub_code::enter(u64::from(slot) * PAGE_SIZE, kept)
+        let kept = kind.clocks.filter(Clocks::keep).map_or(CODE, |clocks| clocks.place);
+        let requests = request_page(slot).0;
+        if kind.seccomp {
+            seccomp::code::enter(requests, data_area(slot).0, kept)
+        }
+        ptrace::code::enter(requests, kept)
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use host_linux::backend::Backend;
+use host_linux::backend::{Backend, Settings};
 use host_linux_skas::SkasHost;
 use kernel_core::host::{
     Access, ByteStream, Exit, Fill, Fpu, Host, MapOp, Phys, Prot, Registers, Space, StreamError, UserContext,
@@ -24,7 +24,7 @@ const CODE: u64 = 0x40_0000;
 
 /// A host with one guest that loops (`jmp .`), and what runs it until `end` says so.
 fn loop_forever(mut each: impl FnMut(&SkasHost, Exit) -> bool + Send) {
-    let host = match SkasHost::start(1 << 40) {
+    let host = match SkasHost::start(&Settings::new(1 << 40)) {
         Ok(host) => host,
         Err(error) => {
             println!("refused: {error}");
@@ -73,7 +73,7 @@ fn idle() {
     if std::env::var_os(ROLE).is_none() {
         return;
     }
-    let host = SkasHost::start(1 << 40).unwrap();
+    let host = SkasHost::start(&Settings::new(1 << 40)).unwrap();
     let (read, _write) = nix::unistd::pipe().unwrap();
     let stream = host.stream(Some(read.as_fd()), None).unwrap();
     assert_eq!(stream.read(&mut [0]), Err(StreamError::WouldBlock));
@@ -94,7 +94,7 @@ fn many() {
     if std::env::var_os(ROLE).is_none() {
         return;
     }
-    let host = SkasHost::start(1 << 40).unwrap();
+    let host = SkasHost::start(&Settings::new(1 << 40)).unwrap();
     SkasHost::run_vcpus(&host, &|vcpu| {
         for _ in 0..3 {
             let spaces: Vec<_> = (0..300).map(|_| host.new_space(0..0).unwrap()).collect();

@@ -4,9 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use host_linux::ram::RamFile;
-use host_linux::traced::host::{Keeper, Machine, TracedHost};
+use host_linux::backend::Settings;
+use host_linux::host::{Keeper, Machine, LinuxHost};
+use host_linux::traced::carrier;
 use host_linux::traced::tracee::{Tracee, kill_and_reap};
-use host_linux::traced::xstate::Format;
+use host_linux::vcpu::Vcpu;
+use host_linux::xstate::Format;
 use kernel_core::host::HostError;
 
 use crate::error::StartError;
@@ -15,7 +18,7 @@ use crate::windows::Windows;
 use crate::{last_words, thread_code};
 
 /// The host that keeps every guest address space in its own.
-pub type TtHost = TracedHost<Tt>;
+pub type TtHost = LinuxHost<Tt>;
 
 impl Keeper for Tt {
     type Space = TtSpace;
@@ -27,13 +30,15 @@ impl Keeper for Tt {
     const PANIC: &'static str = last_words::OF_A_PANIC;
 
     /// Reserves the addresses of guests, and guest RAM.
-    fn start(ram_size: u64) -> Result<Tt, StartError> {
+    fn start(settings: &Settings) -> Result<Tt, StartError> {
         last_words::install();
-        let ram = RamFile::new(c"lodger-ram", ram_size).and_then(RamFile::map).map_err(StartError::Ram)?;
+        let ram = RamFile::new(c"lodger-ram", settings.ram_size).and_then(RamFile::map).map_err(StartError::Ram)?;
         let ram = Arc::new(ram);
         let windows = Windows::reserve(ram.clone())?;
         let format = try_thread()?;
-        Ok(Tt::new(Machine::new(ram, format).map_err(StartError::Helper)?, windows))
+        let vcpu = Vcpu::default();
+        let watcher = vcpu.watcher().map_err(StartError::Helper)?;
+        Ok(Tt::new(Machine { ram, vcpu, format, watcher }, windows))
     }
 
     fn machine(&self) -> &Machine {
@@ -58,7 +63,7 @@ fn try_thread() -> Result<Format, StartError> {
     let pid = thread_code::start().map_err(|errno| StartError::Thread(errno.into()))?;
     let format = Tracee::attach(pid)
         .map_err(|errno| StartError::Ptrace(errno.into()))
-        .and_then(|tracee| Format::of(&tracee).map_err(|errno| StartError::Xstate(errno.into())));
+        .and_then(|tracee| carrier::format_of(&tracee).map_err(|errno| StartError::Xstate(errno.into())));
     kill_and_reap(pid);
     format
 }

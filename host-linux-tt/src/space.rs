@@ -8,8 +8,8 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use host_linux::batch::{Batch, assert_inside};
-use host_linux::traced::carrier::Lost;
-use host_linux::traced::host::{Machine, TracedSpace};
+use host_linux::host::{HostSpace, Machine};
+use host_linux::trap::Lost;
 use kernel_core::host::{Exit, HostError, MapOp, Space, UserContext};
 
 use crate::mappings::Mappings;
@@ -75,7 +75,7 @@ impl TtSpace {
     }
 }
 
-impl TracedSpace for TtSpace {
+impl HostSpace for TtSpace {
     fn run(&self, ctx: &mut UserContext) -> Exit {
         let tt = &*self.tt;
         {

@@ -7,8 +7,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 
-use host_linux::traced::carrier::{Carrier, Lost};
+use host_linux::traced::carrier::Carrier;
 use host_linux::traced::tracee::{Tracee, kill_and_reap};
+use host_linux::trap::Lost;
 use kernel_core::host::{Exit, Fpu, UserContext};
 use nix::errno::Errno;
 
@@ -43,7 +44,7 @@ impl Threads {
         }
         let Some((_, thread)) = self.busy.get_mut(&key) else { return Err(Lost::Refused(Errno::ESRCH)) };
         let machine = &tt.machine;
-        machine.vcpu.adopt(thread.carrier.tracee.pid(), &mut thread.moves);
+        machine.vcpu.adopt(&[thread.carrier.tracee.pid()], &mut thread.moves);
         thread.carrier.run(&machine.format, &machine.vcpu.signals, limits, ctx)
     }
 

@@ -7,7 +7,9 @@ use guests::{CODE, DATA, Machine, PAGE, context, count_calls, guest, map, on_hos
 mod subject {
     use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-    use host_linux::backend::Backend;
+    use host_linux::backend::{Backend, Settings};
+
+    use kernel_core::host::Access;
 
     pub use host_linux_tt::{TtHost as TheHost, TtSpace as TheSpace};
 
@@ -16,7 +18,12 @@ mod subject {
 
     pub fn start() -> (MutexGuard<'static, ()>, Arc<TheHost>) {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        (turn, TheHost::start(1 << 40).unwrap())
+        (turn, TheHost::start(&Settings::new(1 << 40)).unwrap())
+    }
+
+    /// What the host says of an access.
+    pub fn told(_: Access) -> Access {
+        Access::Unknown
     }
 }
 

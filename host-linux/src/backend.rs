@@ -11,6 +11,31 @@ use crate::stream::HostStream;
 use crate::terminal;
 use crate::watcher::Watcher;
 
+/// How a host catches what guests do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trap {
+    /// By a filter of system calls in the guest's own thread, and signals.
+    Seccomp,
+    /// By tracing the guest's thread.
+    Ptrace,
+}
+
+/// What a host is started with.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The range of offsets into guest RAM, in bytes.
+    pub ram_size: u64,
+    /// The trap to use; without one, the best that the machine allows.
+    pub trap: Option<Trap>,
+}
+
+impl Settings {
+    /// So much RAM, and the rest as the host thinks best.
+    pub fn new(ram_size: u64) -> Settings {
+        Settings { ram_size, trap: None }
+    }
+}
+
 /// A concrete host.
 pub trait Backend: Host + Sized {
     /// Why it cannot start: one sentence, for people.
@@ -22,9 +47,9 @@ pub trait Backend: Host + Sized {
     /// What it means when the kernel goes wrong.
     const PANIC: &'static str;
 
-    /// Starts it with one vCPU; `ram_size` is the range of offsets into guest RAM, in bytes. Called while the process has
-    /// one thread, and early: what this process has in memory by now, others may have too.
-    fn start(ram_size: u64) -> Result<Arc<Self>, Self::Refusal>;
+    /// Starts it with one vCPU. Called while the process has one thread, and early: what this process has in memory by now,
+    /// others may have too.
+    fn start(settings: &Settings) -> Result<Arc<Self>, Self::Refusal>;
 
     /// Runs `body` for each vCPU, on the thread that runs and maps that vCPU's guests, and returns when all have returned.
     ///

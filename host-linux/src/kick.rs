@@ -41,6 +41,11 @@ impl Token {
         self.state.swap(CLEAR, Ordering::SeqCst) == KICKED
     }
 
+    /// Whether it is set.
+    pub fn is_set(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == KICKED
+    }
+
     /// Sleeps until the token is set, and takes it; or until the monotonic clock reaches `deadline_ns`.
     pub fn wait(&self, deadline_ns: Option<u64>) {
         while !self.take() {

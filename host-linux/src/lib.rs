@@ -10,6 +10,9 @@
 //! * [`stream`], [`terminal`]: the host's descriptors as byte streams, its terminal in raw mode.
 //! * [`mapped`]: a file as bytes.
 //! * [`heap`]: the kernel's own memory, counted.
+//! * [`host`]: the host that all of this makes, but for how address spaces are kept and guest threads are trapped.
+//! * [`vcpu`]: who runs on the vCPU, how that is interrupted, and on which processor.
+//! * [`trap`]: what it means for the guest that its thread stopped; [`xstate`], [`resident`]: its vector state.
 //! * [`traced`]: guests as traced threads; [`batch`]: changes of a guest address space.
 //! * [`clock`], [`affinity`]: time, chance, processors; [`vm`]: what the host allows of address spaces.
 //! * [`sealed`], [`patience`], [`bare`]: how a process ends well whose memory may be wrecked.
@@ -22,13 +25,18 @@ pub mod clock;
 pub mod cpu;
 pub mod fiber;
 pub mod heap;
+pub mod host;
 pub mod kick;
 pub mod mapped;
 pub mod patience;
 pub mod ram;
+pub mod resident;
 pub mod sealed;
 pub mod stream;
 pub mod terminal;
 pub mod traced;
+pub mod trap;
+pub mod vcpu;
 pub mod vm;
 pub mod watcher;
+pub mod xstate;

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use kernel_core::host::{Frames, PAGE_SIZE, Phys};
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -89,6 +89,31 @@ impl Ram {
         // SAFETY: `span` checked the four bytes, they are aligned and mapped as long as `self` lives; an atomic
         // tolerates that guests store to it.
         unsafe { AtomicU32::from_ptr(self.span(at, 4).cast()) }
+    }
+}
+
+impl Ram {
+    /// An aligned word that others store to as well.
+    pub fn atomic_u32(&self, at: Phys) -> &AtomicU32 {
+        self.word(at)
+    }
+
+    /// Loads `N` words of eight bytes, one after the other; `at` is aligned.
+    pub fn load_words<const N: usize>(&self, at: Phys) -> [u64; N] {
+        let words = self.words(at, N);
+        std::array::from_fn(|n| words[n].load(Ordering::Relaxed))
+    }
+
+    /// Stores words of eight bytes; `at` is aligned.
+    pub fn store_words<const N: usize>(&self, at: Phys, words: [u64; N]) {
+        self.words(at, N).iter().zip(words).for_each(|(slot, word)| slot.store(word, Ordering::Relaxed));
+    }
+
+    fn words(&self, at: Phys, count: usize) -> &[AtomicU64] {
+        assert!(at.0.is_multiple_of(8), "words at {:#x} are not aligned", at.0);
+        // SAFETY: `span` checked the bytes, they are aligned and mapped as long as `self` lives; atomics tolerate that
+        // guests store to them.
+        unsafe { std::slice::from_raw_parts(self.span(at, 8 * count as u64).cast(), count) }
     }
 }
 

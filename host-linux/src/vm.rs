@@ -2,6 +2,9 @@
 
 use kernel_core::host::PAGE_SIZE;
 
+/// The end of what a process can map with four levels of page tables, and without asking for more with five.
+pub const TASK_END: u64 = 0x7fff_ffff_f000;
+
 /// The lowest address that a process may map.
 pub fn lowest_address() -> u64 {
     let lowest = number("/proc/sys/vm/mmap_min_addr").unwrap_or(0x1_0000);

@@ -27,11 +27,16 @@ use crate::{clock, terminal};
 /// The deadline that never comes.
 const NEVER: u64 = u64::MAX;
 
-/// A descriptor and the readiness that somebody waits for; once that is there, the wish is fulfilled and forgotten.
-pub(crate) struct Watched {
+/// A descriptor and the readiness that somebody waits for.
+pub struct Watched {
     fd: OwnedFd,
     wanted: AtomicI16,
+    /// What to do when it is there. Without this, vCPU 0 is kicked, and the wish is fulfilled and forgotten.
+    act: Option<Act>,
 }
+
+/// See [`Watcher::attend`].
+type Act = Box<dyn Fn() + Send + Sync>;
 
 impl AsFd for Watched {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -46,7 +51,7 @@ pub struct Watcher {
 }
 
 struct Shared {
-    kick: Box<dyn Fn() + Send + Sync>,
+    kick: Act,
     wake: Arc<EventFd>,
     watched: Mutex<Vec<Weak<Watched>>>,
     timer: TimerFd,
@@ -91,7 +96,20 @@ impl Watcher {
 
     /// Puts `fd` under watch; nothing is wanted of it at first, and it is forgotten when the result is dropped.
     pub(crate) fn watch(&self, fd: OwnedFd) -> Arc<Watched> {
-        let watched = Arc::new(Watched { fd, wanted: AtomicI16::new(0) });
+        self.add(Watched { fd, wanted: AtomicI16::new(0), act: None })
+    }
+
+    /// Has the thread call `act` whenever `fd` can be read, until the result is dropped. It must not wait for anything.
+    pub fn attend(&self, fd: OwnedFd, act: impl Fn() + Send + Sync + 'static) -> Arc<Watched> {
+        let wanted = AtomicI16::new(PollFlags::POLLIN.bits());
+        let watched = self.add(Watched { fd, wanted, act: Some(Box::new(act)) });
+        // The counter is drained by the thread and never full.
+        let _ = self.shared.wake.write(1);
+        watched
+    }
+
+    fn add(&self, watched: Watched) -> Arc<Watched> {
+        let watched = Arc::new(watched);
         self.shared.list().push(Arc::downgrade(&watched));
         watched
     }
@@ -189,6 +207,10 @@ impl Shared {
         }
         for (watched, poll) in kept.iter().zip(&polls[2..]) {
             if poll.any().unwrap_or(true) {
+                if let Some(act) = &watched.act {
+                    act();
+                    continue;
+                }
                 watched.wanted.store(0, Ordering::SeqCst);
                 kick = true;
             }

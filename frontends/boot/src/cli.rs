@@ -152,9 +152,9 @@ pub struct Run {
     /// The guest's host name
     #[arg(long, value_name = "NAME", default_value = "lodger", value_parser = hostname)]
     pub hostname: String,
-    /// How system calls are caught
-    #[arg(long, value_enum, default_value = "ptrace")]
-    pub trap: Trap,
+    /// How system calls are caught; without it, seccomp if this machine allows it, else ptrace
+    #[arg(long, value_enum)]
+    pub trap: Option<Trap>,
     /// Write the guest's system calls to standard error, or to FILE
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     pub strace: Option<PathBuf>,
@@ -217,9 +217,8 @@ impl Run {
                  have one processor",
             ),
             (
-                tt && self.trap != Trap::Ptrace,
-                "--trap seccomp is not for --backend tt: it traces its guests' threads, so use --trap ptrace, the \
-                 default",
+                tt && self.trap == Some(Trap::Seccomp),
+                "--trap seccomp is not for --backend tt: it traces its guests' threads, so use --trap ptrace",
             ),
             (
                 planned.root_rw,
@@ -234,7 +233,6 @@ impl Run {
             (!planned.disk.is_empty(), "--disk is not there yet: a guest has no disks"),
             (planned.name.is_some(), "--name is not there yet: instances have no names"),
             (planned.no_patch, "--no-patch is not there yet: this version never patches call sites"),
-            (self.trap == Trap::Seccomp, "--trap seccomp is not there yet: use --trap ptrace, the default"),
         ];
         refusals.into_iter().find(|(asked, _)| *asked).map(|(_, sentence)| sentence)
     }
@@ -313,7 +311,6 @@ mod tests {
             "--disk d",
             "--name n",
             "--no-patch",
-            "--trap seccomp",
         ] {
             for backend in [Backend::Skas, Backend::Tt] {
                 let sentence = run(flag).unwrap().refusal(backend).unwrap();
@@ -321,7 +318,9 @@ mod tests {
             }
         }
         assert_eq!(run("--cpus 1 --trap ptrace").unwrap().refusal(Backend::Tt), None);
-        assert!(run("--cpus 2").unwrap().refusal(Backend::Tt).unwrap().contains("tt"));
+        for flag in ["--cpus 2", "--trap seccomp"] {
+            assert!(run(flag).unwrap().refusal(Backend::Tt).unwrap().contains("tt"));
+        }
     }
 
     #[test]

@@ -8,13 +8,14 @@ use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use host_linux::backend::Backend;
+use host_linux::backend::{Backend, Settings, Trap};
 use kernel_core::boot::{BootConfig, BootError, Init, Stdio};
 use kernel_core::errno::Errno;
 use kernel_core::host::{ByteStream, Host};
 use kernel_core::kernel::{Kernel, Shutdown};
 use kernel_core::log_ring::LogRing;
 
+use crate::cli;
 use crate::control::{self, Control, Guest};
 use crate::logger;
 use crate::plan::{self, Io, Surroundings};
@@ -56,7 +57,11 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
     }
     // The host first: it forks, and what this process has by then, its child has too.
     let signals = Signals::block()?;
-    let host = B::start(RAM_OFFSETS.max(run.mem.saturating_mul(8)))?;
+    let trap = run.trap.map(|trap| match trap {
+        cli::Trap::Seccomp => Trap::Seccomp,
+        cli::Trap::Ptrace => Trap::Ptrace,
+    });
+    let host = B::start(&Settings { ram_size: RAM_OFFSETS.max(run.mem.saturating_mul(8)), trap })?;
     let control = Control::default();
     let served = control.clone();
     std::thread::Builder::new()

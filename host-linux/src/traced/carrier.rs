@@ -1,15 +1,16 @@
 //! A traced thread that carries guest threads: it keeps the state of the last one for as long as that one comes back.
 
 use std::ops::Range;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use kernel_core::host::{Exit, Fpu, Registers, UserContext};
 use nix::errno::Errno;
 
-use crate::traced::tracee::{KICK_SIGNAL, Stop, Tracee};
-use crate::traced::trap;
-use crate::traced::vcpu::Signals;
-use crate::traced::xstate::Format;
+use crate::resident::Resident;
+use crate::traced::tracee::{Stop, Tracee};
+use crate::trap::{self, Lost};
+use crate::vcpu::{KICK_SIGNAL, Signals, ThreadId};
+use crate::xstate::Format;
 
 /// A traced thread, and whose state it has.
 pub struct Carrier {
@@ -17,29 +18,14 @@ pub struct Carrier {
     pub tracee: Tracee,
     /// The registers that it has, if known and good to go on with.
     loaded: Option<Registers>,
-    /// Whose vector state it has: the owner's, as of that generation.
-    fpu: Option<(Weak<Fpu>, u64)>,
-}
-
-/// Why a guest could not be run.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Lost {
-    /// The thread is dead and reaped: its number may soon be another's.
-    Reaped,
-    /// The host refused a request.
-    Refused(Errno),
-}
-
-impl From<Errno> for Lost {
-    fn from(errno: Errno) -> Lost {
-        Lost::Refused(errno)
-    }
+    /// Whose vector state it has.
+    fpu: Resident,
 }
 
 impl Carrier {
     /// A stopped thread that carries nobody yet.
     pub fn new(tracee: Tracee) -> Carrier {
-        Carrier { tracee, loaded: None, fpu: None }
+        Carrier { tracee, loaded: None, fpu: Resident::default() }
     }
 
     /// The registers are not those of a guest thread any more.
@@ -56,12 +42,13 @@ impl Carrier {
         limits: &Range<u64>,
         ctx: &mut UserContext,
     ) -> Result<Exit, Lost> {
-        self.load_fpu(format, &ctx.fpu)?;
         let tracee = self.tracee;
+        let save = |area: &mut [u8]| tracee.xstate(area).map(drop);
+        self.fpu.switch_to(&ctx.fpu, save, |area| load(&tracee, format, area))?;
         if self.loaded != Some(ctx.regs) {
             tracee.set_registers(&ctx.regs)?;
         }
-        let Some(running) = signals.enter(tracee.pid()) else {
+        let Some(running) = signals.enter(ThreadId::alone(tracee.pid())) else {
             self.loaded = Some(ctx.regs);
             return Ok(Exit::Interrupted);
         };
@@ -76,7 +63,7 @@ impl Carrier {
             let exit = match stop {
                 Stop::Syscall => Some(trap::at_syscall(&mut stopped)),
                 Stop::Signal(KICK_SIGNAL) => running.take_kick().then_some(Exit::Interrupted),
-                Stop::Signal(signal) => trap::at_signal(signal, &tracee.signal_info()?, &stopped, limits),
+                Stop::Signal(_) => trap::at_signal(&tracee.signal_info()?, &stopped, limits),
                 Stop::Other | Stop::Died => None,
             };
             if let Some(exit) = exit {
@@ -90,38 +77,29 @@ impl Carrier {
 
     /// Makes `owner`'s area in memory current, if its state is here.
     pub fn save_fpu_of(&self, owner: &Arc<Fpu>) -> Result<(), Errno> {
-        match &self.fpu {
-            Some((here, _)) if std::ptr::eq(here.as_ptr(), Arc::as_ptr(owner)) => self.save_fpu(),
-            _ => Ok(()),
-        }
+        self.fpu.save_of(owner, |area| self.tracee.xstate(area).map(drop))
     }
+}
 
-    /// Makes the vector state of the thread that of `fpu`, after saving another owner's.
-    fn load_fpu(&mut self, format: &Format, fpu: &Arc<Fpu>) -> Result<(), Errno> {
-        if let Some((owner, generation)) = &self.fpu {
-            let same = std::ptr::eq(owner.as_ptr(), Arc::as_ptr(fpu));
-            if same && fpu.read(|_, now| now == *generation) {
-                return Ok(());
-            }
-            if !same {
-                self.save_fpu()?;
-            }
+/// Loads `area`, made valid; or the initial state if the host still refuses it.
+fn load(tracee: &Tracee, format: &Format, area: &[u8]) -> Result<(), Errno> {
+    let mut valid = vec![0; format.size()];
+    format.copy_valid(area, &mut valid);
+    match tracee.set_xstate(&valid) {
+        Err(Errno::EINVAL) => {
+            format.copy_valid(&[], &mut valid);
+            tracee.set_xstate(&valid)
         }
-        self.fpu = None;
-        let generation = fpu.read(|area, now| format.load(&self.tracee, area).map(|()| now))?;
-        self.fpu = Some((Arc::downgrade(fpu), generation));
-        Ok(())
+        result => result,
     }
+}
 
-    /// Copies the vector state of the thread to its owner, unless that has been given another since.
-    fn save_fpu(&self) -> Result<(), Errno> {
-        let Some((owner, generation)) = &self.fpu else { return Ok(()) };
-        let Some(owner) = owner.upgrade() else { return Ok(()) };
-        if owner.read(|_, now| now != *generation) {
-            return Ok(());
-        }
-        let mut result = Ok(0);
-        owner.store(|area| result = self.tracee.xstate(area));
-        result.map(drop)
-    }
+/// The largest area asked for: with AMX tiles it has 11 KiB.
+const LARGEST: usize = 32 * 1024;
+
+/// The format of areas on this machine, as a stopped tracee has it.
+pub fn format_of(tracee: &Tracee) -> Result<Format, Errno> {
+    let mut area = vec![0; LARGEST];
+    let size = tracee.xstate(&mut area)?;
+    Format::of(area.get(..size).ok_or(Errno::ENODEV)?).ok_or(Errno::ENODEV)
 }

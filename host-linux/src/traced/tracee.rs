@@ -7,15 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// The signal that interrupts a running guest. Pending at most once, and suppressed before the guest would see it.
-pub const KICK_SIGNAL: i32 = libc::SIGUSR1;
-
-/// Selectors of user code and data, the same on every x86-64 Linux.
-const USER_CS: u64 = 0x33;
-const USER_SS: u64 = 0x2b;
-
-/// The end of what a process can map with four levels of page tables, and without asking for more with five.
-pub const TASK_END: u64 = 0x7fff_ffff_f000;
+use crate::trap::{Raised, Stopped, USER_CS, USER_SS, segment_base};
 
 /// The register set of the XSAVE area.
 const NT_X86_XSTATE: usize = 0x202;
@@ -31,23 +23,6 @@ pub enum Stop {
     Other,
     /// It is dead, and reaped.
     Died,
-}
-
-/// Registers of a stopped tracee, with what shows how it entered the host.
-pub struct Stopped {
-    /// The guest's registers. `rax` is not yet the number of the call.
-    pub regs: Registers,
-    /// Number of the system call, or negative.
-    pub orig_rax: u64,
-    /// Code selector: a guest may have left 64-bit mode.
-    pub cs: u64,
-}
-
-impl Stopped {
-    /// Whether it runs 64-bit code.
-    pub fn is_64_bit(&self) -> bool {
-        self.cs == USER_CS
-    }
 }
 
 /// Kills a child and waits until it is gone: its memory is taken apart on this processor in any case.
@@ -145,7 +120,6 @@ impl Tracee {
     /// restart it. A base that user code cannot have by a system call (it can with WRFSBASE) is refused by the host
     /// and becomes 0; flags that user code cannot change keep their value.
     pub fn set_registers(&self, regs: &Registers) -> Result<(), Errno> {
-        let base = |base: u64| if base < TASK_END { base } else { 0 };
         ptrace::setregs(
             self.pid,
             libc::user_regs_struct {
@@ -170,8 +144,8 @@ impl Tracee {
                 eflags: regs.rflags,
                 rsp: regs.rsp,
                 ss: USER_SS,
-                fs_base: base(regs.fs_base),
-                gs_base: base(regs.gs_base),
+                fs_base: segment_base(regs.fs_base),
+                gs_base: segment_base(regs.gs_base),
                 ds: 0,
                 es: 0,
                 fs: 0,
@@ -181,8 +155,11 @@ impl Tracee {
     }
 
     /// About the signal that it stopped for.
-    pub fn signal_info(&self) -> Result<libc::siginfo_t, Errno> {
-        ptrace::getsiginfo(self.pid)
+    pub fn signal_info(&self) -> Result<Raised, Errno> {
+        let info = ptrace::getsiginfo(self.pid)?;
+        // SAFETY: the field is there for every signal; what it means depends on the code.
+        let addr = unsafe { info.si_addr() }.addr() as u64;
+        Ok(Raised { signal: info.si_signo, code: info.si_code, addr, page_fault: None })
     }
 
     /// Copies its XSAVE area to `area`; says how many bytes there are.

@@ -1,5 +1,4 @@
-//! Guests of a few instructions run on a real host, without a kernel: each test plays the kernel's part. Every host that
-//! traces its guests passes these; its own tests include this file and say in a module `subject` which host it is.
+//! Guests of a few instructions run on a real host, without a kernel: each test plays the kernel's part. Every host passes these; its own tests include this file and say in a module `subject` which host it is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use kernel_core::host::{
     Access, Exit, Fill, Fpu, Host, MapOp, Phys, Prot, Registers, Space, Trap, UserContext, VcpuId,
 };
 
-use super::subject::{self, TheHost, TheSpace};
+use super::subject::{self, TheHost, TheSpace, told};
 
 pub const CODE: u64 = 0x40_0000;
 pub const DATA: u64 = 0x50_0000;
@@ -102,7 +101,7 @@ fn faults_are_served_by_maps_and_protections_hold() {
     on_host(|host| {
         let mut guest = Machine::new(host, store_load());
         guest.ctx.regs.rdi = DATA + 8;
-        let fault = Exit::Fault { addr: DATA + 8, access: Access::Unknown };
+        let fault = Exit::Fault { addr: DATA + 8, access: told(Access::Write) };
         assert_eq!(guest.run(), fault);
         assert_eq!(guest.ctx.regs.rip, CODE);
         guest.space.apply(&[map(DATA, 0x2_0000, Prot::READ)]).unwrap();
@@ -284,6 +283,6 @@ fn a_dropped_space_leaves_nothing_to_the_next() {
         drop(first);
         let mut next = Machine::new(host, store_load());
         next.ctx.regs.rdi = DATA;
-        assert_eq!(next.run(), Exit::Fault { addr: DATA, access: Access::Unknown });
+        assert_eq!(next.run(), Exit::Fault { addr: DATA, access: told(Access::Write) });
     });
 }

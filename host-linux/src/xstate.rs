@@ -1,19 +1,14 @@
-//! Vector state: XSAVE areas in the standard format (Intel SDM volume 1, chapter 13), as `ptrace` gives and takes them.
+//! Vector state: XSAVE areas in the standard format (Intel SDM volume 1, chapter 13), as `ptrace` and signal
+//! frames have them.
 //!
 //! An area comes from a guest in the end (a signal frame that it wrote), and the host refuses one that the processor
 //! would refuse. So an area is made valid before it is loaded.
 
-use nix::errno::Errno;
-
-use crate::traced::tracee::Tracee;
-
-/// The largest area asked for: with AMX tiles it has 11 KiB.
-const LARGEST: usize = 32 * 1024;
 /// End of the legacy area, start of the header.
 const HEADER: usize = 512;
 /// End of the header, which is also the size of the smallest area.
 const HEADER_END: usize = 576;
-/// Where Linux puts the mask of the enabled features.
+/// Where `ptrace` puts the mask of the enabled features.
 const FEATURES: usize = 464;
 const FCW: usize = 0;
 const MXCSR: usize = 24;
@@ -38,19 +33,18 @@ pub struct Format {
 }
 
 impl Format {
-    /// Asks a stopped tracee.
-    pub fn of(tracee: &Tracee) -> Result<Format, Errno> {
-        let mut area = vec![0; LARGEST];
-        let size = tracee.xstate(&mut area)?;
-        if !(HEADER_END..LARGEST).contains(&size) {
-            return Err(Errno::ENODEV);
+    /// By an area that the host has filled, as `ptrace` gives it; `None` if it is none.
+    pub fn of(area: &[u8]) -> Option<Format> {
+        if area.len() < HEADER_END {
+            return None;
         }
-        let mxcsr_mask = match u32::from_ne_bytes(field(&area, MXCSR_MASK)) {
+        let features = u64::from_ne_bytes(field(area, FEATURES));
+        let mxcsr_mask = match u32::from_ne_bytes(field(area, MXCSR_MASK)) {
             0 => 0xffbf, // what a processor that says nothing supports
             mask => mask,
         };
-        let features = u64::from_ne_bytes(field(&area, FEATURES)) & !FEATURES_NOT_OFFERED;
-        Ok(Format { size, features: features | FEATURE_X87 | FEATURE_SSE, mxcsr_mask })
+        let features = (features & !FEATURES_NOT_OFFERED) | FEATURE_X87 | FEATURE_SSE;
+        Some(Format { size: area.len(), features, mxcsr_mask })
     }
 
     /// Bytes of an area.
@@ -63,20 +57,12 @@ impl Format {
         self.features
     }
 
-    /// Loads `area`, made valid; or the initial state if the host still refuses it.
-    pub fn load(&self, tracee: &Tracee, area: &[u8]) -> Result<(), Errno> {
-        let mut valid = vec![0; self.size];
+    /// Copies `area`, made valid, to `valid`, which has [`Format::size`] bytes. An empty area is the initial state.
+    pub fn copy_valid(&self, area: &[u8], valid: &mut [u8]) {
         let len = area.len().min(self.size);
         valid[..len].copy_from_slice(&area[..len]);
-        self.make_valid(&mut valid);
-        match tracee.set_xstate(&valid) {
-            Err(Errno::EINVAL) => {
-                valid.fill(0);
-                self.make_valid(&mut valid);
-                tracee.set_xstate(&valid)
-            }
-            result => result,
-        }
+        valid[len..].fill(0);
+        self.make_valid(valid);
     }
 
     /// Clears what is reserved, and writes out the initial x87 and SSE state where the area says that it has none: the

@@ -1,23 +1,22 @@
-//! [`TracedHost`]: a host whose guests are traced threads. How it keeps their address spaces is a [`Keeper`]'s business;
-//! the rest is the same for all of them.
+//! [`LinuxHost`]: a host whose guests are threads of the system that it runs on. How it keeps their address spaces, and
+//! how it traps them, is a [`Keeper`]'s business; the rest is the same for all of them.
 
 use std::error::Error;
-use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 use kernel_core::host::{Cpu, Exit, FiberBody, Frames, Host, HostError, Space, UserContext, VcpuId};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Settings};
 use crate::fiber::{FiberPool, HostFiber};
 use crate::ram::Ram;
-use crate::traced::vcpu::Vcpu;
-use crate::traced::xstate::Format;
+use crate::vcpu::Vcpu;
+use crate::xstate::Format;
 use crate::watcher::Watcher;
 use crate::{clock, cpu, heap};
 
-/// A guest address space in which traced threads run.
-pub trait TracedSpace: Space {
+/// A guest address space, and what runs guest threads in it.
+pub trait HostSpace: Space {
     /// See [`Host::run`]; the deadline is the caller's matter.
     fn run(&self, ctx: &mut UserContext) -> Exit;
     /// See [`Host::save_fpu`].
@@ -30,7 +29,7 @@ pub trait TracedSpace: Space {
 /// What keeps guest address spaces.
 pub trait Keeper: Send + Sync + Sized + 'static {
     /// A guest address space.
-    type Space: TracedSpace;
+    type Space: HostSpace;
     /// See [`Backend::Refusal`].
     type Refusal: Error + Send + Sync + 'static;
     /// See [`Backend::WARNING`].
@@ -38,8 +37,8 @@ pub trait Keeper: Send + Sync + Sized + 'static {
     /// See [`Backend::PANIC`].
     const PANIC: &'static str = "this is a bug in Lodger";
 
-    /// See [`Backend::start`]; `ram_size` is in whole pages.
-    fn start(ram_size: u64) -> Result<Self, Self::Refusal>;
+    /// See [`Backend::start`]; the RAM is in whole pages.
+    fn start(settings: &Settings) -> Result<Self, Self::Refusal>;
     /// What it was started with.
     fn machine(&self) -> &Machine;
     /// See [`Host::new_space`].
@@ -58,20 +57,12 @@ pub struct Machine {
     pub vcpu: Vcpu,
     /// The format of vector state.
     pub format: Format,
-    watcher: Watcher,
-}
-
-impl Machine {
-    /// With a vCPU that is no thread yet. Fails if the helper thread cannot be started.
-    pub fn new(ram: Arc<Ram>, format: Format) -> io::Result<Machine> {
-        let vcpu = Vcpu::default();
-        let token = vcpu.signals.clone();
-        Ok(Machine { ram, vcpu, format, watcher: Watcher::start(move || token.kick())? })
-    }
+    /// The helper thread.
+    pub watcher: Watcher,
 }
 
 /// A host with one vCPU.
-pub struct TracedHost<K: Keeper> {
+pub struct LinuxHost<K: Keeper> {
     keeper: Arc<K>,
     fibers: FiberPool,
 }
@@ -86,15 +77,16 @@ impl<K: Keeper> Drop for Tenure<'_, K> {
     }
 }
 
-impl<K: Keeper> Backend for TracedHost<K> {
+impl<K: Keeper> Backend for LinuxHost<K> {
     type Refusal = K::Refusal;
 
     const WARNING: Option<&'static str> = K::WARNING;
     const PANIC: &'static str = K::PANIC;
 
-    fn start(ram_size: u64) -> Result<Arc<Self>, K::Refusal> {
-        let keeper = K::start(ram_size.next_multiple_of(kernel_core::host::PAGE_SIZE))?;
-        Ok(Arc::new(TracedHost { keeper: Arc::new(keeper), fibers: FiberPool::new() }))
+    fn start(settings: &Settings) -> Result<Arc<Self>, K::Refusal> {
+        let ram_size = settings.ram_size.next_multiple_of(kernel_core::host::PAGE_SIZE);
+        let keeper = K::start(&Settings { ram_size, ..*settings })?;
+        Ok(Arc::new(LinuxHost { keeper: Arc::new(keeper), fibers: FiberPool::new() }))
     }
 
     fn run_vcpus(host: &Arc<Self>, body: &(dyn Fn(VcpuId) + Send + Sync)) {
@@ -112,7 +104,7 @@ impl<K: Keeper> Backend for TracedHost<K> {
     }
 }
 
-impl<K: Keeper> Host for TracedHost<K> {
+impl<K: Keeper> Host for LinuxHost<K> {
     type Space = K::Space;
     type Fiber = HostFiber;
 

@@ -1,23 +1,24 @@
-//! The code that runs in a stub. It is entered twice: once to turn a fresh process into a stub, and then for each batch
+//! The code that runs in a traced stub. It is entered twice: once to turn a fresh process into a stub, and then for each batch
 //! of requests. It has no stack, since everything of the process it came from is unmapped, and needs none.
 
 use std::arch::global_asm;
 
-use host_linux::traced::tracee::TASK_END;
+use host_linux::vm::TASK_END;
 use kernel_core::host::PAGE_SIZE;
 
-use crate::layout::{CODE, REQUESTS, REQUESTS_FD};
+use crate::layout::{CODE, CODE_SIZE, REQUESTS, REQUESTS_FD};
+use crate::requests::REQUEST_SIZE;
 
 global_asm!(
     ".pushsection .text.lodger_stub,\"ax\",@progbits",
     ".globl lodger_stub_start, lodger_stub_enter, lodger_stub_batch, lodger_stub_end",
     "lodger_stub_start:",
     // In the image that the spawner was forked with; r12 is the offset of the request page in its file, r13 where the
-    // pages begin that are kept below the code. Maps both pages where they belong and goes on there.
+    // pages begin that are kept below the code. Maps code and requests where they belong and goes on there.
     "lodger_stub_enter:",
     "mov eax, {mmap}",
     "movabs rdi, {code}",
-    "mov esi, {page}",
+    "mov esi, {code_size}",
     "mov edx, {read_exec}",
     "mov r10d, {shared_fixed}",
     "mov r8d, {file}",
@@ -27,6 +28,7 @@ global_asm!(
     "jne 9f",
     "mov eax, {mmap}",
     "movabs rdi, {requests}",
+    "mov esi, {page}",
     "mov edx, {read}",
     "mov r9, r12",
     "syscall",
@@ -102,6 +104,7 @@ global_asm!(
     shared_fixed = const libc::MAP_SHARED | libc::MAP_FIXED,
     file = const REQUESTS_FD,
     page = const PAGE_SIZE,
+    code_size = const CODE_SIZE,
     code = const CODE,
     requests = const REQUESTS,
     end = const TASK_END,
@@ -114,10 +117,7 @@ unsafe extern "C" {
     static lodger_stub_end: u8;
 }
 
-/// Bytes of one request in the request page: eight words, the number of a system call, six arguments, one unused.
-pub const REQUEST_SIZE: u64 = 64;
-
-/// The bytes of the code page.
+/// The bytes of the code.
 pub fn bytes() -> &'static [u8] {
     // SAFETY: the labels enclose the assembled code above, which is never written.
     unsafe {

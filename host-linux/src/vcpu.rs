@@ -1,63 +1,104 @@
 //! The vCPU: who runs on it, how that is interrupted, and on which processor.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::unistd::gettid;
 
 use crate::affinity::Core;
 use crate::clock;
 use crate::kick::Token;
-use nix::unistd::gettid;
+use crate::watcher::Watcher;
 
-use crate::traced::tracee::KICK_SIGNAL;
+/// The signal that interrupts a running guest. Pending at most once, and never seen by the guest.
+pub const KICK_SIGNAL: i32 = libc::SIGUSR1;
+
+/// A thread of the host: its process (thread group) and its own number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadId {
+    /// The process.
+    pub process: i32,
+    /// The thread.
+    pub thread: i32,
+}
+
+impl ThreadId {
+    /// The first thread of a process.
+    pub fn alone(process: i32) -> ThreadId {
+        ThreadId { process, thread: process }
+    }
+
+    fn pack(self) -> u64 {
+        u64::from(self.process.cast_unsigned()) << 32 | u64::from(self.thread.cast_unsigned())
+    }
+
+    fn unpack(word: u64) -> Option<ThreadId> {
+        let half = |word: u64| (word as u32).cast_signed();
+        (word != 0).then_some(ThreadId { process: half(word >> 32), thread: half(word) })
+    }
+}
 
 /// What any thread needs to interrupt the vCPU.
 #[derive(Default)]
 pub struct Signals {
     token: Token,
-    /// The stub that runs; 0 when none does.
-    running: AtomicI32,
+    /// The thread that runs a guest, see [`ThreadId::pack`]; 0 when none does.
+    running: AtomicU64,
+    /// How many are about to send a signal to it.
+    kicking: AtomicU32,
 }
 
 impl Signals {
     /// Ends the present or else the next run or wait.
     ///
-    /// A running stub gets a signal, which its tracer sees and the guest does not. One that comes when the stub has
-    /// stopped by itself stays pending, stops it once more when it goes on, and is then found to be stale.
+    /// A running guest thread gets a signal, which the guest does not see. One that comes when the thread has stopped by
+    /// itself stays pending, stops it once more when it goes on, and is then found to be stale.
     pub fn kick(&self) {
         if !self.token.kick() {
             return; // whoever set the token sends the signal
         }
-        let stub = self.running.load(Ordering::SeqCst);
-        if stub != 0 {
-            // SAFETY: a plain system call. The stub was alive a moment ago, and numbers are handed out in a circle, so
+        self.kicking.fetch_add(1, Ordering::SeqCst);
+        if let Some(id) = ThreadId::unpack(self.running.load(Ordering::SeqCst)) {
+            // SAFETY: a plain system call. The thread was alive a moment ago, and numbers are handed out in a circle, so
             // this one has no other owner yet.
-            unsafe { libc::syscall(libc::SYS_tgkill, stub, stub, KICK_SIGNAL) };
+            unsafe { libc::syscall(libc::SYS_tgkill, id.process, id.thread, KICK_SIGNAL) };
         }
+        self.kicking.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Says that `stub` is about to run. `None` if the vCPU was kicked before: then it must not.
-    pub fn enter(&self, stub: i32) -> Option<Running<'_>> {
-        self.running.store(stub, Ordering::SeqCst);
+    /// Says that a thread is about to run a guest. `None` if the vCPU was kicked before: then it must not.
+    pub fn enter(&self, thread: ThreadId) -> Option<Running<'_>> {
+        self.running.store(thread.pack(), Ordering::SeqCst);
         let running = Running { signals: self };
         (!self.token.take()).then_some(running)
     }
 }
 
-/// A stub is running, until this is dropped.
+/// A guest is running, until this is dropped. From then on, nobody sends a signal to its thread.
 pub struct Running<'a> {
     signals: &'a Signals,
 }
 
 impl Running<'_> {
-    /// Whether the signal that stopped the stub stands for a kick; that is used up.
+    /// Whether the signal that stopped the thread stands for a kick; that is used up.
     pub fn take_kick(&self) -> bool {
         self.signals.token.take()
+    }
+
+    /// Whether the vCPU was kicked since.
+    pub fn is_kicked(&self) -> bool {
+        self.signals.token.is_set()
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.signals.running.store(0, Ordering::SeqCst);
+        // Whoever has read the thread's number before that is about to use it.
+        while self.signals.kicking.load(Ordering::SeqCst) != 0 {
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -85,6 +126,12 @@ pub struct Vcpu {
 }
 
 impl Vcpu {
+    /// Starts the helper thread, which kicks this vCPU.
+    pub fn watcher(&self) -> io::Result<Watcher> {
+        let signals = self.signals.clone();
+        Watcher::start(move || signals.kick())
+    }
+
     fn place(&self) -> MutexGuard<'_, Place> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,16 +181,16 @@ impl Vcpu {
         self.thread.load(Ordering::Relaxed) == gettid().as_raw()
     }
 
-    /// Moves a stub, which was last moved at `moves`, to this vCPU's processor.
-    pub fn adopt(&self, stub: i32, moves: &mut u32) {
+    /// Moves threads, which were last moved at `moves`, to this vCPU's processor.
+    pub fn adopt(&self, threads: &[i32], moves: &mut u32) {
         let place = self.place();
         if *moves == place.moves {
             return;
         }
         *moves = place.moves;
         if let Some(core) = &place.core {
-            // Elsewhere it runs as well, only slower.
-            let _ = core.pin(stub);
+            // Elsewhere they run as well, only slower.
+            threads.iter().for_each(|thread| _ = core.pin(*thread));
         }
     }
 }

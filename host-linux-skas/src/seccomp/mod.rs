@@ -1,0 +1,305 @@
+//! Stubs whose guest threads are trapped by a filter of system calls: `seccomp(2)`, SECCOMP_RET_TRAP.
+//!
+//! A guest thread runs at full speed until it makes a system call or faults. The host turns that into a signal, whose frame
+//! it writes to memory that the kernel sees; the handler posts to the kernel and sleeps until it may go on.
+//!
+//! What keeps a guest from the host and from other guests, although the code of the stub is in its reach:
+//!
+//! 1. Its thread's filter allows it to wait, to wake the kernel, and to load registers, and nothing else ([`filter`]).
+//! 2. Memory is mapped by another thread, the mapper, which the guest cannot influence: no stack, all it needs in registers
+//!    or in pages that the guest cannot write. That a change is made is told by a counter that the guest cannot reach.
+//! 3. What is in the stub's data is taken for the guest's registers and no more. A guest that forges it forges its own
+//!    registers. So a thread that claims to have stopped may still run: nothing is taken from a space, and given to another,
+//!    before the mapper has said that it is gone, or the thread is proven to sleep ([`Filtered::is_asleep`]).
+//! 4. The frame from which a thread goes on is written by the kernel, at a place that the stub's code has from a page which
+//!    the guest cannot write. It sets all of the thread's state, so that a proven sleeper can serve another guest.
+//!
+//! The files: [`code`] is what runs in a stub, [`constants`] what it looks up, [`data`] what it shares with the kernel,
+//! [`frame`] the signal's frame there, [`filter`] the boundary, [`deaths`] how a dead stub is noticed.
+
+pub mod code;
+pub mod constants;
+mod data;
+mod deaths;
+mod filter;
+mod frame;
+mod futex;
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+
+use host_linux::host::Machine;
+use host_linux::ram::{Ram, RamFile};
+use host_linux::resident::Resident;
+use host_linux::trap::{self, Lost};
+use host_linux::vcpu::{KICK_SIGNAL, ThreadId};
+use host_linux::watcher::Watcher;
+use host_linux::xstate::Format;
+use kernel_core::host::{Exit, Fpu, Frames, PAGE_SIZE, Phys, UserContext};
+use nix::errno::Errno;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::error::StartError;
+use crate::layout::{self, CONSTANTS};
+use crate::seccomp::constants::Done;
+use crate::seccomp::deaths::{Deaths, Mortal};
+use crate::seccomp::frame::Frame;
+use crate::stub::Failure;
+
+/// How often a thread that has just posted gets the chance to fall asleep.
+const CHANCES: u32 = 8;
+
+/// What stubs inherit for this trap.
+pub struct Files {
+    /// The file of data.
+    pub data: RamFile,
+    /// The counter of what mappers have done. It is not among the descriptors that a guest thread may use.
+    pub done: EventFd,
+}
+
+impl Files {
+    /// New ones.
+    pub fn new() -> io::Result<Files> {
+        let data = RamFile::new(c"lodger-data", layout::DATA_FILE)?;
+        Ok(Files { data, done: EventFd::from_flags(EfdFlags::EFD_CLOEXEC)? })
+    }
+}
+
+/// What all stubs of a host share.
+pub struct Seccomp {
+    requests: Arc<Ram>,
+    data: Arc<Ram>,
+    done: Arc<EventFd>,
+    deaths: Deaths,
+    frame: OnceLock<Frame>,
+}
+
+impl Seccomp {
+    /// Before the first stub is used. `requests` is the file of requests.
+    pub fn new(files: Files, requests: Arc<Ram>, watcher: &Watcher) -> io::Result<Seccomp> {
+        let (data, done) = (Arc::new(files.data.map()?), Arc::new(files.done));
+        let deaths = Deaths::new(watcher, data.clone(), done.clone())?;
+        Ok(Seccomp { requests, data, done, deaths, frame: OnceLock::new() })
+    }
+}
+
+/// A stub of this trap, with its guest thread.
+pub struct Filtered {
+    seccomp: Arc<Seccomp>,
+    slot: u32,
+    /// Its data.
+    area: Phys,
+    mortal: Arc<Mortal>,
+    /// Its process and guest thread; the latter is known once it is ready.
+    id: ThreadId,
+    /// When its threads were moved to the vCPU's processor, see `Vcpu::adopt`.
+    moves: u32,
+    fpu: Resident,
+    /// Whether the thread has run a guest, and may do anything that its filter allows.
+    ran: bool,
+    /// Whether the thread is proven to sleep, on [`data::SPARE`].
+    asleep: bool,
+    /// The number of the last request.
+    request: u32,
+}
+
+impl Filtered {
+    /// A fresh stub.
+    pub fn new(seccomp: Arc<Seccomp>, pid: i32, slot: u32) -> io::Result<Filtered> {
+        let area = layout::data_area(slot);
+        // As long as vCPU and guest thread share a processor, whoever waits sleeps.
+        seccomp.data.atomic_u32(Phys(area.0 + data::KERNEL_SLEEPS)).store(1, Ordering::SeqCst);
+        let mortal = Arc::new(Mortal::new(pid, Phys(area.0 + data::POSTED))?);
+        seccomp.deaths.watch(slot, mortal.clone())?;
+        Ok(Filtered {
+            seccomp,
+            slot,
+            area,
+            mortal,
+            id: ThreadId { process: pid, thread: 0 },
+            moves: 0,
+            fpu: Resident::default(),
+            ran: false,
+            asleep: false,
+            request: 0,
+        })
+    }
+
+    /// Waits until the first stub of all is ready, and learns from it what frames look like.
+    pub fn learn(&mut self) -> Result<Format, StartError> {
+        let refused = |why: &str| StartError::Seccomp(why.into());
+        self.wait_until_posted().map_err(|_| refused("a process under a filter of system calls ends at once"))?;
+        let learned = Frame::learn(&self.seccomp.data, self.area);
+        let (frame, format) = learned.ok_or_else(|| refused("its signal frames are of an unknown form"))?;
+        let requests = &self.seccomp.requests;
+        requests.store_words(Phys(CONSTANTS - layout::CODE + constants::FRAME), [frame.address()]);
+        // Nobody else has set it: this is the first.
+        let _ = self.seccomp.frame.set(frame);
+        Ok(format)
+    }
+
+    /// Waits until it is ready, and moves its threads to the vCPU's processor if that changed.
+    fn adopt(&mut self, machine: &Machine) -> Result<(), Lost> {
+        if self.id.thread == 0 {
+            self.wait_until_posted()?;
+            let [thread] = self.seccomp.data.load_words(self.at(data::THREAD));
+            self.id.thread = thread as i32;
+        }
+        machine.vcpu.adopt(&[self.id.process, self.id.thread], &mut self.moves);
+        Ok(())
+    }
+
+    fn at(&self, offset: u64) -> Phys {
+        Phys(self.area.0 + offset)
+    }
+
+    fn word(&self, offset: u64) -> &std::sync::atomic::AtomicU32 {
+        self.seccomp.data.atomic_u32(self.at(offset))
+    }
+
+    fn frame(&self) -> Result<&Frame, Lost> {
+        self.seccomp.frame.get().ok_or(Lost::Refused(Errno::ENOEXEC))
+    }
+
+    /// Runs a guest thread, whose memory is within `limits`, until something happens. [`Exit::Interrupted`] if the vCPU is
+    /// kicked.
+    pub fn run(
+        &mut self,
+        machine: &Machine,
+        limits: &Range<u64>,
+        ctx: &mut UserContext,
+    ) -> Result<Exit, Lost> {
+        self.adopt(machine)?;
+        let frame = self.seccomp.frame.get().ok_or(Lost::Refused(Errno::ENOEXEC))?;
+        let (data, area, format) = (&*self.seccomp.data, self.area, &machine.format);
+        let save = |state: &mut [u8]| {
+            frame.save_vector(data, area, state);
+            Ok::<(), Lost>(())
+        };
+        self.fpu.switch_to(&ctx.fpu, save, |state| {
+            let mut valid = vec![0; format.size()];
+            format.copy_valid(state, &mut valid);
+            frame.load_vector(data, area, &valid);
+            Ok(())
+        })?;
+        frame.store(data, area, &ctx.regs);
+        let Some(running) = machine.vcpu.signals.enter(self.id) else { return Ok(Exit::Interrupted) };
+        loop {
+            self.go();
+            self.wait_until_posted()?;
+            let (mut stopped, signal) = self.frame()?.load(&self.seccomp.data, self.area);
+            let exit = signal.at_syscall(&mut stopped).or_else(|| match signal.raised.signal {
+                KICK_SIGNAL => running.take_kick().then_some(Exit::Interrupted),
+                _ => trap::at_signal(&signal.raised, &stopped, limits),
+            });
+            if let Some(exit) = exit {
+                ctx.regs = stopped.regs;
+                return Ok(exit);
+            }
+        }
+    }
+
+    /// Lets the guest thread go on from its frame.
+    fn go(&mut self) {
+        self.word(data::POSTED).store(0, Ordering::Relaxed);
+        self.word(data::GO).store(1, Ordering::SeqCst);
+        futex::wake(self.word(if self.asleep { data::SPARE } else { data::GO }));
+        self.asleep = false;
+        self.ran = true;
+    }
+
+    /// Waits until the guest thread says that it has stopped.
+    fn wait_until_posted(&self) -> Result<(), Lost> {
+        let posted = self.word(data::POSTED);
+        while posted.load(Ordering::Acquire) == 0 && !self.mortal.is_dead() {
+            futex::wait(posted, 0);
+        }
+        if self.mortal.is_dead() { Err(Lost::Reaped) } else { Ok(()) }
+    }
+
+    /// Proves that the guest thread sleeps, and will until [`Filtered::go`]: it is moved from the word that it sleeps on to
+    /// another one. Only the kernel can wake it there; a guest's filter allows no wait with a time limit, and nobody sends
+    /// it a signal while it does not run.
+    pub fn is_asleep(&mut self) -> bool {
+        if !self.ran || self.asleep {
+            return true;
+        }
+        for _ in 0..CHANCES {
+            match futex::move_one(self.word(data::GO), self.word(data::SPARE)) {
+                1 => {
+                    self.asleep = true;
+                    return true;
+                }
+                // It shares the processor with this thread, and was on its way.
+                0 => std::thread::yield_now(),
+                // The word is not 0: a guest has written to it.
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// See [`kernel_core::host::Host::save_fpu`].
+    pub fn save_fpu(&self, owner: &Arc<Fpu>) {
+        let Ok(frame) = self.frame() else { return };
+        let saved = self.fpu.save_of(owner, |state| {
+            frame.save_vector(&self.seccomp.data, self.area, state);
+            Ok::<(), Lost>(())
+        });
+        debug_assert!(saved.is_ok());
+    }
+
+    /// Has the mapper make the changes in the first `bytes` of its requests.
+    pub fn change(&mut self, machine: &Machine, bytes: u64) -> Result<(), Failure> {
+        self.adopt(machine)?;
+        let (requests, page) = (&self.seccomp.requests, layout::request_page(self.slot));
+        requests.store_words(Phys(page.0 + 8), [bytes]);
+        self.request = self.request.wrapping_add(1);
+        let newest = requests.atomic_u32(page);
+        newest.store(self.request, Ordering::SeqCst);
+        futex::wake(newest);
+        loop {
+            match self.seccomp.done.read().map(Done::of) {
+                Ok(Done::Changes(0)) => return Ok(()),
+                Ok(Done::Changes(errno)) => return Err(Failure::Change(Errno::from_raw(errno))),
+                // It may be another's, or that of one that was done before.
+                Ok(Done::Death) if self.mortal.is_dead() => return Err(Failure::Stub(Lost::Reaped)),
+                Ok(Done::Death) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Whether it has run no guest.
+    pub fn is_fresh(&self) -> bool {
+        !self.ran
+    }
+
+    /// Sets everything anew that another guest left in its data. The thread is proven to sleep.
+    pub fn clean(&mut self) {
+        let data = &*self.seccomp.data;
+        data.zero(self.area, layout::DATA_SIZE);
+        self.word(data::POSTED).store(1, Ordering::Relaxed);
+        self.word(data::KERNEL_SLEEPS).store(1, Ordering::Relaxed);
+        if let Some(frame) = self.seccomp.frame.get() {
+            frame.reset(data, self.area);
+        }
+        self.fpu.forget();
+    }
+
+    /// Kills it, and waits until none of its threads runs any more.
+    pub fn kill(&self) {
+        self.mortal.kill();
+    }
+}
+
+impl Drop for Filtered {
+    fn drop(&mut self) {
+        self.seccomp.deaths.forget(self.slot);
+        // The mapper of the next stub in this slot counts from 0.
+        self.seccomp.requests.zero(layout::request_page(self.slot), PAGE_SIZE);
+        self.seccomp.data.discard(self.area.0..self.area.0 + layout::DATA_SIZE);
+    }
+}
