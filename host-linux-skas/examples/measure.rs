@@ -1,9 +1,9 @@
-//! What the host's operations cost on this machine: `cargo run --release -p host-linux-skas --example measure`.
+//! What the host's operations cost on this machine: `cargo run --release -p host-linux-skas --example measure [ptrace]`.
 
 use std::arch::global_asm;
 use std::time::Instant;
 
-use host_linux::backend::{Backend, Settings};
+use host_linux::backend::{Backend, Settings, Trap};
 use host_linux_skas::SkasHost;
 use kernel_core::host::{Exit, Fill, Fpu, Host, MapOp, Phys, Prot, Registers, Space, UserContext, VcpuId};
 
@@ -57,7 +57,8 @@ fn map(va: u64, len: u64, fill: Fill, phys: u64) -> MapOp {
 
 fn main() {
     let start = Instant::now();
-    let host = SkasHost::start(&Settings::new(1 << 40)).expect("a host");
+    let trap = if std::env::args().any(|word| word == "ptrace") { Trap::Ptrace } else { Trap::Seccomp };
+    let host = SkasHost::start(&Settings { trap: Some(trap), ..Settings::new(1 << 40) }).expect("a host");
     println!("{:55} {:8.2} us", "start", start.elapsed().as_secs_f64() * 1e6);
     let (start, stores, end) = (&raw const measure_calls, &raw const measure_stores, &raw const measure_end);
     // SAFETY: the labels enclose the code above.

@@ -12,7 +12,6 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use host_linux::batch::{Batch, assert_inside};
-use host_linux::ram::Ram;
 use host_linux::host::{HostSpace, Machine};
 use host_linux::ram::Ram;
 use host_linux::trap::Lost;

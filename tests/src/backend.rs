@@ -8,30 +8,42 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::trial;
 
-/// How guest processes are kept.
+/// How guest processes are kept, and trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
-    /// In a host address space each.
+    /// In a host address space each, trapped by a filter of system calls.
     Skas,
+    /// The same, trapped by tracing.
+    Ptrace,
     /// With the kernel in one host address space.
     Tt,
 }
 
 /// All of them.
-pub const ALL: [Backend; 2] = [Backend::Skas, Backend::Tt];
+pub const ALL: [Backend; 3] = [Backend::Skas, Backend::Ptrace, Backend::Tt];
 
 impl Backend {
-    /// Its name, as `--backend` takes it.
+    /// Its name in tests.
     pub fn name(self) -> &'static str {
         match self {
             Backend::Skas => "skas",
+            Backend::Ptrace => "ptrace",
+            Backend::Tt => "tt",
+        }
+    }
+
+    /// Its name, as `--backend` takes it.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Backend::Skas | Backend::Ptrace => "skas",
             Backend::Tt => "tt",
         }
     }
 
     /// `lodger`'s words for a guest on it, without the warning that TT has.
-    pub fn run(self) -> [&'static str; 4] {
-        ["run", "--quiet", "--backend", self.name()]
+    pub fn run(self) -> [&'static str; 6] {
+        let trap = if self == Backend::Skas { "seccomp" } else { "ptrace" };
+        ["run", "--quiet", "--backend", self.flag(), "--trap", trap]
     }
 }
 
@@ -80,7 +92,7 @@ impl Trials {
         self.trials.push(trial(name, body));
     }
 
-    /// Adds one for each backend: `skas::NAME`, `tt::NAME`.
+    /// Adds one for each backend: `skas::NAME`, `ptrace::NAME`, `tt::NAME`.
     pub fn each(&mut self, name: &str, body: impl FnOnce(Backend) -> Result<()> + Clone + Send + 'static) {
         for on in ALL {
             let body = body.clone();

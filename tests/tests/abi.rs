@@ -1,5 +1,5 @@
 //! The ABI cases, natively (Linux is the oracle) and in a guest, as root and as an ordinary user: `native::CASE`,
-//! `native-user::CASE`, `skas::CASE`, `skas-user::CASE`, `tt::CASE`, `tt-user::CASE`. A family is run as a whole, once, by
+//! `native-user::CASE`, `skas::CASE`, `skas-user::CASE`, and so for the other backends. A family is run as a whole, once, by
 //! the first of its trials; the others read its answers.
 
 use std::collections::HashMap;
@@ -35,6 +35,7 @@ impl Place {
             Place::NativeUser => "native-user",
             Place::Guest(on) => on.name(),
             Place::GuestUser(Backend::Skas) => "skas-user",
+            Place::GuestUser(Backend::Ptrace) => "ptrace-user",
             Place::GuestUser(Backend::Tt) => "tt-user",
         }
     }
@@ -133,7 +134,7 @@ fn run_family(place: Place, family: &str) -> Result<HashMap<String, Answer>> {
             command.args(["--all", &prefix]).stdout(Stdio::piped()).current_dir("/").uid(65534).gid(65534);
             Running::start(command, Vec::new())?.wait(LIMIT)?
         }
-        Place::Guest(on @ Backend::Skas) => guest(on, &lodger_tests::abi()?, &[], &prefix)?,
+        Place::Guest(on @ (Backend::Skas | Backend::Ptrace)) => guest(on, &lodger_tests::abi()?, &[], &prefix)?,
         // TT keeps programs that go anywhere and programs at fixed addresses in two ways: here the one, below the other.
         Place::Guest(on @ Backend::Tt) => guest(on, &lodger_tests::abi_pie()?, &[], &prefix)?,
         Place::GuestUser(on) => guest(on, &lodger_tests::abi()?, &["--user", "65534:65534"], &prefix)?,

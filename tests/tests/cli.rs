@@ -308,7 +308,7 @@ fn uname_names_the_release(on: Backend) -> Result<()> {
 
 fn uml_words(on: Backend) -> Result<()> {
     let root = roots::busybox()?;
-    let (path, mode) = (format!("root={}", root.path().display()), format!("mode={}", on.name()));
+    let (path, mode) = (format!("root={}", root.path().display()), format!("mode={}", on.flag()));
     let command = lodger(&[
         "mem=256M",
         &mode,
@@ -465,7 +465,7 @@ fn ordinary_user(on: Backend) -> Result<()> {
     let mut command = Command::new(program);
     // With warnings.
     command
-        .args(["run", "--backend", on.name(), "--root"])
+        .args(["run", "--backend", on.flag(), "--root"])
         .arg(root.path())
         .args(["--", "/abi", "show", "ids"]);
     command.uid(65534).gid(65534).current_dir("/");

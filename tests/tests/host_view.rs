@@ -73,7 +73,7 @@ fn claims(on: Backend, words: &[&str]) -> Result<()> {
     let me = Pid::this();
     ensure!(host::share_memory(me, me)? && !host::share_memory(me, kernel)?, "kcmp tells processes apart");
     match on {
-        Backend::Skas => {
+        Backend::Skas | Backend::Ptrace => {
             until_all_run(|| Ok(stubs_with_memory(kernel)?.len()))?;
             one_for_each_guest(kernel)
         }
