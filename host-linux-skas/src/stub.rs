@@ -112,7 +112,7 @@ impl Stub {
     pub fn is_still(&mut self) -> bool {
         match &mut self.kind {
             Kind::Traced(_) => true,
-            Kind::Filtered(filtered) => filtered.is_asleep(),
+            Kind::Filtered(filtered) => filtered.is_still(),
         }
     }
 
@@ -120,7 +120,7 @@ impl Stub {
     pub fn can_be_used_again(&mut self, skas: &Skas) -> bool {
         match &mut self.kind {
             Kind::Traced(traced) => !traced.is_attached() || skas.machine.vcpu.is_here(),
-            Kind::Filtered(filtered) => filtered.is_asleep(),
+            Kind::Filtered(filtered) => filtered.settle(&skas.machine),
         }
     }
 

@@ -22,8 +22,9 @@ use nix::unistd::{Pid, getsid};
 const ROLE: &str = "LODGER_TEST_KERNEL";
 const CODE: u64 = 0x40_0000;
 
-/// A host with one guest that loops (`jmp .`), and what runs it until `end` says so.
-fn loop_forever(mut each: impl FnMut(&SkasHost, Exit) -> bool + Send) {
+/// A host with one guest that loops (`jmp .`). `each` gets the process that holds it after every exit, and says whether to
+/// go on.
+fn loop_forever(mut each: impl FnMut(&SkasHost, Option<i32>, Exit) -> bool + Send) {
     let host = match SkasHost::start(&Settings::new(1 << 40)) {
         Ok(host) => host,
         Err(error) => {
@@ -41,7 +42,7 @@ fn loop_forever(mut each: impl FnMut(&SkasHost, Exit) -> bool + Send) {
         let mut ctx = UserContext { regs, fpu: Fpu::new(vec![0; host.fpu_size()]) };
         loop {
             let exit = host.run(vcpu, &space, &mut ctx, Some(host.monotonic_ns() + 5_000_000));
-            if !(each.lock().unwrap())(&host, exit) {
+            if !(each.lock().unwrap())(&host, SkasHost::host_process(&space), exit) {
                 return;
             }
         }
@@ -58,7 +59,7 @@ fn kernel() {
     unsafe { nix::sys::signal::signal(Signal::SIGINT, nix::sys::signal::SigHandler::SigIgn).unwrap() };
     let start = Instant::now();
     let mut said = false;
-    loop_forever(move |_, exit| {
+    loop_forever(move |_, _, exit| {
         assert_eq!(exit, Exit::Interrupted);
         if !std::mem::replace(&mut said, true) {
             println!("up");
@@ -249,7 +250,7 @@ fn a_limit_of_address_space_is_one_clear_sentence() {
 #[test]
 fn a_killed_stub_ends_its_space_only() {
     let mut died = false;
-    loop_forever(|host, exit| {
+    loop_forever(|host, stub, exit| {
         if exit == Exit::Died {
             died = true;
             let space = host.new_space(0..0).unwrap();
@@ -260,17 +261,7 @@ fn a_killed_stub_ends_its_space_only() {
             assert!(matches!(exit, Some(Exit::Fault { .. })), "{exit:?}");
             return false;
         }
-        let maps = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
-        let threads = children(std::process::id() as i32);
-        let stubs =
-            threads.into_iter().flat_map(children).filter(|pid| maps(pid).contains("00400000-00401000"));
-        for stub in stubs {
-            // The one of this test: others of this process are traced by other threads.
-            let status = std::fs::read_to_string(format!("/proc/{stub}/status")).unwrap_or_default();
-            if status.contains(&format!("TracerPid:\t{}\n", nix::unistd::gettid())) {
-                kill(Pid::from_raw(stub), Signal::SIGKILL).unwrap();
-            }
-        }
+        kill(Pid::from_raw(stub.unwrap()), Signal::SIGKILL).unwrap();
         true
     });
     assert!(died);

@@ -37,6 +37,16 @@ impl Core {
         Ok(sched_setaffinity(Pid::from_raw(thread), &self.one)?)
     }
 
+    /// Keeps a thread off this processor, and on the others that this process may use. False if there are none.
+    pub fn avoid(&self, thread: i32) -> bool {
+        let mut others = self.all;
+        (0..CpuSet::count()).filter(|cpu| self.one.is_set(*cpu).unwrap_or(false)).for_each(|cpu| {
+            // The number is within the set.
+            let _ = others.unset(cpu);
+        });
+        others != CpuSet::new() && sched_setaffinity(Pid::from_raw(thread), &others).is_ok()
+    }
+
     /// Lets a thread (0: the calling one) use every processor again.
     pub fn release(&self, thread: i32) -> io::Result<()> {
         Ok(sched_setaffinity(Pid::from_raw(thread), &self.all)?)

@@ -181,16 +181,28 @@ impl Vcpu {
         self.thread.load(Ordering::Relaxed) == gettid().as_raw()
     }
 
-    /// Moves threads, which were last moved at `moves`, to this vCPU's processor.
-    pub fn adopt(&self, threads: &[i32], moves: &mut u32) {
+    /// Keeps a thread off this vCPU's processor. False if there is no other.
+    pub fn keep_away(&self, thread: i32) -> bool {
+        self.place().core.as_ref().is_some_and(|core| core.avoid(thread))
+    }
+
+    /// Moves a thread to this vCPU's processor.
+    pub fn pin(&self, thread: i32) {
+        // Elsewhere it runs as well, only slower.
+        let _ = self.place().core.map(|core| core.pin(thread));
+    }
+
+    /// Moves threads, which were last moved at `moves`, to this vCPU's processor. Whether they had to be.
+    pub fn adopt(&self, threads: &[i32], moves: &mut u32) -> bool {
         let place = self.place();
         if *moves == place.moves {
-            return;
+            return false;
         }
         *moves = place.moves;
         if let Some(core) = &place.core {
             // Elsewhere they run as well, only slower.
             threads.iter().for_each(|thread| _ = core.pin(*thread));
         }
+        true
     }
 }

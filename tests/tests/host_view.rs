@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 const RAM: &str = "/memfd:lodger-ram";
 const REQUESTS: &str = "/memfd:lodger-requests";
-const PAGE: u64 = 4096;
+const DATA: &str = "/memfd:lodger-data";
 
 fn main() -> ExitCode {
     backend::run("host_view", |trials| {
@@ -125,17 +125,18 @@ fn one_for_each_guest(kernel: Pid) -> Result<()> {
     stubs.iter().try_for_each(|stub| check_stub(&host::mappings(*stub)?))
 }
 
-/// Guest memory, and what the stub has itself, none of which can be written: the code that reads the host's clocks, its
-/// own code, its requests. `[vsyscall]` is the host's, in every process, and so is the data of the clocks, `[vvar]`.
+/// Guest memory, and what the stub has itself: the code that reads the host's clocks, its own code, and its requests, which
+/// cannot be written; and on the seccomp trap the signal stack of its guest thread. `[vsyscall]` is the host's, in every
+/// process, and so is the data of the clocks, `[vvar]`.
 fn check_stub(mappings: &[Mapping]) -> Result<()> {
-    let known = [RAM, REQUESTS, "[vsyscall]", "[vvar]", "[vvar_vclock]"];
+    let known = [RAM, REQUESTS, DATA, "[vsyscall]", "[vvar]", "[vvar_vclock]"];
     let strange = mappings.iter().find(|mapping| !known.contains(&mapping.name.as_str()));
     ensure!(strange.is_none(), "not a guest's: {strange:?}");
     let own: Vec<&Mapping> = mappings.iter().filter(|mapping| mapping.name == REQUESTS).collect();
     let modes: Vec<&str> = own.iter().map(|mapping| mapping.modes.as_str()).collect();
     ensure!(matches!(modes[..], ["r-xs", "r--s"] | ["r-xs", "r-xs", "r--s"]), "the stub's own: {own:?}");
-    let last = &own[own.len() - 2..];
-    ensure!(last.iter().all(|mapping| mapping.end - mapping.start == PAGE), "a page each: {own:?}");
+    let data: Vec<&Mapping> = mappings.iter().filter(|mapping| mapping.name == DATA).collect();
+    ensure!(data.len() <= 1 && data.iter().all(|mapping| mapping.modes == "rw-s"), "its signal stack: {data:?}");
     Ok(())
 }
 

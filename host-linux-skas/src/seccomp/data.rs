@@ -15,7 +15,7 @@ pub const SPARE: u64 = 128;
 pub const KERNEL_SLEEPS: u64 = 192;
 /// Whether the thread sleeps on [`GO`], and has to be woken.
 pub const STUB_SLEEPS: u64 = 196;
-/// How often the thread looks at [`GO`] before it sleeps.
+/// How often the thread looks at [`GO`] before it sleeps; with 0 it stops looking at once.
 pub const SPINS: u64 = 200;
 /// The guest's FS base.
 pub const FS_BASE: u64 = 208;

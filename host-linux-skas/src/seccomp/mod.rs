@@ -15,7 +15,8 @@
 //!    the guest cannot write. It sets all of the thread's state, so that a proven sleeper can serve another guest.
 //!
 //! The files: [`code`] is what runs in a stub, [`constants`] what it looks up, [`data`] what it shares with the kernel,
-//! [`frame`] the signal's frame there, [`filter`] the boundary, [`deaths`] how a dead stub is noticed.
+//! [`frame`] the signal's frame there, [`filter`] the boundary, [`pace`] where a guest thread runs, [`deaths`] how a dead
+//! stub is noticed.
 
 pub mod code;
 pub mod constants;
@@ -24,6 +25,7 @@ mod deaths;
 mod filter;
 mod frame;
 mod futex;
+mod pace;
 
 use std::io;
 use std::ops::Range;
@@ -46,10 +48,15 @@ use crate::layout::{self, CONSTANTS};
 use crate::seccomp::constants::Done;
 use crate::seccomp::deaths::{Deaths, Mortal};
 use crate::seccomp::frame::Frame;
+use crate::seccomp::pace::Pace;
 use crate::stub::Failure;
 
 /// How often a thread that has just posted gets the chance to fall asleep.
-const CHANCES: u32 = 8;
+const CHANCES: u32 = 32;
+/// How often the vCPU looks whether a guest thread on another processor has posted, before it sleeps.
+const LOOKS: u32 = 1000;
+/// How often the guest thread looks whether it may go on: longer than most calls take.
+const SPINS: u32 = 4000;
 
 /// What stubs inherit for this trap.
 pub struct Files {
@@ -103,6 +110,7 @@ pub struct Filtered {
     asleep: bool,
     /// The number of the last request.
     request: u32,
+    pace: Pace,
 }
 
 impl Filtered {
@@ -124,6 +132,7 @@ impl Filtered {
             ran: false,
             asleep: false,
             request: 0,
+            pace: Pace::default(),
         })
     }
 
@@ -147,8 +156,37 @@ impl Filtered {
             let [thread] = self.seccomp.data.load_words(self.at(data::THREAD));
             self.id.thread = thread as i32;
         }
-        machine.vcpu.adopt(&[self.id.process, self.id.thread], &mut self.moves);
+        if machine.vcpu.adopt(&[self.id.process, self.id.thread], &mut self.moves) {
+            self.stay();
+        }
         Ok(())
+    }
+
+    /// Moves the guest thread to another processor than the vCPU's.
+    fn go_away(&mut self, machine: &Machine) {
+        if !machine.vcpu.keep_away(self.id.thread) {
+            return self.pace.cannot_go();
+        }
+        self.pace.go();
+        self.word(data::KERNEL_SLEEPS).store(0, Ordering::SeqCst);
+        self.word(data::SPINS).store(SPINS, Ordering::SeqCst);
+    }
+
+    /// Moves the guest thread to the vCPU's processor.
+    fn come_back(&mut self, machine: &Machine) {
+        if self.pace.is_away() {
+            self.stay();
+            machine.vcpu.pin(self.id.thread);
+        }
+    }
+
+    /// The guest thread is on the vCPU's processor: whoever waits there sleeps.
+    fn stay(&mut self) {
+        if self.pace.is_away() {
+            self.pace.come_back();
+            self.word(data::KERNEL_SLEEPS).store(1, Ordering::SeqCst);
+            self.word(data::SPINS).store(0, Ordering::SeqCst);
+        }
     }
 
     fn at(&self, offset: u64) -> Phys {
@@ -172,6 +210,10 @@ impl Filtered {
         ctx: &mut UserContext,
     ) -> Result<Exit, Lost> {
         self.adopt(machine)?;
+        if self.pace.has_settled() && self.word(data::STUB_SLEEPS).load(Ordering::SeqCst) != 0 {
+            // Something else has run meanwhile.
+            self.come_back(machine);
+        }
         let frame = self.seccomp.frame.get().ok_or(Lost::Refused(Errno::ENOEXEC))?;
         let (data, area, format) = (&*self.seccomp.data, self.area, &machine.format);
         let save = |state: &mut [u8]| {
@@ -188,7 +230,13 @@ impl Filtered {
         let Some(running) = machine.vcpu.signals.enter(self.id) else { return Ok(Exit::Interrupted) };
         loop {
             self.go();
+            if self.pace.is_away() && !self.look() {
+                self.come_back(machine);
+            }
             self.wait_until_posted()?;
+            if self.pace.turn() {
+                self.go_away(machine);
+            }
             let (mut stopped, signal) = self.frame()?.load(&self.seccomp.data, self.area);
             let exit = signal.at_syscall(&mut stopped).or_else(|| match signal.raised.signal {
                 KICK_SIGNAL => running.take_kick().then_some(Exit::Interrupted),
@@ -205,9 +253,22 @@ impl Filtered {
     fn go(&mut self) {
         self.word(data::POSTED).store(0, Ordering::Relaxed);
         self.word(data::GO).store(1, Ordering::SeqCst);
-        futex::wake(self.word(if self.asleep { data::SPARE } else { data::GO }));
+        if !self.pace.is_away() || self.asleep || self.word(data::STUB_SLEEPS).load(Ordering::SeqCst) != 0 {
+            futex::wake(self.word(if self.asleep { data::SPARE } else { data::GO }));
+        }
         self.asleep = false;
         self.ran = true;
+    }
+
+    /// Looks for a while whether the guest thread, on another processor, has stopped.
+    fn look(&self) -> bool {
+        let posted = self.word(data::POSTED);
+        // The first time, it has yet to wake up there.
+        let looks = if self.pace.has_settled() { LOOKS } else { 20 * LOOKS };
+        (0..looks).any(|_| {
+            std::hint::spin_loop();
+            posted.load(Ordering::Acquire) != 0
+        })
     }
 
     /// Waits until the guest thread says that it has stopped.
@@ -219,10 +280,22 @@ impl Filtered {
         if self.mortal.is_dead() { Err(Lost::Reaped) } else { Ok(()) }
     }
 
+    /// Whether the guest thread is known to sleep until [`Filtered::go`]. On another processor than the vCPU's it does not,
+    /// and is not made to.
+    pub fn is_still(&mut self) -> bool {
+        if self.pace.is_away() { self.asleep } else { self.is_asleep() }
+    }
+
+    /// Whether the guest thread sleeps, after it came back to the vCPU's processor: then it can serve another space.
+    pub fn settle(&mut self, machine: &Machine) -> bool {
+        self.come_back(machine);
+        self.is_asleep()
+    }
+
     /// Proves that the guest thread sleeps, and will until [`Filtered::go`]: it is moved from the word that it sleeps on to
     /// another one. Only the kernel can wake it there; a guest's filter allows no wait with a time limit, and nobody sends
     /// it a signal while it does not run.
-    pub fn is_asleep(&mut self) -> bool {
+    fn is_asleep(&mut self) -> bool {
         if !self.ran || self.asleep {
             return true;
         }
