@@ -86,7 +86,7 @@ fn start(ram_size: u64, trap: Trap) -> Result<Skas, StartError> {
     let ram = Arc::new(ram.map().map_err(StartError::Ram)?);
     let vcpu = Vcpu::default();
     let watcher = vcpu.watcher().map_err(StartError::Thread)?;
-    let seccomp = files.map(|files| Seccomp::new(files, requests.clone(), &watcher).map(Arc::new));
+    let seccomp = files.map(|files| Seccomp::new(files, requests.clone(), &vcpu, &watcher).map(Arc::new));
     let pool = Pool::new(spawner, seccomp.transpose().map_err(StartError::Ram)?);
     let first = First::of(&pool)?;
     Ok(Skas {

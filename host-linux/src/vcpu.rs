@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nix::unistd::gettid;
 
@@ -47,6 +47,19 @@ pub struct Signals {
     running: AtomicU64,
     /// How many are about to send a signal to it.
     kicking: AtomicU32,
+    /// How often a guest thread has run.
+    runs: AtomicU64,
+    /// What else is to be done when a signal was sent.
+    sent: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+/// A guest thread that was kicked and still runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kicked {
+    /// Which one.
+    pub thread: ThreadId,
+    /// The number of its run.
+    pub run: u64,
 }
 
 impl Signals {
@@ -63,12 +76,28 @@ impl Signals {
             // SAFETY: a plain system call. The thread was alive a moment ago, and numbers are handed out in a circle, so
             // this one has no other owner yet.
             unsafe { libc::syscall(libc::SYS_tgkill, id.process, id.thread, KICK_SIGNAL) };
+            if let Some(sent) = self.sent.get() {
+                sent();
+            }
         }
         self.kicking.fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// Has `sent` called whenever a running guest thread was sent a signal. The first one who asks is served.
+    pub fn on_sent(&self, sent: impl Fn() + Send + Sync + 'static) {
+        let _ = self.sent.set(Box::new(sent));
+    }
+
+    /// The guest thread that runs although the vCPU was kicked, if there is one.
+    pub fn kicked(&self) -> Option<Kicked> {
+        let run = self.runs.load(Ordering::SeqCst);
+        let thread = ThreadId::unpack(self.running.load(Ordering::SeqCst))?;
+        self.token.is_set().then_some(Kicked { thread, run })
+    }
+
     /// Says that a thread is about to run a guest. `None` if the vCPU was kicked before: then it must not.
     pub fn enter(&self, thread: ThreadId) -> Option<Running<'_>> {
+        self.runs.fetch_add(1, Ordering::SeqCst);
         self.running.store(thread.pack(), Ordering::SeqCst);
         let running = Running { signals: self };
         (!self.token.take()).then_some(running)
@@ -84,11 +113,6 @@ impl Running<'_> {
     /// Whether the signal that stopped the thread stands for a kick; that is used up.
     pub fn take_kick(&self) -> bool {
         self.signals.token.take()
-    }
-
-    /// Whether the vCPU was kicked since.
-    pub fn is_kicked(&self) -> bool {
-        self.signals.token.is_set()
     }
 }
 

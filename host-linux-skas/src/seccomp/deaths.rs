@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,6 +20,7 @@ use crate::seccomp::futex;
 
 /// A stub as one who can die.
 pub struct Mortal {
+    process: i32,
     pidfd: OwnedFd,
     dead: AtomicBool,
     /// The word on which the kernel waits for its guest thread.
@@ -28,13 +29,13 @@ pub struct Mortal {
 
 impl Mortal {
     /// The stub with this process id.
-    pub fn new(pid: i32, posted: Phys) -> io::Result<Mortal> {
+    pub fn new(process: i32, posted: Phys) -> io::Result<Mortal> {
         // SAFETY: a plain system call.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, process, 0) };
         let fd = Errno::result(fd)? as i32;
         // SAFETY: the descriptor was just made, for nobody else.
         let pidfd = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Mortal { pidfd, dead: AtomicBool::new(false), posted })
+        Ok(Mortal { process, pidfd, dead: AtomicBool::new(false), posted })
     }
 
     /// Whether it is known to be dead.
@@ -42,14 +43,18 @@ impl Mortal {
         self.dead.load(Ordering::SeqCst)
     }
 
-    /// Kills it, and waits until none of its threads runs any more.
-    pub fn kill(&self) {
-        use std::os::fd::AsRawFd;
+    /// Kills it.
+    fn signal(&self) {
         let none = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: a plain system call; without information about the signal the host fills that in. It may be dead already.
         unsafe {
             libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), libc::SIGKILL, none, 0)
         };
+    }
+
+    /// Kills it, and waits until none of its threads runs any more.
+    pub fn kill(&self) {
+        self.signal();
         let mut polls = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         while poll(&mut polls, PollTimeout::NONE) == Err(Errno::EINTR) {}
         self.dead.store(true, Ordering::SeqCst);
@@ -85,6 +90,21 @@ impl Deaths {
         self.shared.epoll.add(mortal.pidfd.as_fd(), EpollEvent::new(flags, u64::from(slot)))?;
         self.shared.living().insert(u64::from(slot), mortal);
         Ok(())
+    }
+
+    /// Whether the guest thread of a stub has posted; `None` if there is no such stub.
+    pub fn has_posted(&self, process: i32) -> Option<bool> {
+        let living = self.shared.living();
+        let mortal = living.values().find(|mortal| mortal.process == process)?;
+        Some(self.shared.data.atomic_u32(mortal.posted).load(Ordering::SeqCst) != 0)
+    }
+
+    /// Ends a stub, so that whoever waits for it learns of its death.
+    pub fn end(&self, process: i32) {
+        let living = self.shared.living();
+        if let Some(mortal) = living.values().find(|mortal| mortal.process == process) {
+            mortal.signal();
+        }
     }
 
     /// Forgets the stub in a slot, which somebody else may get now.

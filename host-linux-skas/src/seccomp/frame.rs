@@ -144,8 +144,11 @@ impl Signal {
             stopped.regs.rip = stopped.regs.rip.wrapping_sub(CALL_LENGTH);
             return Some(Exit::Trap(Trap::GeneralProtection));
         }
-        if stopped.regs.rip & !(PAGE_SIZE - 1) == VSYSCALL {
-            return Some(Exit::Fault { addr: stopped.regs.rip, access: Access::Exec });
+        if self.raised.addr & !(PAGE_SIZE - 1) == VSYSCALL {
+            // The host has already returned from the function.
+            stopped.regs.rip = self.raised.addr;
+            stopped.regs.rsp = stopped.regs.rsp.wrapping_sub(8);
+            return Some(Exit::Fault { addr: self.raised.addr, access: Access::Exec });
         }
         Some(Exit::Syscall)
     }

@@ -16,7 +16,7 @@
 //!
 //! The files: [`code`] is what runs in a stub, [`constants`] what it looks up, [`data`] what it shares with the kernel,
 //! [`frame`] the signal's frame there, [`filter`] the boundary, [`pace`] where a guest thread runs, [`deaths`] how a dead
-//! stub is noticed.
+//! stub is noticed, [`overdue`] how a guest that cannot be interrupted is.
 
 pub mod code;
 pub mod constants;
@@ -25,6 +25,7 @@ mod deaths;
 mod filter;
 mod frame;
 mod futex;
+mod overdue;
 mod pace;
 
 use std::io;
@@ -36,7 +37,7 @@ use host_linux::host::Machine;
 use host_linux::ram::{Ram, RamFile};
 use host_linux::resident::Resident;
 use host_linux::trap::{self, Lost};
-use host_linux::vcpu::{KICK_SIGNAL, ThreadId};
+use host_linux::vcpu::{KICK_SIGNAL, ThreadId, Vcpu};
 use host_linux::watcher::Watcher;
 use host_linux::xstate::Format;
 use kernel_core::host::{Exit, Fpu, Frames, PAGE_SIZE, Phys, UserContext};
@@ -48,6 +49,7 @@ use crate::layout::{self, CONSTANTS};
 use crate::seccomp::constants::Done;
 use crate::seccomp::deaths::{Deaths, Mortal};
 use crate::seccomp::frame::Frame;
+use crate::seccomp::overdue::Overdue;
 use crate::seccomp::pace::Pace;
 use crate::stub::Failure;
 
@@ -79,16 +81,18 @@ pub struct Seccomp {
     requests: Arc<Ram>,
     data: Arc<Ram>,
     done: Arc<EventFd>,
-    deaths: Deaths,
+    deaths: Arc<Deaths>,
+    _overdue: Overdue,
     frame: OnceLock<Frame>,
 }
 
 impl Seccomp {
-    /// Before the first stub is used. `requests` is the file of requests.
-    pub fn new(files: Files, requests: Arc<Ram>, watcher: &Watcher) -> io::Result<Seccomp> {
+    /// Before the first stub is used. `requests` is the file of requests, `vcpu` who runs guests.
+    pub fn new(files: Files, requests: Arc<Ram>, vcpu: &Vcpu, watcher: &Watcher) -> io::Result<Seccomp> {
         let (data, done) = (Arc::new(files.data.map()?), Arc::new(files.done));
-        let deaths = Deaths::new(watcher, data.clone(), done.clone())?;
-        Ok(Seccomp { requests, data, done, deaths, frame: OnceLock::new() })
+        let deaths = Arc::new(Deaths::new(watcher, data.clone(), done.clone())?);
+        let overdue = Overdue::watch(watcher, &vcpu.signals, deaths.clone())?;
+        Ok(Seccomp { requests, data, done, deaths, _overdue: overdue, frame: OnceLock::new() })
     }
 }
 
