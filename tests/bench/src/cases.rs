@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::processes::{Member, ring};
-use crate::sys;
+use crate::{crowd, files, signals, streams, sys};
 
-const PAGE: usize = 4096;
+pub const PAGE: usize = 4096;
 /// Pages of one mapping in the cases that touch pages.
 const PAGES: u64 = 1024;
 
@@ -17,26 +17,71 @@ pub struct Case {
     pub name: &'static str,
     /// Does it `n` times and says how long that took; what comes before and after is not counted.
     pub run: fn(n: u64) -> Duration,
+    /// How often that is.
+    pub repeat: Repeat,
+}
+
+/// How often a sample repeats an operation.
+#[derive(Clone, Copy)]
+pub enum Repeat {
+    /// Until the clock does not matter.
+    AsNeeded,
+    /// So often: what comes before it takes so long that it is no use to try how often would be best.
+    Exactly(u64),
 }
 
 /// All of them.
 pub const ALL: &[Case] = &[
-    Case { name: "getpid", run: getpid },
-    Case { name: "clock", run: clock },
-    Case { name: "pread-4k", run: pread },
-    Case { name: "stat", run: stat },
-    Case { name: "mmap-munmap", run: mmap_munmap },
-    Case { name: "page-touch", run: page_touch },
-    Case { name: "file-page", run: file_page },
-    Case { name: "fork-wait", run: fork_wait },
-    Case { name: "fork-exec-wait", run: fork_exec_wait },
-    Case { name: "pipe-ping-pong", run: pipe_ping_pong },
-    Case { name: "futex-ping-pong", run: futex_ping_pong },
-    Case { name: "switch-2", run: |n| ring(n, 2, Member::Forked) },
-    Case { name: "switch-8", run: |n| ring(n, 8, Member::Forked) },
-    Case { name: "switch-64", run: |n| ring(n, 64, Member::Forked) },
-    Case { name: "switch-8-exec", run: |n| ring(n, 8, Member::Executed) },
+    case("getpid", getpid),
+    case("clock", clock),
+    case("write-null", files::write_null),
+    case("pread-4k", pread),
+    case("stat", stat),
+    case("open-close", files::open_close),
+    case("mmap-munmap", mmap_munmap),
+    case("page-touch", page_touch),
+    case("file-page", file_page),
+    case("write-4k", files::write),
+    case("create-unlink", files::create_unlink),
+    case("rename", files::rename),
+    case("list-100", files::list),
+    case("fork-wait", fork_wait),
+    case("fork-exec-wait", fork_exec_wait),
+    case("posix-spawn", |n| timed(|| (0..n).for_each(|_| sys::wait(sys::spawn_self(c"exit"))))),
+    case("thread", |n| timed(|| (0..n).for_each(|_| sys::Thread::start(nothing).join()))),
+    case("two-processes", crowd::two_processes),
+    case("two-threads", crowd::two_threads),
+    case("pipe-ping-pong", pipe_ping_pong),
+    case("futex-ping-pong", futex_ping_pong),
+    case("signal-self", signals::to_self),
+    case("segv-handler", signals::segv),
+    case("pipe-64k", streams::pipe),
+    case("socket-64k", streams::socket),
+    case("switch-2", |n| ring(n, 2, Member::Forked)),
+    case("switch-8", |n| ring(n, 8, Member::Forked)),
+    case("switch-64", |n| ring(n, 64, Member::Forked)),
+    case("switch-8-exec", |n| ring(n, 8, Member::Executed)),
+    costly("switch-10", 2000, |n| ring(n, 10, Member::Forked)),
+    costly("switch-100", 2000, |n| ring(n, 100, Member::Forked)),
+    costly("switch-1000", 2000, |n| ring(n, 1000, Member::Forked)),
+    costly("fork-among-1", 20, |n| crowd::fork_among(n, 1)),
+    costly("fork-among-10", 20, |n| crowd::fork_among(n, 10)),
+    costly("fork-among-100", 20, |n| crowd::fork_among(n, 100)),
+    costly("fork-among-1000", 20, |n| crowd::fork_among(n, 1000)),
+    costly("fork-1m", 10, |n| crowd::fork_with(n, 1)),
+    costly("fork-16m", 10, |n| crowd::fork_with(n, 16)),
+    costly("fork-256m", 10, |n| crowd::fork_with(n, 256)),
+    costly("dir-100k", 100_000, files::crowded),
+    costly("dir-100k-list", 100_000, files::list_crowded),
 ];
+
+const fn case(name: &'static str, run: fn(u64) -> Duration) -> Case {
+    Case { name, run, repeat: Repeat::AsNeeded }
+}
+
+const fn costly(name: &'static str, n: u64, run: fn(u64) -> Duration) -> Case {
+    Case { name, run, repeat: Repeat::Exactly(n) }
+}
 
 /// How long `work` takes.
 pub fn timed(work: impl FnOnce()) -> Duration {
@@ -44,6 +89,9 @@ pub fn timed(work: impl FnOnce()) -> Duration {
     work();
     start.elapsed()
 }
+
+/// What a thread does whose life alone is of interest.
+fn nothing() {}
 
 fn getpid(n: u64) -> Duration {
     timed(|| {

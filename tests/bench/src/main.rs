@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `run CASE[,CASE...] SAMPLES MS` | prints `NAME NANOSECONDS` for each sample of each case, per operation |
 //! | `echo WORDS` | prints the words: the shortest program, whose whole life is measured from outside |
+//! | `work NAME SAMPLES PROGRAM WORDS` | prints `NAME NANOSECONDS` for each run of another program |
 //! | `sleepers N` | says `ready` when N processes sleep, and ends with its standard input |
 //! | `spaces PID...` | prints, for each process, the first of the list that has the same address space |
 //! | `exit`, `relay`, `sleep` | what its own children do |
@@ -12,12 +13,17 @@
 //! A sample repeats an operation until the clock does not matter; the caller says how many milliseconds that takes.
 
 mod cases;
+mod crowd;
+mod files;
 mod processes;
+mod signals;
+mod streams;
 mod sys;
+mod work;
 
 use std::time::Duration;
 
-use cases::Case;
+use cases::{Case, Repeat};
 
 /// Seconds after which a run that hangs ends.
 const LIMIT: u32 = 120;
@@ -31,6 +37,10 @@ fn main() {
         ["relay"] => processes::relay(0, 1),
         ["sleep"] => processes::sleep(),
         ["sleepers", n] => processes::sleepers(number(n)),
+        ["work", name, samples, program, words @ ..] => {
+            sys::end_after(LIMIT);
+            work::run(name, number(samples), program, words);
+        }
         ["spaces", pids @ ..] => processes::spaces(&pids.iter().map(|pid| number(pid)).collect::<Vec<i32>>()),
         ["run", names, samples, ms] => {
             sys::end_after(LIMIT);
@@ -39,7 +49,10 @@ fn main() {
             let chosen: Vec<&Case> = names.split(',').map(case).collect();
             chosen.into_iter().for_each(|case| measure(case, number(samples), least));
         }
-        _ => fail("usage: bench run CASE[,CASE...] SAMPLES MS | echo WORDS | sleepers N | spaces PID..."),
+        _ => fail(
+            "usage: bench run CASE[,CASE...] SAMPLES MS | work NAME SAMPLES PROGRAM WORDS... | echo WORDS | sleepers N | \
+             spaces PID...",
+        ),
     }
 }
 
@@ -54,6 +67,9 @@ fn measure(case: &Case, samples: u32, least: Duration) {
 
 /// How many repetitions make a sample.
 fn repetitions(case: &Case, least: Duration) -> u64 {
+    if let Repeat::Exactly(n) = case.repeat {
+        return n;
+    }
     let mut n = 1;
     loop {
         let took = (case.run)(n);

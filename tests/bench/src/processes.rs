@@ -22,30 +22,34 @@ pub enum Member {
 /// `n` hops round a ring of `members` processes, as lmbench's `lat_ctx` has it; each hop is a write, a switch to the
 /// next process and its read. One round before the clock starts brings all of them to their first read.
 pub fn ring(n: u64, members: usize, member: Member) -> Duration {
-    let pipes: Vec<(i32, i32)> = (0..members).map(|_| sys::pipe()).collect();
-    let children: Vec<i32> = (1..members)
-        .map(|at| {
-            let (input, output) = (pipes[at].0, pipes[(at + 1) % members].1);
-            sys::fork(|| match member {
-                Member::Forked => relay(input, output),
-                Member::Executed => {
-                    sys::become_stream(input, 0);
-                    sys::become_stream(output, 1);
-                    sys::exec_self(c"relay");
-                }
-            })
-        })
-        .collect();
+    let (mut input, first) = sys::pipe();
+    let mut children = Vec::with_capacity(members);
+    // The first process keeps two ends, however long the ring is.
+    for _ in 1..members {
+        let (next, output) = sys::pipe();
+        children.push(sys::fork(|| match member {
+            Member::Forked => relay(input, output),
+            Member::Executed => {
+                sys::become_stream(input, 0);
+                sys::become_stream(output, 1);
+                sys::exec_self(c"relay");
+            }
+        }));
+        sys::close(input);
+        sys::close(output);
+        input = next;
+    }
     let round = |byte| {
-        sys::put(pipes[1].1, byte);
-        sys::get(pipes[0].0);
+        sys::put(first, byte);
+        sys::get(input);
     };
     round(TOKEN);
     let rounds = n.div_ceil(members as u64);
     let took = timed(|| (0..rounds).for_each(|_| round(TOKEN)));
     round(END);
     children.into_iter().for_each(sys::wait);
-    pipes.into_iter().flat_map(|(input, output)| [input, output]).for_each(sys::close);
+    sys::close(first);
+    sys::close(input);
     took.mul_f64(n as f64 / (rounds * members as u64) as f64)
 }
 
