@@ -1,47 +1,83 @@
-//! `cargo xtask bench`: what a guest costs. The same programs run natively and in a guest, by turns, on one processor;
-//! the table has the medians and their quotients.
+//! `cargo xtask bench`: what a guest costs. The same programs run natively and in guests, by turns, on one processor and
+//! on all; the tables have the medians and their quotients.
 //!
-//! This is the harness: a table of [`rows`], a list of [`column`]s, and a run over both that ends in a [`report`].
-//! `cargo xtask compare` is the same run with all rows, one column more, and pages to write.
+//! This is the harness: [`rows`], [`column`]s, [`placement`]s, and a [`session`] over all of them that ends in a
+//! [`report`] for each placement. `cargo xtask compare` is the same with fewer rows, one placement, and demos.
 
 mod chart;
 mod column;
 mod exposure;
 mod limited;
 mod machine;
+mod means;
 mod measure;
 mod memory;
+mod pages;
+mod peers;
+mod placement;
 mod program;
 mod publish;
 mod report;
 mod rows;
 mod samples;
+mod session;
 mod svg;
 mod table;
+mod tree;
+mod work;
 
 pub mod compare;
 
-use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use anyhow::{Result, bail};
 
 use crate::cargo::{self, Profile};
-use crate::demo;
 use column::Column;
-use machine::Machine;
 use measure::Effort;
-use program::Programs;
-use report::{Cell, Line, Report};
+use pages::Beside;
+use placement::{Placement, Processors};
+use report::Report;
 use rows::{How, Row};
-use samples::Samples;
+use session::Plan;
 use table::Markup;
 
 /// How to measure.
 #[derive(clap::Args)]
+#[group(id = "bench")]
+#[command(after_help = "\
+Examples:
+  cargo xtask bench                            all rows, natively and on Lodger; ten minutes after the builds
+  cargo xtask bench --filter fork --on one     only forks, only on one processor
+  cargo xtask bench --columns skas,skas-seccomp --filter getpid
+  cargo xtask bench --peers --out DIR          beside User-mode Linux, gVisor and proot, with pictures: 45 minutes
+  cargo xtask bench --peers --publish          the same into the documentation
+
+Peers are taken from the PATH, or else downloaded with apt-get into $XDG_CACHE_HOME/lodger/packages; nothing is
+installed. One that cannot be had or does not start is named with the reason. Fails if a figure of Lodger's is missing.
+Use a machine that does nothing else.")]
 pub struct Args {
+    #[command(flatten)]
+    measure: Measure,
+    /// The columns beside the native one: skas (the default trap), skas-seccomp, skas-ptrace, tt
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "skas,skas-ptrace,tt")]
+    columns: Vec<String>,
+    /// The processors that everything stays on, natively and in guests
+    #[arg(long, value_enum, default_value = "both")]
+    on: On,
+    /// Also measure other kernels, and print what was recorded of the newest ones
+    #[arg(long)]
+    peers: bool,
+    /// Also write the results into the documentation: docs/performance.* and its pictures
+    #[arg(long, conflicts_with_all = ["out", "filter", "on", "columns"])]
+    publish: bool,
+}
+
+/// How to measure, for `compare` too.
+#[derive(clap::Args)]
+#[group(skip)]
+pub struct Measure {
     /// Only cases whose name contains this
     #[arg(long, value_name = "F", default_value = "")]
     filter: String,
@@ -54,7 +90,7 @@ pub struct Args {
     /// Print the table as Markdown, with what each row is and why its figures are as they are
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
-    /// Also write all of it to this folder: a picture, JSON and Markdown
+    /// Also write all of it to this folder: pictures, JSON and Markdown
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// The processor to stay on; without it, the first one that is allowed
@@ -62,167 +98,90 @@ pub struct Args {
     cpu: Option<usize>,
 }
 
-/// The name and version of the JSON that `--json` prints.
-const SCHEMA: &str = "lodger-bench/2";
+/// Which placements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum On {
+    /// One processor, then all
+    Both,
+    /// One processor
+    One,
+    /// All processors
+    All,
+}
+
 /// The name of the files that `--out` gets.
 const FILES: &str = "bench";
+/// The name of the files of the documentation.
+const PUBLISHED: &str = "performance";
 
-/// Each sample long enough for a busy machine.
-const EFFORT: Effort = Effort { samples: 7, ms: 20, lives: 5, budget: Duration::from_secs(600) };
+/// Short enough for ten minutes.
+const EFFORT: Effort = Effort { samples: 5, ms: 10, lives: 5, budget: Duration::from_secs(560) };
+/// Other kernels start slowly.
+const WITH_PEERS: Effort = Effort { budget: Duration::from_secs(2700), ..EFFORT };
 
 /// Measures and prints.
 pub fn run(args: &Args) -> Result<()> {
-    let rows = chosen(args, |row| !matches!(row.how, How::Demo(_)))?;
-    let lodger = cargo::build_lodger(Profile::Release)?;
-    let columns = vec![Column::native(), Column::lodger("skas", lodger)];
-    let report = run_all(args, EFFORT, rows, columns)?;
-    show(args, &report, SCHEMA)?;
-    if let Some(folder) = &args.out {
-        write_files(&report, folder, FILES, SCHEMA)?;
+    let Args { measure, publish, .. } = args;
+    let processors = Processors::here()?;
+    let reports = plan(args, placements(args, &processors)?)?.carry_out(&processors)?;
+    let beside = if args.peers { Beside::Peers } else { Beside::Nobody };
+    if measure.json {
+        println!("{}", pages::json(&reports, beside));
+    } else if measure.markdown {
+        println!("{}", pages::markdown(&reports, beside));
+    } else {
+        println!("{}", pages::text(&reports, beside, Markup::Plain));
     }
-    fail_for_failures(&report)
+    if *publish {
+        pages::write(&reports, beside, &cargo::root().join("docs"), PUBLISHED)?;
+    } else if let Some(folder) = &measure.out {
+        pages::write(&reports, beside, folder, FILES)?;
+    }
+    complain(&reports)
 }
 
-/// The rows that are asked for.
-fn chosen(args: &Args, fits: impl Fn(&Row) -> bool) -> Result<Vec<&'static Row>> {
-    let named = |row: &&Row| row.name.contains(&args.filter) && fits(row);
-    let rows: Vec<&Row> = rows::ALL.iter().filter(named).collect();
+/// What is asked for.
+fn plan(args: &Args, placements: Vec<Placement>) -> Result<Plan> {
+    // Demos have a verb of their own, and 1000-true is the same as sh-1000-true with a larger program.
+    let fits = |row: &Row| !matches!(row.how, How::Demo(_) | How::Script);
+    let rows = chosen(&args.measure.filter, fits)?;
+    let lodger = cargo::build_lodger(Profile::Release)?;
+    let mut columns = vec![Column::native()];
+    for name in &args.columns {
+        columns.push(Column::lodger(name, lodger.clone())?);
+    }
+    if args.peers {
+        columns.extend(peers::columns()?);
+    }
+    let effort = if args.peers { WITH_PEERS } else { EFFORT };
+    Ok(Plan { rows, columns, placements, effort, runs: args.measure.runs })
+}
+
+fn placements(args: &Args, processors: &Processors) -> Result<Vec<Placement>> {
+    let (one, all) = (processors.one(args.measure.cpu)?, processors.all());
+    Ok(match args.on {
+        // There is nothing else to see on a machine of one processor.
+        On::Both if all == Placement::All(1) => vec![one],
+        On::Both => vec![one, all],
+        On::One => vec![one],
+        On::All => vec![all],
+    })
+}
+
+/// The rows that have this in their names and fit.
+fn chosen(filter: &str, fits: impl Fn(&Row) -> bool) -> Result<Vec<&'static Row>> {
+    let rows: Vec<&Row> = rows::all().filter(|row| row.name.contains(filter) && fits(row)).collect();
     if rows.is_empty() {
-        bail!("no case has `{}` in its name", args.filter);
+        let names: Vec<&str> = rows::all().filter(|row| fits(row)).map(|row| row.name).collect();
+        bail!("no case has `{filter}` in its name; there are {}", names.join(", "));
     }
     Ok(rows)
 }
 
-/// Runs every row in every column, as often as asked for; columns that nothing runs in are left out.
-fn run_all(args: &Args, effort: Effort, rows: Vec<&'static Row>, columns: Vec<Column>) -> Result<Report> {
-    let programs = Programs::build()?;
-    let shown = rows.iter().any(|row| matches!(row.how, How::Demo(_)));
-    let demos = if shown { Some(demo::build()?) } else { None };
-    let machine = Machine::here()?;
-    let cpu = pin(args.cpu)?;
-    let (mut present, mut absent) = (Vec::new(), Vec::new());
-    for column in columns {
-        match column.probe(&programs) {
-            Ok(()) => present.push(column),
-            Err(error) => {
-                let why = format!("{error:#}");
-                absent.push((column.name, why.trim_start_matches("lodger: ").to_owned()));
-            }
-        }
-    }
-    let mut lines: Vec<Line> = rows
-        .into_iter()
-        .map(|row| Line { row, cells: present.iter().map(|column| empty(row, column)).collect() })
-        .collect();
-    let wanted = args.runs.max(1);
-    let (bar, start) = (progress(wanted * lines.len()), Instant::now());
-    let mut runs = 0;
-    // The first run is the longest: demos are shown once.
-    let after_one_more = |runs: usize| start.elapsed().mul_f64(1.0 + 1.0 / runs.max(1) as f64);
-    while runs < wanted && after_one_more(runs) < effort.budget {
-        runs += 1;
-        if !std::io::stderr().is_terminal() {
-            eprintln!("run {runs} of {wanted}");
-        }
-        for line in &mut lines {
-            bar.set_message(line.row.name);
-            // By turns, so that a machine that changes its speed harms all alike.
-            for (column, cell) in present.iter().zip(&mut line.cells) {
-                let Cell::Measured(samples) = cell else { continue };
-                // What failed once is not tried again, and what a demo says is no matter of chance.
-                let done = match (line.row.how, &demos) {
-                    (How::Demo(name), Some(demos)) => exposure::tried(demos, name, column.name).map(Some),
-                    _ => measure::measure(line.row, column, &programs, effort, samples).map(|()| None),
-                };
-                match done {
-                    Ok(Some(tried)) => *cell = tried,
-                    Ok(None) => {}
-                    Err(error) => *cell = Cell::Failed(format!("{error:#}")),
-                }
-            }
-            bar.inc(1);
-        }
-    }
-    bar.finish_and_clear();
-    if runs < wanted {
-        eprintln!("only {runs} of {wanted} runs: another one would end after {} s", effort.budget.as_secs());
-    }
-    Ok(Report {
-        columns: present.iter().map(|column| column.name).collect(),
-        absent,
-        lines,
-        runs,
-        cpu,
-        machine,
-    })
-}
-
-/// The cell of a row in a column, before anything is measured.
-fn empty(row: &Row, column: &Column) -> Cell {
-    match row.how {
-        How::Demo(_) if column.is_native() => Cell::Senseless,
-        _ => Cell::Measured(Samples::default()),
-    }
-}
-
-fn progress(steps: usize) -> ProgressBar {
-    // It is not drawn unless somebody watches.
-    let bar = ProgressBar::new(steps as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}, {elapsed} so far") {
-        bar.set_style(style);
-    }
-    bar
-}
-
-/// Prints a report as it is asked for.
-fn show(args: &Args, report: &Report, schema: &str) -> Result<()> {
-    if args.json {
-        println!("{}", table::json(report, schema));
-    } else if args.markdown {
-        println!("{}", page(report));
-    } else {
-        println!("{}", table::text(report, Markup::Plain));
-    }
-    Ok(())
-}
-
-/// Writes a report to `folder`, in files of that name.
-fn write_files(report: &Report, folder: &Path, name: &str, schema: &str) -> Result<()> {
-    let json = serde_json::to_string_pretty(&table::json(report, schema)).context("cannot write JSON")?;
-    publish::write(&folder.join(format!("{name}.json")), &format!("{json}\n"))?;
-    publish::write(&folder.join(format!("{name}.svg")), &chart::draw(report))?;
-    let picture =
-        format!("![Bars for each case: the guests' times as multiples of the native ones]({name}.svg)");
-    publish::write_part(&folder.join(format!("{name}.md")), &format!("{}\n{picture}\n", page(report)))
-}
-
-/// All of a report that is not a picture, as Markdown.
-fn page(report: &Report) -> String {
-    let (text, reasons) = (table::text(report, Markup::Markdown), table::reasons(report));
-    format!("{text}\nWhat each row is, and why its figures are as they are:\n\n{reasons}")
-}
-
 /// An error if a column or a cell that should have figures has none.
-fn fail_for_failures(report: &Report) -> Result<()> {
-    if let Some((column, _)) = report.absent.first() {
-        bail!("nothing was measured on {column}");
+fn complain(reports: &[Report]) -> Result<()> {
+    match reports.iter().find_map(Report::complaint) {
+        Some(complaint) => bail!("{complaint}"),
+        None => Ok(()),
     }
-    match report.failures().len() {
-        0 => Ok(()),
-        1 => bail!("one figure is missing"),
-        more => bail!("{more} figures are missing"),
-    }
-}
-
-/// Keeps this process, and so what it starts, on one processor, and says which.
-fn pin(cpu: Option<usize>) -> Result<usize> {
-    use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-    let me = nix::unistd::Pid::from_raw(0);
-    let allowed = sched_getaffinity(me).context("cannot ask for the processors")?;
-    let first = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu).unwrap_or(false));
-    let cpu = cpu.or(first).context("no processor is allowed")?;
-    let mut set = CpuSet::new();
-    set.set(cpu).with_context(|| format!("there is no processor {cpu}"))?;
-    sched_setaffinity(me, &set).with_context(|| format!("cannot stay on processor {cpu}"))?;
-    Ok(cpu)
 }

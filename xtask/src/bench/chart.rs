@@ -19,7 +19,7 @@ const INK: &str = "#1f2328";
 const GREY: &str = "#59636e";
 const PALE: &str = "#e4e8ec";
 /// The native column, then the guests: to be told apart by everybody, and by their brightness alone.
-const COLOURS: [&str; 4] = ["#8c959f", "#0969da", "#d4752c", "#7a4fb5"];
+const COLOURS: [&str; 7] = ["#8c959f", "#0969da", "#d4752c", "#7a4fb5", "#1a7f37", "#bf8700", "#57606a"];
 const GOOD: &str = "#1a7f37";
 const BAD: &str = "#cf222e";
 
@@ -37,7 +37,13 @@ pub fn draw(report: &Report) -> String {
     chart.canvas.text((20.0, chart.y), Anchor::Start, TITLE, title);
     chart.y += 20.0;
     let machine = &report.machine;
-    let note = format!("{}, {}, {} processors", machine.date, machine.system, machine.processors);
+    let note = format!(
+        "{}, {}, {} processors; everything {}",
+        machine.date,
+        machine.system,
+        machine.processors,
+        report.placement.phrase()
+    );
     chart.canvas.text((20.0, chart.y), Anchor::Start, NOTE, &note);
     let of =
         |unit: Unit| -> Vec<&Line> { report.lines.iter().filter(|line| line.row.unit() == unit).collect() };
@@ -130,7 +136,7 @@ impl Chart<'_> {
                 };
                 let x = LEFT + (at - 1) as f64 * 150.0;
                 self.canvas.rectangle([x, base - 12.5, 130.0, 18.0], colour);
-                let words = format!("{}: {word}", self.report.columns[at]);
+                let words = format!("{}: {word}", self.report.columns[at].name);
                 self.canvas.text((x + 65.0, base + 0.5), Anchor::Middle, PILL, &words);
             }
             self.y += BAR + ROW_GAP;
@@ -153,7 +159,7 @@ impl Chart<'_> {
 
     /// One bar from and to an x, with its value; without a figure the reason why there is none.
     fn bar(&mut self, line: &Line, at: usize, bar: Option<(f64, f64, String)>, origin: f64) {
-        let name = self.report.columns[at];
+        let name = self.report.columns[at].name;
         let (end, words) = match bar {
             Some((from, to, value)) => {
                 let (left, right) = (from.min(to), from.max(to));

@@ -1,14 +1,17 @@
 //! `cargo xtask compare`: both backends beside native Linux, in one run: what they cost and what they protect.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::column::Column;
 use super::measure::Effort;
+use super::placement::Processors;
 use super::report::Report;
-use super::{chosen, fail_for_failures, publish, run_all, show, table, write_files};
+use super::session::Plan;
+use super::table::{self, Markup};
+use super::{chart, chosen, complain, publish};
 use crate::cargo::{self, Profile};
 
 /// How to compare.
@@ -20,7 +23,7 @@ each backend exposes. Takes less than three minutes after the builds; a machine 
 figures.")]
 pub struct Args {
     #[command(flatten)]
-    measure: super::Args,
+    measure: super::Measure,
     /// Also write the results into the documentation: docs/comparison.* and the table in README.md
     #[arg(long, conflicts_with_all = ["out", "filter"])]
     publish: bool,
@@ -28,11 +31,41 @@ pub struct Args {
 
 /// The name and version of the JSON that `--json` prints.
 const SCHEMA: &str = "lodger-compare/1";
+/// What writes the generated part of a page.
+const COMMAND: &str = "cargo xtask compare";
 /// The name of the files that `--out` gets.
 const FILES: &str = "comparison";
 
 /// Short enough for three minutes.
 const EFFORT: Effort = Effort { samples: 5, ms: 10, lives: 5, budget: Duration::from_secs(170) };
+
+/// What is compared, of all that can be measured.
+const ROWS: [&str; 24] = [
+    "boot-echo",
+    "getpid",
+    "clock",
+    "pread-4k",
+    "stat",
+    "mmap-munmap",
+    "page-touch",
+    "file-page",
+    "fork-wait",
+    "fork-exec-wait",
+    "pipe-ping-pong",
+    "futex-ping-pong",
+    "switch-2",
+    "switch-8",
+    "switch-64",
+    "switch-8-exec",
+    "1000-true",
+    "idle-memory",
+    "process-memory",
+    "demo-peek",
+    "demo-poke",
+    "demo-kernel-read",
+    "demo-root",
+    "demo-crash",
+];
 
 /// What the front page shows.
 const FRONT_PAGE: [&str; 12] = [
@@ -52,23 +85,58 @@ const FRONT_PAGE: [&str; 12] = [
 
 /// Measures and prints.
 pub fn run(args: &Args) -> Result<()> {
-    let rows = chosen(&args.measure, |_| true)?;
+    let Args { measure, publish } = args;
+    let rows = chosen(&measure.filter, |row| ROWS.contains(&row.name))?;
     let lodger = cargo::build_lodger(Profile::Release)?;
-    let guests = ["skas", "tt"].map(|backend| Column::lodger(backend, lodger.clone()));
-    let columns = [Column::native()].into_iter().chain(guests).collect();
-    let report = run_all(&args.measure, EFFORT, rows, columns)?;
-    show(&args.measure, &report, SCHEMA)?;
-    let docs = cargo::root().join("docs");
-    let folder: Option<&PathBuf> = if args.publish { Some(&docs) } else { args.measure.out.as_ref() };
-    if let Some(folder) = folder {
-        write_files(&report, folder, FILES, SCHEMA)?;
+    let processors = Processors::here()?;
+    let plan = Plan {
+        rows,
+        columns: vec![
+            Column::native(),
+            Column::lodger("skas", lodger.clone())?,
+            Column::lodger("tt", lodger)?,
+        ],
+        placements: vec![processors.one(measure.cpu)?],
+        effort: EFFORT,
+        runs: measure.runs,
+    };
+    let reports = plan.carry_out(&processors)?;
+    let report = reports.first().context("nothing was measured")?;
+    if measure.json {
+        println!("{}", table::json(report, SCHEMA));
+    } else if measure.markdown {
+        println!("{}", page(report));
+    } else {
+        println!("{}", table::text(report, Markup::Plain));
     }
-    if args.publish {
+    let docs = cargo::root().join("docs");
+    let folder: Option<&PathBuf> = if *publish { Some(&docs) } else { measure.out.as_ref() };
+    if let Some(folder) = folder {
+        write_files(report, folder)?;
+    }
+    if *publish {
         let readme = cargo::root().join("README.md");
-        publish::write_part(&readme, &front_page(&report))
+        publish::write_part(&readme, COMMAND, &front_page(report))
             .context("cannot write the table of the front page")?;
     }
-    fail_for_failures(&report)
+    complain(&reports)
+}
+
+/// Writes a report to `folder`: a picture, JSON and a page.
+fn write_files(report: &Report, folder: &Path) -> Result<()> {
+    let json = serde_json::to_string_pretty(&table::json(report, SCHEMA)).context("cannot write JSON")?;
+    publish::write(&folder.join(format!("{FILES}.json")), &format!("{json}\n"))?;
+    publish::write(&folder.join(format!("{FILES}.svg")), &chart::draw(report))?;
+    let picture =
+        format!("![Bars for each case: the guests' times as multiples of the native ones]({FILES}.svg)");
+    let page = format!("{}\n{picture}\n", page(report));
+    publish::write_part(&folder.join(format!("{FILES}.md")), COMMAND, &page)
+}
+
+/// All of a report that is not a picture, as Markdown.
+fn page(report: &Report) -> String {
+    let (text, reasons) = (table::text(report, Markup::Markdown), table::reasons(report));
+    format!("{text}\nWhat each row is, and why its figures are as they are:\n\n{reasons}")
 }
 
 /// What the front page gets: a short table, where it was measured, and the picture.
@@ -89,8 +157,8 @@ mod tests {
 
     #[test]
     fn the_front_page_shows_rows_that_are_there() {
-        let known = |name: &&str| super::super::rows::ALL.iter().any(|row| row.name == *name);
-        assert!(FRONT_PAGE.iter().all(known));
+        let known = |name: &&str| super::super::rows::all().any(|row| row.name == *name);
+        assert!(ROWS.iter().all(known) && FRONT_PAGE.iter().all(|name| ROWS.contains(name)));
         let page = front_page(&report());
         assert!(page.contains("| getpid ") && page.contains("(docs/comparison.svg)"), "{page}");
         assert_eq!(page.lines().filter(|line| line.starts_with('|')).count(), 2 + FRONT_PAGE.len());

@@ -6,9 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
+use super::tree;
 use crate::cargo;
 
 /// What a command that ended well printed, and how long it lived.
@@ -33,16 +32,16 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Lived> {
     Ok(Lived { text: String::from_utf8_lossy(&output.stdout).into_owned(), took })
 }
 
-/// Waits for the end of a process and kills it if that does not come within `limit`.
+/// Waits for the end of a process and kills it, and what it started, if that does not come within `limit`.
 pub fn finish(child: Child, limit: Duration, shown: &str) -> Result<Output> {
-    let pid = Pid::from_raw(i32::try_from(child.id()).context("a strange process id")?);
+    let pid = child.id();
     let (ended, end) = mpsc::channel::<()>();
     thread::scope(|scope| {
         let watch = scope.spawn(move || {
             let in_time = end.recv_timeout(limit).is_ok();
             if !in_time {
                 // The process still runs, or `end` would have been told.
-                let _ = kill(pid, Signal::SIGKILL);
+                tree::kill_all(pid);
             }
             in_time
         });

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use super::column::Column;
 use super::limited;
 use super::memory;
-use super::program::Programs;
-use super::rows::{How, Row, SLEEPERS, TRUES};
+use super::program::{Programs, Root};
+use super::rows::{How, Row, TRUES};
 use super::samples::Samples;
 
 /// How much is done in one run, and in all of them.
@@ -41,14 +41,11 @@ pub fn measure(
     samples: &mut Samples,
 ) -> Result<()> {
     match row.how {
-        How::Inside => {
-            let words = ["run", row.name, &effort.samples.to_string(), &effort.ms.to_string()];
-            let lived = limited::run(&mut column.bench(programs, &words), LIMIT)?;
-            samples.read(row.name, &lived.text)?;
-        }
+        How::Inside | How::Parallel => inside(row, column, programs, (effort.samples, effort.ms), samples)?,
+        How::Scale { samples: wanted } => inside(row, column, programs, (wanted, effort.ms), samples)?,
         How::Life => {
             for _ in 0..effort.lives {
-                let lived = limited::run(&mut column.bench(programs, &["echo", "hello"]), LIMIT)?;
+                let lived = column.run(programs, Root::Bench, &["@/bench", "echo", "hello"], LIMIT)?;
                 if lived.text != "hello\n" {
                     bail!("echo said {:?}", lived.text);
                 }
@@ -60,25 +57,46 @@ pub fn measure(
             let script = format!(
                 "true=$(type -P true); i=0; while [ $i -lt {TRUES} ]; do $true || exit 1; i=$((i+1)); done; echo $i"
             );
-            let lived = limited::run(&mut column.shell(programs, &["-c", &script]), LIMIT)?;
+            let lived = limited::run(&mut column.shell(programs, &["-c", &script])?, LIMIT)?;
             if lived.text.trim() != TRUES.to_string() {
                 bail!("the script printed {:?}", lived.text);
             }
             samples.add(lived.took.as_nanos() as f64);
         }
+        How::Work(job) => {
+            let script = format!("@/work/{}", job.script());
+            let words = ["@/bench", "work", row.name, "1", "@/bin/busybox", "sh", &script, "@/"];
+            let lived = column.run(programs, job.root(), &words, LIMIT)?;
+            samples.read(row.name, &lived.text)?;
+        }
         How::IdleMemory => {
-            let bytes = at_rest(&mut column.shell(programs, &["-s"]), "echo ready\n", programs)?;
+            let bytes = at_rest(&mut column.shell(programs, &["-s"])?, "echo ready\n", programs)?;
             samples.add(bytes as f64);
         }
-        How::ProcessMemory => {
-            let with =
-                |n: usize| at_rest(&mut column.bench(programs, &["sleepers", &n.to_string()]), "", programs);
-            let (few, many) = (with(0)?, with(SLEEPERS)?);
-            samples.add((many as f64 - few as f64) / SLEEPERS as f64);
+        How::ProcessMemory(sleepers) => {
+            let with = |n: usize| {
+                let words = ["@/bench", "sleepers", &n.to_string()];
+                at_rest(&mut column.command(programs, Root::Bench, &words)?, "", programs)
+            };
+            let (few, many) = (with(0)?, with(sleepers)?);
+            samples.add((many as f64 - few as f64) / sleepers as f64);
         }
         How::Demo(_) => bail!("a demo gives no figure"),
     }
     Ok(())
+}
+
+/// So many samples of so many milliseconds each, of the case that has the row's name.
+fn inside(
+    row: &Row,
+    column: &Column,
+    programs: &Programs,
+    (wanted, ms): (usize, usize),
+    samples: &mut Samples,
+) -> Result<()> {
+    let words = ["@/bench", "run", row.name, &wanted.to_string(), &ms.to_string()];
+    let lived = column.run(programs, Root::Bench, &words, LIMIT)?;
+    samples.read(row.name, &lived.text)
 }
 
 /// Starts a command, says `words` to it, waits until it says `ready` and is at rest, and returns the memory of all its

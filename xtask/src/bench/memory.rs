@@ -3,7 +3,6 @@
 //! The processes are found by parentage, from the one that was started. Several of them may share one address space, as
 //! all do on TT; it counts once (`kcmp(KCMP_VM)` tells, asked by the bench program).
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -11,11 +10,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::limited;
+use super::{limited, tree};
 
 /// The proportional set size of `root` and all its descendants, in bytes; `program` is the bench program.
 pub fn of_tree(root: u32, program: &Path) -> Result<u64> {
-    let pids = descendants(root, &parents()?);
+    let pids = tree::of(root)?;
     let mut spaces = Command::new(program);
     spaces.arg("spaces").args(pids.iter().map(u32::to_string));
     let listed = limited::run(&mut spaces, Duration::from_secs(10))?.text;
@@ -32,35 +31,6 @@ pub fn of_tree(root: u32, program: &Path) -> Result<u64> {
     Ok(sum)
 }
 
-/// The parent of each process of the machine.
-fn parents() -> Result<BTreeMap<u32, u32>> {
-    let mut parents = BTreeMap::new();
-    for entry in fs::read_dir("/proc").context("cannot read /proc")? {
-        let name = entry?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-        // It may have ended since.
-        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        parents.extend(parent(&stat).map(|parent| (pid, parent)));
-    }
-    Ok(parents)
-}
-
-/// The fourth field; the second one, a name in parentheses, may hold spaces and parentheses.
-fn parent(stat: &str) -> Option<u32> {
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// `root` first.
-fn descendants(root: u32, parents: &BTreeMap<u32, u32>) -> Vec<u32> {
-    let mut found = vec![root];
-    let mut next = 0;
-    while let Some(&at) = found.get(next) {
-        found.extend(parents.iter().filter(|(_, parent)| **parent == at).map(|(pid, _)| *pid));
-        next += 1;
-    }
-    found
-}
-
 /// The line `Pss:     123 kB`, in bytes.
 fn pss(smaps_rollup: &str) -> Option<u64> {
     let line = smaps_rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
@@ -70,18 +40,6 @@ fn pss(smaps_rollup: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_tree_has_all_descendants_and_nobody_else() {
-        let parents = [(1, 0), (10, 1), (11, 10), (12, 11), (13, 10), (20, 1)].into();
-        assert_eq!(descendants(10, &parents), [10, 11, 13, 12]);
-    }
-
-    #[test]
-    fn names_of_processes_may_be_strange() {
-        assert_eq!(parent("7 (a) (b c) S 3 7 7 0"), Some(3));
-        assert_eq!(parent("7"), None);
-    }
 
     #[test]
     fn the_rollup_has_one_pss() {

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-/// The lines that a generated part stands between.
-const BEGIN: &str = "<!-- begin: written by `cargo xtask compare` -->";
+/// The line that a generated part ends with.
 const END: &str = "<!-- end -->";
 
 /// Writes a file, and says so.
@@ -19,24 +18,31 @@ pub fn write(path: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Writes the generated part of a page; a page that is not there gets nothing but that part.
-pub fn write_part(path: &Path, part: &str) -> Result<()> {
+/// Writes the generated part of a page, which names the command that writes it; a page that is not there gets nothing
+/// but that part.
+pub fn write_part(path: &Path, command: &str, part: &str) -> Result<()> {
+    let begin = begin(command);
     let page = match fs::read_to_string(path) {
         Ok(page) => page,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => format!("{BEGIN}\n{END}\n"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => format!("{begin}\n{END}\n"),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    match replaced(&page, part) {
+    match replaced(&page, &begin, part) {
         Some(page) => write(path, &page),
-        None => bail!("{} has no part between `{BEGIN}` and `{END}`", path.display()),
+        None => bail!("{} has no part between `{begin}` and `{END}`", path.display()),
     }
 }
 
+/// The line that a generated part begins with.
+fn begin(command: &str) -> String {
+    format!("<!-- begin: written by `{command}` -->")
+}
+
 /// The page with another generated part.
-fn replaced(page: &str, part: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
+fn replaced(page: &str, begin: &str, part: &str) -> Option<String> {
+    let (before, rest) = page.split_once(begin)?;
     let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", part.trim()))
+    Some(format!("{before}{begin}\n\n{}\n\n{END}{after}", part.trim()))
 }
 
 #[cfg(test)]
@@ -45,10 +51,11 @@ mod tests {
 
     #[test]
     fn only_the_generated_part_changes() {
-        let page = format!("# Mine\n\n{BEGIN}\nold\n{END}\nmine too\n");
-        let new = replaced(&page, "new\n").unwrap();
-        assert_eq!(new, format!("# Mine\n\n{BEGIN}\n\nnew\n\n{END}\nmine too\n"));
-        assert_eq!(replaced(&new, "new").unwrap(), new);
-        assert_eq!(replaced("no part", "new"), None);
+        let begin = begin("a command");
+        let page = format!("# Mine\n\n{begin}\nold\n{END}\nmine too\n");
+        let new = replaced(&page, &begin, "new\n").unwrap();
+        assert_eq!(new, format!("# Mine\n\n{begin}\n\nnew\n\n{END}\nmine too\n"));
+        assert_eq!(replaced(&new, &begin, "new").unwrap(), new);
+        assert_eq!(replaced(&page, &super::begin("another"), "new"), None);
     }
 }

@@ -1,26 +1,60 @@
 //! What was measured, row by row and column by column, before it is shown in any way.
 
 use super::machine::Machine;
+use super::placement::Placement;
 use super::rows::Row;
 use super::samples::{Figure, Samples};
 
 /// Figures that are nearer to each other than this part of the smaller one count as equal.
 const NOISE: f64 = 0.05;
 
-/// One run of `bench` or `compare`.
+/// One run of `bench` or `compare` in one placement.
 pub struct Report {
-    /// The columns' names, the native one first.
-    pub columns: Vec<&'static str>,
-    /// Columns that nothing runs in, and why.
-    pub absent: Vec<(&'static str, String)>,
+    /// The columns, the native one first.
+    pub columns: Vec<Head>,
+    /// Columns that nothing runs in.
+    pub absent: Vec<Absent>,
     /// The rows, with a cell for each column.
     pub lines: Vec<Line>,
+    /// Rows that this machine has no programs for, and what it lacks.
+    pub left_out: Vec<(&'static str, String)>,
     /// How often each row ran in each column.
     pub runs: usize,
-    /// The processor that all stayed on.
-    pub cpu: usize,
+    /// The processors that all stayed on.
+    pub placement: Placement,
     /// Where and when.
     pub machine: Machine,
+}
+
+/// What a column is.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// Its name in tables.
+    pub name: &'static str,
+    /// What exactly runs there.
+    pub what: String,
+    /// Whose it is.
+    pub party: Party,
+}
+
+/// Whose a column is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// The host's or Lodger's: what is missing there is a failure.
+    Own,
+    /// Another kernel's, which may be missing.
+    Peer,
+}
+
+/// A column that is not there.
+#[derive(Clone, Debug)]
+pub struct Absent {
+    /// The name it would have.
+    pub name: &'static str,
+    /// Why nothing runs there.
+    pub why: String,
+    /// Whose it is.
+    pub party: Party,
 }
 
 /// One row and its cells, in the order of the columns.
@@ -105,15 +139,27 @@ impl Line {
 
 impl Report {
     /// Every failure: its row, its column and the reason.
-    pub fn failures(&self) -> Vec<(&'static str, &'static str, &str)> {
+    pub fn failures(&self) -> Vec<(&'static str, &Head, &str)> {
         let cells = self.lines.iter().flat_map(|line| {
-            line.cells.iter().zip(&self.columns).map(move |(cell, column)| (line.row.name, *column, cell))
+            line.cells.iter().zip(&self.columns).map(move |(cell, column)| (line.row.name, column, cell))
         });
         let failed = cells.filter_map(|(row, column, cell)| match cell {
             Cell::Failed(why) => Some((row, column, why.as_str())),
             _ => None,
         });
         failed.collect()
+    }
+
+    /// What should be there and is not, in a sentence.
+    pub fn complaint(&self) -> Option<String> {
+        if let Some(absent) = self.absent.iter().find(|absent| absent.party == Party::Own) {
+            return Some(format!("nothing was measured on {}", absent.name));
+        }
+        match self.failures().iter().filter(|(_, column, _)| column.party == Party::Own).count() {
+            0 => None,
+            1 => Some("one figure is missing".to_owned()),
+            more => Some(format!("{more} figures are missing")),
+        }
     }
 }
 
@@ -136,7 +182,7 @@ pub mod tests {
 
     /// A report with every row and every kind of cell.
     pub fn report() -> Report {
-        let lines = rows::ALL.iter().enumerate().map(|(at, row)| {
+        let lines = rows::all().enumerate().map(|(at, row)| {
             let spread = 10f64.powi(at as i32 % 4);
             let cells = match row.how {
                 rows::How::Demo(_) => {
@@ -159,17 +205,23 @@ pub mod tests {
             load: "0.1".into(),
         };
         Report {
-            columns: vec!["native", "skas", "tt"],
+            columns: ["native", "skas", "tt"].map(|name| head(name, Party::Own)).into(),
             absent: Vec::new(),
             lines: lines.collect(),
+            left_out: Vec::new(),
             runs: 3,
-            cpu: 0,
+            placement: Placement::One(0),
             machine,
         }
     }
 
+    /// A column's.
+    pub fn head(name: &'static str, party: Party) -> Head {
+        Head { name, what: "what it is".into(), party }
+    }
+
     fn line(cells: Vec<Cell>) -> Line {
-        Line { row: &rows::ALL[0], cells }
+        Line { row: rows::all().next().unwrap(), cells }
     }
 
     #[test]
@@ -197,6 +249,14 @@ pub mod tests {
 
     #[test]
     fn failures_are_named() {
-        assert_eq!(report().failures(), [("1000-true", "tt", "it <broke> & so on")]);
+        let mut report = report();
+        let (row, column, why) = report.failures()[0];
+        assert_eq!((row, column.name, why), ("1000-true", "tt", "it <broke> & so on"));
+        assert_eq!(report.complaint().unwrap(), "one figure is missing");
+        report.columns[2].party = Party::Peer;
+        report.absent.push(Absent { name: "uml", why: "x".into(), party: Party::Peer });
+        assert_eq!(report.complaint(), None);
+        report.absent[0].party = Party::Own;
+        assert_eq!(report.complaint().unwrap(), "nothing was measured on uml");
     }
 }

@@ -5,8 +5,10 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
-use super::report::{Cell, Line, Report};
+use super::placement::Placement;
+use super::report::{Absent, Cell, Line, Report};
 use super::rows::Unit;
+use super::samples::Figure;
 
 /// How text is marked.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -17,13 +19,21 @@ pub enum Markup {
     Markdown,
 }
 
-/// The table, the failures, what was measured where, and why the figures are as they are.
+/// The table, the failures, what was measured where, and what is not there.
 pub fn text(report: &Report, markup: Markup) -> String {
-    let mut text = format!("{}\n", table(report, markup));
+    let all: Vec<usize> = (0..report.columns.len()).collect();
+    format!("{}\n\n{}\n{}", table(report, &all, markup), legend(report, markup), gaps(report))
+}
+
+/// What is missing, and why, in paragraphs.
+pub fn gaps(report: &Report) -> String {
+    let mut text = String::new();
     // Writing to a String does not fail.
-    let _ = writeln!(text, "\n{}", legend(report, markup));
-    for (column, why) in &report.absent {
-        let _ = writeln!(text, "\nThere is no column `{column}`: {why}");
+    for Absent { name, why, .. } in &report.absent {
+        let _ = writeln!(text, "\nThere is no column `{name}`: {why}");
+    }
+    for (row, why) in &report.left_out {
+        let _ = writeln!(text, "\nThere is no row `{row}`: {why}");
     }
     for (rows, column, why) in by_reason(report) {
         let _ = writeln!(text, "\n{} on {column} gave nothing: {why}", rows.join(", "));
@@ -36,9 +46,9 @@ fn by_reason(report: &Report) -> Vec<(Vec<String>, &'static str, &str)> {
     let mut groups: Vec<(Vec<String>, &str, &str)> = Vec::new();
     for (row, column, why) in report.failures() {
         let row = format!("`{row}`");
-        match groups.iter_mut().find(|(_, of, reason)| *of == column && *reason == why) {
+        match groups.iter_mut().find(|(_, of, reason)| *of == column.name && *reason == why) {
             Some((rows, ..)) => rows.push(row),
-            None => groups.push((vec![row], column, why)),
+            None => groups.push((vec![row], column.name, why)),
         }
     }
     groups
@@ -46,69 +56,84 @@ fn by_reason(report: &Report) -> Vec<(Vec<String>, &'static str, &str)> {
 
 /// What each row measures and why its figures are as they are, as a list.
 pub fn reasons(report: &Report) -> String {
-    let items = report.lines.iter().map(|line| {
+    reasons_by_line(report).collect()
+}
+
+/// The lines of that list.
+pub fn reasons_by_line(report: &Report) -> impl Iterator<Item = String> {
+    report.lines.iter().map(|line| {
         let row = line.row;
         format!("* `{}`: {}. {}\n", row.name, row.what, row.why)
-    });
-    items.collect()
+    })
 }
 
 /// A table of the medians of some rows, for a page that has no room for more.
 pub fn short(report: &Report, names: &[&str]) -> String {
-    let mut table = empty(report, &["what"], |column| format!("{column} / native"));
+    let all: Vec<usize> = (0..report.columns.len()).collect();
+    let mut table = empty(report, &all, "what", |column| format!("{column} / native"));
     for line in report.lines.iter().filter(|line| names.contains(&line.row.name)) {
-        let mut cells = vec![line.row.title.to_owned()];
-        for (at, cell) in line.cells.iter().enumerate() {
-            let shown =
-                line.figure(at).map_or_else(|| word(cell), |figure| quantity(figure.median, line.row.unit()));
-            cells.push(marked(shown, line.is_better(at), Markup::Markdown));
-            if at > 0 {
-                cells.push(ratio(line, at));
-            }
-        }
-        table.add_row(cells);
+        let shown = |figure: Figure| quantity(figure.median, line.row.unit());
+        table.add_row(cells(line, line.row.title, &all, Markup::Markdown, shown));
     }
     table.to_string()
 }
 
-fn table(report: &Report, markup: Markup) -> Table {
-    let mut table = empty(report, &["case"], |_| "x native".to_owned());
+/// The table of some columns with medians and best samples.
+pub fn table(report: &Report, columns: &[usize], markup: Markup) -> Table {
+    let mut table = empty(report, columns, "case", |_| "x native".to_owned());
     for line in &report.lines {
-        let mut cells = vec![line.row.name.to_owned()];
-        for (at, cell) in line.cells.iter().enumerate() {
-            let unit = line.row.unit();
-            let shown = line.figure(at).map_or_else(
-                || word(cell),
-                |figure| format!("{} ({})", quantity(figure.median, unit), quantity(figure.best, unit)),
-            );
-            cells.push(marked(shown, line.is_better(at), markup));
-            if at > 0 {
-                cells.push(ratio(line, at));
-            }
-        }
-        table.add_row(cells);
+        let unit = line.row.unit();
+        let shown =
+            |figure: Figure| format!("{} ({})", quantity(figure.median, unit), quantity(figure.best, unit));
+        table.add_row(cells(line, line.row.name, columns, markup, shown));
     }
     table
 }
 
-/// A table with a header: `first`, then each column, and after each but the native one its quotient.
-fn empty(report: &Report, first: &[&str], quotient: impl Fn(&str) -> String) -> Table {
-    let mut header: Vec<String> = first.iter().map(|&name| name.to_owned()).collect();
-    for (at, column) in report.columns.iter().enumerate() {
-        header.push((*column).to_owned());
+/// A row: its name, then each column's figure, and after each but the native one its quotient.
+fn cells(
+    line: &Line,
+    name: &str,
+    columns: &[usize],
+    markup: Markup,
+    shown: impl Fn(Figure) -> String,
+) -> Vec<String> {
+    let mut cells = vec![name.to_owned()];
+    for &at in columns {
+        let figure = line.figure(at).map_or_else(|| word(&line.cells[at]), &shown);
+        cells.push(marked(figure, line.is_better(at), markup));
         if at > 0 {
-            header.push(quotient(column));
+            cells.push(ratio(line, at));
         }
     }
+    cells
+}
+
+/// A table with a header: `first`, then each column, and after each but the native one its quotient.
+fn empty(report: &Report, columns: &[usize], first: &str, quotient: impl Fn(&str) -> String) -> Table {
+    let mut header = vec![first.to_owned()];
+    for &at in columns {
+        let name = report.columns[at].name;
+        header.push(name.to_owned());
+        if at > 0 {
+            header.push(quotient(name));
+        }
+    }
+    of_figures(header)
+}
+
+/// A table of figures with these words above them.
+pub fn of_figures(header: Vec<String>) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN).set_header(header);
-    for column in table.column_iter_mut().skip(first.len()) {
+    for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
 }
 
-fn ratio(line: &Line, column: usize) -> String {
+/// The quotient, or that there is none.
+pub fn ratio(line: &Line, column: usize) -> String {
     line.ratio(column).map_or_else(|| "-".to_owned(), factor)
 }
 
@@ -130,7 +155,8 @@ fn marked(shown: String, better: bool, markup: Markup) -> String {
     }
 }
 
-fn legend(report: &Report, markup: Markup) -> String {
+/// How to read the table, and where it was measured.
+pub fn legend(report: &Report, markup: Markup) -> String {
     let mark = match markup {
         Markup::Plain => "with a star",
         Markup::Markdown => "in bold",
@@ -140,9 +166,9 @@ fn legend(report: &Report, markup: Markup) -> String {
         _ => format!(" The better guest is {mark}, if it is better by 5 % and in its best sample too."),
     };
     format!(
-        "Medians (best in brackets) of {}, by turns, on processor {}; less is better.{better}\n{}: {}.",
+        "Medians (best in brackets) of {}, by turns, {}; less is better.{better}\n{}: {}.",
         if report.runs == 1 { "1 run".to_owned() } else { format!("{} runs", report.runs) },
-        report.cpu,
+        report.placement.phrase(),
         report.machine.date,
         report.machine.line()
     )
@@ -150,11 +176,33 @@ fn legend(report: &Report, markup: Markup) -> String {
 
 /// All of it for programs; times in nanoseconds, memory in bytes. `schema` is the format's name and version.
 pub fn json(report: &Report, schema: &str) -> Value {
+    let mut json = json!({ "schema": schema, "date": report.machine.date, "machine": machine(report) });
+    if let (Some(whole), Value::Object(part)) = (json.as_object_mut(), json_part(report)) {
+        whole.extend(part);
+    }
+    json
+}
+
+/// The machine of a report.
+pub fn machine(report: &Report) -> Value {
+    let machine = &report.machine;
+    json!({
+        "system": machine.system,
+        "processor": machine.processor,
+        "processors": machine.processors,
+        "memory": machine.memory,
+        "load": machine.load,
+    })
+}
+
+/// What is of one placement alone.
+pub fn json_part(report: &Report) -> Value {
     let rows: Vec<Value> = report
         .lines
         .iter()
         .map(|line| {
-            let cells = report.columns.iter().enumerate().map(|(at, column)| (column.to_string(), cell(line, at)));
+            let cells =
+                report.columns.iter().enumerate().map(|(at, column)| (column.name.to_owned(), cell(line, at)));
             let unit = match line.row.unit() {
                 Unit::Time => "ns",
                 Unit::Memory => "bytes",
@@ -164,24 +212,13 @@ pub fn json(report: &Report, schema: &str) -> Value {
             json!({ "case": line.row.name, "what": line.row.what, "why": line.row.why, "unit": unit, "columns": cells })
         })
         .collect();
-    let machine = &report.machine;
     let absent: serde_json::Map<String, Value> =
-        report.absent.iter().map(|(column, why)| (column.to_string(), json!(why))).collect();
-    json!({
-        "schema": schema,
-        "date": machine.date,
-        "machine": {
-            "system": machine.system,
-            "processor": machine.processor,
-            "processors": machine.processors,
-            "memory": machine.memory,
-            "load": machine.load,
-        },
-        "cpu": report.cpu,
-        "runs": report.runs,
-        "absent": absent,
-        "rows": rows,
-    })
+        report.absent.iter().map(|absent| (absent.name.to_owned(), json!(absent.why))).collect();
+    let cpu = match report.placement {
+        Placement::One(cpu) => Some(cpu),
+        Placement::All(_) => None,
+    };
+    json!({ "cpu": cpu, "runs": report.runs, "absent": absent, "rows": rows })
 }
 
 fn cell(line: &Line, column: usize) -> Value {
@@ -250,7 +287,8 @@ mod tests {
     #[test]
     fn the_table_has_figures_ratios_and_marks() {
         let mut report = report();
-        report.lines[1].cells = vec![measured(2.0), measured(5.0), measured(4.0)];
+        let getpid = report.lines.iter_mut().find(|line| line.row.name == "getpid").unwrap();
+        getpid.cells = vec![measured(2.0), measured(5.0), measured(4.0)];
         let plain = text(&report, Markup::Plain);
         let line = plain.lines().find(|line| line.contains("getpid")).unwrap();
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
