@@ -1,4 +1,4 @@
-# A compiler and its assembler.
+# A compiler and its assembler; freestanding, as there are no headers.
 # ROOT setup|run FOLDER
 PATH=/usr/local/bin:/usr/bin:/bin
 export PATH TMPDIR="$3"
@@ -10,5 +10,5 @@ if [ "$2" = setup ]; then
         }
     }' >"$3/file.c"
 else
-    gcc -O1 -c "$3/file.c" -o "$3/file.o"
+    gcc -ffreestanding -O1 -c "$3/file.c" -o "$3/file.o"
 fi
