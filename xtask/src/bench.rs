@@ -15,6 +15,7 @@ mod memory;
 mod pages;
 mod peers;
 mod placement;
+mod plots;
 mod program;
 mod publish;
 mod report;

@@ -19,15 +19,18 @@ const INK: &str = "#1f2328";
 const GREY: &str = "#59636e";
 const PALE: &str = "#e4e8ec";
 /// The native column, then the guests: to be told apart by everybody, and by their brightness alone.
-const COLOURS: [&str; 7] = ["#8c959f", "#0969da", "#d4752c", "#7a4fb5", "#1a7f37", "#bf8700", "#57606a"];
+pub const COLOURS: [&str; 7] = ["#8c959f", "#0969da", "#d4752c", "#7a4fb5", "#1a7f37", "#bf8700", "#57606a"];
 const GOOD: &str = "#1a7f37";
 const BAD: &str = "#cf222e";
 
-const TITLE: Style = Style { size: 18.0, colour: INK, weight: "bold" };
+/// The words above all.
+pub const TITLE: Style = Style { size: 18.0, colour: INK, weight: "bold" };
 const HEADING: Style = Style { size: 14.0, colour: INK, weight: "bold" };
 const NAME: Style = Style { size: 13.0, colour: INK, weight: "normal" };
-const NOTE: Style = Style { size: 11.0, colour: GREY, weight: "normal" };
-const VALUE: Style = Style { size: 11.0, colour: INK, weight: "normal" };
+/// Small words.
+pub const NOTE: Style = Style { size: 11.0, colour: GREY, weight: "normal" };
+/// What stands at the end of a bar.
+pub const VALUE: Style = Style { size: 11.0, colour: INK, weight: "normal" };
 const PILL: Style = Style { size: 11.0, colour: "#ffffff", weight: "bold" };
 
 /// The whole picture.
@@ -45,8 +48,10 @@ pub fn draw(report: &Report) -> String {
         report.placement.phrase()
     );
     chart.canvas.text((20.0, chart.y), Anchor::Start, NOTE, &note);
+    // How something grows is better seen as a curve.
+    let shown: Vec<&Line> = report.lines.iter().filter(|line| !line.row.is_scale()).collect();
     let of =
-        |unit: Unit| -> Vec<&Line> { report.lines.iter().filter(|line| line.row.unit() == unit).collect() };
+        |unit: Unit| -> Vec<&Line> { shown.iter().filter(|line| line.row.unit() == unit).copied().collect() };
     chart.times(&of(Unit::Time));
     chart.memory(&of(Unit::Memory));
     chart.exposure(&of(Unit::Exposure));
@@ -65,7 +70,7 @@ impl Chart<'_> {
     fn times(&mut self, lines: &[&Line]) {
         let ratios: Vec<f64> =
             lines.iter().flat_map(|line| (1..line.cells.len()).filter_map(|at| line.ratio(at))).collect();
-        let Some(scale) = Scale::over(&ratios) else { return };
+        let Some(scale) = Scale::over(&ratios, (LEFT, RIGHT)) else { return };
         self.heading(
             "Time, as a multiple of native (each grid line is ten times the one before; shorter is better)",
         );
@@ -181,34 +186,39 @@ impl Chart<'_> {
 }
 
 /// Multiples of native on a logarithmic axis, from a power of ten to a power of ten.
-struct Scale {
+pub struct Scale {
     low: f64,
     high: f64,
+    /// Where it begins and ends.
+    place: (f64, f64),
 }
 
 impl Scale {
     /// One that has room for all of them and for 1.
-    fn over(ratios: &[f64]) -> Option<Scale> {
+    pub fn over(ratios: &[f64], place: (f64, f64)) -> Option<Scale> {
         let logs: Vec<f64> = ratios.iter().filter(|ratio| **ratio > 0.0).map(|ratio| ratio.log10()).collect();
         if logs.is_empty() {
             return None;
         }
         let low = logs.iter().copied().fold(0.0, f64::min).floor();
         let high = logs.iter().copied().fold(1.0, f64::max).ceil();
-        Some(Scale { low, high })
+        Some(Scale { low, high, place })
     }
 
-    fn x(&self, ratio: f64) -> f64 {
-        LEFT + (RIGHT - LEFT) * (ratio.log10() - self.low) / (self.high - self.low)
+    /// Where a ratio is.
+    pub fn x(&self, ratio: f64) -> f64 {
+        let (left, right) = self.place;
+        left + (right - left) * (ratio.log10() - self.low) / (self.high - self.low)
     }
 
-    fn ticks(&self) -> Vec<f64> {
+    /// The powers of ten.
+    pub fn ticks(&self) -> Vec<f64> {
         (self.low as i32..=self.high as i32).map(|power| 10f64.powi(power)).collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::super::report::tests::report;
     use super::*;
 
@@ -231,7 +241,8 @@ mod tests {
         let svg = draw(&report);
         let document = roxmltree::Document::parse(&svg).unwrap();
         let words: Vec<&str> = document.descendants().filter_map(|node| node.text()).collect();
-        assert!(report.lines.iter().all(|line| words.contains(&line.row.title)));
+        let shown = |line: &&Line| !line.row.is_scale();
+        assert!(report.lines.iter().filter(shown).all(|line| words.contains(&line.row.title)));
         assert!(words.contains(&"tt: not run") && words.contains(&"skas: refused"), "{words:?}");
         report.lines.truncate(1);
         assert!(roxmltree::Document::parse(&draw(&report)).is_ok());
@@ -245,11 +256,12 @@ mod tests {
         short.columns.truncate(2);
         short.lines.iter_mut().for_each(|line| line.cells.truncate(2));
         for report in [report(), short] {
-            apart(&draw(&report));
+            words_are_apart(&draw(&report));
         }
     }
 
-    fn apart(svg: &str) {
+    /// Fails if words overlap or leave the picture.
+    pub fn words_are_apart(svg: &str) {
         let document = roxmltree::Document::parse(svg).unwrap();
         let height: f64 = document.root_element().attribute("height").unwrap().parse().unwrap();
         let texts: Vec<_> = document.descendants().filter(|node| node.has_tag_name("text")).collect();

@@ -9,7 +9,7 @@ use super::means::{self, Group};
 use super::peers::recorded;
 use super::report::{Party, Report};
 use super::table::{self, Markup, factor};
-use super::{chart, publish};
+use super::{chart, plots, publish};
 
 /// The name and version of the JSON.
 const SCHEMA: &str = "lodger-bench/3";
@@ -175,12 +175,16 @@ fn placement(report: &Report, beside: Beside) -> Value {
     part
 }
 
-/// Writes all of it to `folder`, in files of that name: a picture for each placement, JSON, and the generated part of a
-/// page.
+/// Writes all of it to `folder`, in files of that name: pictures of the whole and of each placement, JSON, and the
+/// generated part of a page.
 pub fn write(reports: &[Report], beside: Beside, folder: &Path, name: &str) -> Result<()> {
     let json = serde_json::to_string_pretty(&json(reports, beside)).context("cannot write JSON")?;
     publish::write(&folder.join(format!("{name}.json")), &format!("{json}\n"))?;
-    let mut page = markdown(reports, beside);
+    publish::write(&folder.join(format!("{name}.svg")), &plots::draw(reports))?;
+    let mut page = format!(
+        "![Bars for the geometric means, and curves of what grows with a number]({name}.svg)\n\n{}",
+        markdown(reports, beside)
+    );
     for report in reports {
         let picture = format!("{name}-{}.svg", report.placement.name());
         publish::write(&folder.join(&picture), &chart::draw(report))?;

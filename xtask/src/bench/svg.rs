@@ -57,6 +57,19 @@ impl Canvas {
         ));
     }
 
+    /// A curve through some points, each with a dot.
+    pub fn curve(&mut self, points: &[(f64, f64)], colour: &str) {
+        let joined: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        let joined = joined.join(" ");
+        self.push(format_args!(
+            r#"<polyline points="{joined}" fill="none" stroke="{colour}" stroke-width="2"/>"#
+        ));
+        for (x, y) in points {
+            self.grow(*y);
+            self.push(format_args!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="3" fill="{colour}"/>"#));
+        }
+    }
+
     /// One line of words; `y` is the line that they stand on.
     pub fn text(&mut self, (x, y): (f64, f64), anchor: Anchor, style: Style, words: &str) {
         self.grow(y + style.size / 2.0);

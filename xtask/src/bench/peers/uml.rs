@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::{Peer, program, version};
+use crate::cargo;
 
 struct Uml {
     program: PathBuf,
@@ -39,6 +40,8 @@ impl Peer for Uml {
         let mut command = Command::new(&self.program);
         command.arg("rootfstype=hostfs").arg(format!("rootflags={}", root.display()));
         command.args(["root=/dev/root", "rw", "mem=1024M", "quiet", "console=tty0"]);
+        // Or its notes about what runs would be in the user's home.
+        command.arg(format!("uml_dir={}", cargo::target_dir().join("bench/uml").display()));
         command.args(["con0=null,fd:1", "con=null"]).args(self.seccomp.then_some("seccomp=on"));
         // What stands after the dashes is for init.
         command.arg(format!("init=/{}", INIT.0)).arg("--").args(words);

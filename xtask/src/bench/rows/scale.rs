@@ -80,7 +80,7 @@ const ROWS: &[Row] = &[
         name: "dir-100k",
         title: "a file of a folder of 100,000",
         what: "a file created, looked up by name and removed, in a folder that grows to 100,000 files",
-        why: "Five trapped calls, and a lookup that must not depend on the size of the folder.",
+        why: "Four trapped calls, and lookups whose price must not depend on the size of the folder.",
         how: How::Scale { samples: 1 },
     },
     Row {
