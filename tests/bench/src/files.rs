@@ -62,7 +62,7 @@ pub fn crowded(n: u64) -> Duration {
     let folder = Folder::new();
     let names: Vec<CString> = (0..n).map(|at| folder.name(&at.to_string())).collect();
     timed(|| {
-        names.iter().for_each(|name| create(name));
+        names.iter().for_each(create);
         names.iter().for_each(|name| assert_eq!(sys::size_of(name), 0, "stat"));
         names.iter().for_each(|name| sys::unlink(name));
     })

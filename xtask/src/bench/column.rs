@@ -91,22 +91,15 @@ impl Column {
 
     /// Runs a program of a root file system to its end; `@/` in front of a word stands for that root.
     pub fn run(&self, programs: &Programs, root: Root, words: &[&str], limit: Duration) -> Result<Lived> {
-        match &self.place {
-            Place::Peer(peer) => {
-                // They do not know what the bench's root lacks, and some need it.
-                let root = if root == Root::Bench { Root::Work } else { root };
-                let prepared = peer.command(&programs.folder(root)?, &resolved("", words));
-                let lived = prepared.and_then(|mut command| limited::run(&mut command, limit));
-                // Helpers of what has ended, and all of what had to be killed.
-                tree::end_strays();
-                let lived = lived?;
-                Ok(Lived { text: peer.printed(&lived.text)?, ..lived })
-            }
-            _ => limited::run(&mut self.command(programs, root, words)?, limit),
-        }
+        let lived = limited::run(&mut self.command(programs, root, words)?, limit);
+        let Place::Peer(peer) = &self.place else { return lived };
+        // Helpers of what has ended, and all of what had to be killed.
+        tree::end_strays();
+        let lived = lived?;
+        Ok(Lived { text: peer.printed(&lived.text)?, ..lived })
     }
 
-    /// The same as a command, for those who want to watch it; not for peers.
+    /// The same as a command, for those who want to watch it.
     pub fn command(&self, programs: &Programs, root: Root, words: &[&str]) -> Result<Command> {
         let folder = programs.folder(root)?;
         match &self.place {
@@ -121,7 +114,11 @@ impl Column {
                 command.arg("--root").arg(folder).arg("--").args(resolved("", words));
                 Ok(command)
             }
-            Place::Peer(_) => bail!("that is not measured of other kernels"),
+            // They do not know what the bench's root lacks, and some need it.
+            Place::Peer(peer) => match root {
+                Root::Bench => peer.command(&programs.folder(Root::Work)?, &resolved("", words)),
+                Root::Work | Root::Compiler => peer.command(&folder, &resolved("", words)),
+            },
             Place::Missing(why) => bail!("{why}"),
         }
     }

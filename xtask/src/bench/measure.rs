@@ -13,6 +13,7 @@ use super::memory;
 use super::program::{Programs, Root};
 use super::rows::{How, Row, TRUES};
 use super::samples::Samples;
+use super::tree;
 
 /// How much is done in one run, and in all of them.
 #[derive(Clone, Copy, Debug)]
@@ -70,13 +71,24 @@ pub fn measure(
             samples.read(row.name, &lived.text)?;
         }
         How::IdleMemory => {
-            let bytes = at_rest(&mut column.shell(programs, &["-s"])?, "echo ready\n", programs)?;
+            let bytes =
+                at_rest(&mut column.shell(programs, &["-s"])?, "echo ready\n", programs, End::OfInput)?;
             samples.add(bytes as f64);
+        }
+        How::WaitingMemory => {
+            let mut command = column.command(programs, Root::Bench, &["@/bench", "sleepers", "0"])?;
+            // Not every kernel hands its input on.
+            let end = if column.is_peer() { End::Killed } else { End::OfInput };
+            let bytes = at_rest(&mut command, "", programs, end);
+            if column.is_peer() {
+                tree::end_strays();
+            }
+            samples.add(bytes? as f64);
         }
         How::ProcessMemory(sleepers) => {
             let with = |n: usize| {
                 let words = ["@/bench", "sleepers", &n.to_string()];
-                at_rest(&mut column.command(programs, Root::Bench, &words)?, "", programs)
+                at_rest(&mut column.command(programs, Root::Bench, &words)?, "", programs, End::OfInput)
             };
             let (few, many) = (with(0)?, with(sleepers)?);
             samples.add((many as f64 - few as f64) / sleepers as f64);
@@ -99,29 +111,41 @@ fn inside(
     samples.read(row.name, &lived.text)
 }
 
+/// How a command ends that was at rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// By the end of its input, and well.
+    OfInput,
+    /// It has to be killed.
+    Killed,
+}
+
 /// Starts a command, says `words` to it, waits until it says `ready` and is at rest, and returns the memory of all its
-/// host processes. The end of its input ends it.
-fn at_rest(command: &mut Command, words: &str, programs: &Programs) -> Result<u64> {
+/// host processes.
+fn at_rest(command: &mut Command, words: &str, programs: &Programs, end: End) -> Result<u64> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().context("cannot start it")?;
     let (stdin, stdout, pid) = (child.stdin.take(), child.stdout.take(), child.id());
     thread::scope(|scope| {
         let measured = scope.spawn(move || {
             let mut stdin = stdin.context("it has no input")?;
-            let mut stdout = BufReader::new(stdout.context("it has no output")?);
+            let mut lines = BufReader::new(stdout.context("it has no output")?).lines();
             stdin.write_all(words.as_bytes()).context("it does not read its input")?;
-            let mut line = String::new();
-            stdout.read_line(&mut line)?;
-            if line != "ready\n" {
-                bail!("it said {line:?} instead of `ready`");
+            // Other kernels talk before.
+            if !lines.by_ref().map_while(Result::ok).any(|line| line.trim_end() == "ready") {
+                bail!("it did not say `ready`");
             }
             thread::sleep(REST);
-            memory::of_tree(pid, &programs.bench())
+            let bytes = memory::of_tree(pid, &programs.bench());
+            if end == End::Killed {
+                tree::kill_all(pid);
+            }
+            bytes
         });
         let ended = limited::finish(child, LIMIT, "it");
         let measured = measured.join().map_err(|_| anyhow::anyhow!("a thread died"))?;
         let ended = ended?;
-        if !ended.status.success() {
+        if end == End::OfInput && !ended.status.success() {
             bail!("{}: {}", ended.status, String::from_utf8_lossy(&ended.stderr).trim());
         }
         measured

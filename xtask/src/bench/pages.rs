@@ -90,7 +90,7 @@ fn ratios(report: &Report) -> String {
         let recorded = recorded::of(line.row.name, report.placement)
             .map(|ratio| ratio.map_or_else(|| "-".to_owned(), factor));
         let cells = std::iter::once(line.row.name.to_owned()).chain(measured).chain(recorded);
-        if line.figure(0).is_some() {
+        if line.figure(0).is_some() && line.row.is_for_peers() {
             table.add_row(cells.collect::<Vec<String>>());
         }
     }

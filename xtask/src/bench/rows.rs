@@ -78,7 +78,9 @@ pub enum How {
     Work(Job),
     /// A `sh` that waits for input: memory of all host processes of the instance.
     IdleMemory,
-    /// What so many sleeping programs add to that, divided by their number.
+    /// The bench program that waits: memory of all host processes of the instance.
+    WaitingMemory,
+    /// What so many sleeping programs add to an instance, divided by their number.
     ProcessMemory(usize),
     /// The demo of that name.
     Demo(&'static str),
@@ -110,7 +112,7 @@ impl Row {
     /// What its figures count.
     pub fn unit(&self) -> Unit {
         match self.how {
-            How::IdleMemory | How::ProcessMemory(_) => Unit::Memory,
+            How::IdleMemory | How::WaitingMemory | How::ProcessMemory(_) => Unit::Memory,
             How::Demo(_) => Unit::Exposure,
             _ => Unit::Time,
         }
@@ -132,9 +134,16 @@ impl Row {
         matches!(self.how, How::Scale { .. } | How::Demo(_)) || self.is_scale()
     }
 
-    /// Whether it shows how a figure grows with a number: that is for Lodger to answer, not for its peers.
+    /// Whether it shows how a figure grows with a number.
     pub fn is_scale(&self) -> bool {
         scale::SECTION.rows.iter().any(|row| row.name == self.name)
+    }
+
+    /// Whether other kernels are measured too: not in what only Lodger has to answer for, nor with its userland.
+    pub fn is_for_peers(&self) -> bool {
+        let how =
+            matches!(self.how, How::Inside | How::Parallel | How::Life | How::Work(_) | How::WaitingMemory);
+        how && !self.is_scale()
     }
 }
 

@@ -175,8 +175,7 @@ fn roots(rows: &[&Row], columns: &[Column]) -> Vec<Root> {
 fn blank(rows: &[&'static Row], columns: &[Column], placement: Placement) -> Vec<Line> {
     let cell = |row: &Row, column: &Column| match row.unit() {
         Unit::Exposure if column.is_native() => Cell::Senseless,
-        Unit::Memory if column.is_peer() => Cell::Senseless,
-        _ if column.is_peer() && row.is_scale() => Cell::Senseless,
+        _ if column.is_peer() && !row.is_for_peers() => Cell::Senseless,
         _ => Cell::Measured(Samples::default()),
     };
     let fitting = rows.iter().filter(|row| row.fits(placement));

@@ -78,10 +78,11 @@ pub fn short(report: &Report, names: &[&str]) -> String {
     table.to_string()
 }
 
-/// The table of some columns with medians and best samples.
+/// The table of some columns with medians and best samples, without rows that have nothing to say of guests.
 pub fn table(report: &Report, columns: &[usize], markup: Markup) -> Table {
     let mut table = empty(report, columns, "case", |_| "x native".to_owned());
-    for line in &report.lines {
+    let says = |line: &&Line| columns.iter().any(|at| *at > 0 && line.cells[*at] != Cell::Senseless);
+    for line in report.lines.iter().filter(says) {
         let unit = line.row.unit();
         let shown =
             |figure: Figure| format!("{} ({})", quantity(figure.median, unit), quantity(figure.best, unit));
@@ -163,7 +164,8 @@ pub fn legend(report: &Report, markup: Markup) -> String {
     };
     let better = match report.columns.len() {
         0..=2 => String::new(),
-        _ => format!(" The better guest is {mark}, if it is better by 5 % and in its best sample too."),
+        3 => format!(" The better guest is {mark}, if it is better by 5 % and in its best sample too."),
+        _ => format!(" The best guest is {mark}, if it is better by 5 % and in its best sample too."),
     };
     format!(
         "Medians (best in brackets) of {}, by turns, {}; less is better.{better}\n{}: {}.",

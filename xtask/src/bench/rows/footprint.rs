@@ -16,6 +16,14 @@ const ROWS: &[Row] = &[
         how: How::IdleMemory,
     },
     Row {
+        name: "waiting-memory",
+        title: "a waiting program, nothing else",
+        what: "the proportional set size (PSS) of all host processes of an instance whose only program waits; natively of \
+               that program alone",
+        why: "As idle-memory, without a shell and its pages.",
+        how: How::WaitingMemory,
+    },
+    Row {
         name: "process-memory",
         title: "one more sleeping process",
         what: "what a sleeping program adds to the PSS of all host processes, measured with 32 of them; page tables and \
