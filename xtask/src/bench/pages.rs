@@ -53,8 +53,11 @@ fn part(report: &Report, beside: Beside, markup: Markup) -> String {
     if !gaps.is_empty() {
         parts.push(gaps.trim().to_owned());
     }
-    parts.push("Geometric means of the multiples of native:".to_owned());
-    parts.push(table_of_means(report, &means::groups(report)));
+    let groups = means::groups(report);
+    if !groups.is_empty() {
+        parts.push("Geometric means of the multiples of native:".to_owned());
+        parts.push(table_of_means(report, &groups));
+    }
     if beside == Beside::Peers {
         parts.push("All multiples of native beside each other:".to_owned());
         parts.push(ratios(report));
