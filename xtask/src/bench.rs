@@ -33,9 +33,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use clap::builder::PossibleValuesParser;
 
 use crate::cargo::{self, Profile};
-use column::Column;
+use column::{Column, GUESTS};
 use measure::Effort;
 use pages::Beside;
 use placement::{Placement, Processors};
@@ -61,8 +62,9 @@ Use a machine that does nothing else.")]
 pub struct Args {
     #[command(flatten)]
     measure: Measure,
-    /// The columns beside the native one: skas (the default trap), skas-seccomp, skas-ptrace, tt
+    /// The columns beside the native one; skas has the trap that Lodger would choose
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "skas,skas-ptrace,tt")]
+    #[arg(value_parser = PossibleValuesParser::new(GUESTS.map(|(name, ..)| name)))]
     columns: Vec<String>,
     /// The processors that everything stays on, natively and in guests
     #[arg(long, value_enum, default_value = "both")]

@@ -33,7 +33,7 @@ enum Verb {
     Test(test::Args),
     /// Build the default userland
     Guest(guest::Options),
-    /// Measure what a guest costs, beside the same program natively
+    /// Measure what a guest costs, beside the same programs natively and on other kernels
     Bench(bench::Args),
     /// Measure both backends beside native Linux, and show what each exposes
     Compare(bench::compare::Args),

@@ -59,8 +59,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "gcc",
         title: "gcc compiles a file",
-        what: "the host's `gcc -O1 -c` (freestanding) of a file of 60 functions that includes nothing: the driver, the compiler, the \
-               assembler",
+        what: "the host's `gcc -ffreestanding -O1 -c` of a file of 60 functions: the driver, the compiler, the assembler",
         why: "Mostly arithmetic; three execs, and the pages of a large program.",
         how: How::Work(Job::Gcc),
     },
