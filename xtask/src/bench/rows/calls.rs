@@ -10,8 +10,9 @@ const ROWS: &[Row] = &[
         name: "getpid",
         title: "getpid",
         what: "the cheapest system call",
-        why: "A call stops the traced thread of the guest and wakes the kernel's thread, and back again: two switches \
-              of host threads and three ptrace requests, where native Linux enters its kernel once.",
+        why: "On SKAS the host turns a call into a signal, whose handler wakes the kernel's thread and sleeps until it may go \
+              on; with ptrace, as on TT, the thread stops, and the kernel makes three ptrace requests. Either way two switches \
+              of host threads, where native Linux enters its kernel once.",
         how: How::Inside,
     },
     Row {
