@@ -75,3 +75,20 @@ impl Processors {
         (0..CpuSet::count()).filter(|cpu| self.allowed.is_set(*cpu).unwrap_or(false))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_processor_and_then_all_again() {
+        let processors = Processors::here().unwrap();
+        let stayed = |placement: Placement| {
+            processors.stay(placement).unwrap();
+            Processors::here().unwrap().all()
+        };
+        let one = processors.one(None).unwrap();
+        assert_eq!([stayed(one), stayed(processors.all())], [Placement::All(1), processors.all()]);
+        assert!(processors.one(Some(CpuSet::count() - 1)).is_err());
+    }
+}

@@ -26,6 +26,9 @@ struct Gvisor {
 /// The platforms, the best first. Not KVM: it hangs where a virtual machine has it from another one.
 const PLATFORMS: [&str; 2] = ["systrap", "ptrace"];
 
+/// What it is asked for to see whether it works at all.
+const NO_PROGRAM: &str = "/no-such-program";
+
 /// How long the first program may take.
 const FIRST: Duration = Duration::from_secs(20);
 
@@ -51,15 +54,15 @@ pub fn find() -> Result<Box<dyn Peer>> {
 impl Gvisor {
     /// Whether anything does: a root without a program is enough for it to say what is missing.
     fn starts(&self) -> Result<()> {
-        let root = self.state.join("nothing");
+        let root = self.state.join("empty");
         fs::create_dir_all(&root)?;
-        let mut command = self.command(&root, &["/nothing".to_owned()])?;
+        let mut command = self.command(&root, &[NO_PROGRAM.to_owned()])?;
         let tried = limited::run(&mut command, FIRST);
         tree::end_strays();
         match tried {
             Ok(_) => Ok(()),
             // The program is not there, which it found out after the platform had started.
-            Err(why) if format!("{why:#}").contains("/nothing") => Ok(()),
+            Err(why) if format!("{why:#}").contains(NO_PROGRAM) => Ok(()),
             Err(why) => Err(why),
         }
     }
