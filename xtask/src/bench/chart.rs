@@ -10,14 +10,18 @@ const WIDTH: f64 = 880.0;
 const LEFT: f64 = 284.0;
 /// Where bars end at the latest; their values stand to the right of them.
 const RIGHT: f64 = 700.0;
-const BAR: f64 = 13.0;
-const GAP: f64 = 3.0;
+/// How high a bar is, and what is between two of them.
+pub const BAR: f64 = 13.0;
+/// See [`BAR`].
+pub const GAP: f64 = 3.0;
 /// Between two rows.
 const ROW_GAP: f64 = 10.0;
 
-const INK: &str = "#1f2328";
+/// Words and axes.
+pub const INK: &str = "#1f2328";
 const GREY: &str = "#59636e";
-const PALE: &str = "#e4e8ec";
+/// Lines behind bars and curves.
+pub const PALE: &str = "#e4e8ec";
 /// The native column, then the guests: to be told apart by everybody, and by their brightness alone.
 pub const COLOURS: [&str; 7] = ["#8c959f", "#0969da", "#d4752c", "#7a4fb5", "#1a7f37", "#bf8700", "#57606a"];
 const GOOD: &str = "#1a7f37";
@@ -25,8 +29,10 @@ const BAD: &str = "#cf222e";
 
 /// The words above all.
 pub const TITLE: Style = Style { size: 18.0, colour: INK, weight: "bold" };
-const HEADING: Style = Style { size: 14.0, colour: INK, weight: "bold" };
-const NAME: Style = Style { size: 13.0, colour: INK, weight: "normal" };
+/// The words above a part.
+pub const HEADING: Style = Style { size: 14.0, colour: INK, weight: "bold" };
+/// The name of a row.
+pub const NAME: Style = Style { size: 13.0, colour: INK, weight: "normal" };
 /// Small words.
 pub const NOTE: Style = Style { size: 11.0, colour: GREY, weight: "normal" };
 /// What stands at the end of a bar.
@@ -74,15 +80,9 @@ impl Chart<'_> {
         self.heading(
             "Time, as a multiple of native (each grid line is ten times the one before; shorter is better)",
         );
-        let (top, ticks) = (self.y + 18.0, scale.ticks());
+        let top = self.y + 18.0;
         let height = lines.iter().map(|line| self.height(line)).sum::<f64>();
-        for tick in &ticks {
-            let x = scale.x(*tick);
-            let native = *tick == 1.0;
-            self.canvas.line((x, top), (x, top + height), if native { INK } else { PALE });
-            let word = if native { "native".to_owned() } else { format!("× {tick}") };
-            self.canvas.text((x, top - 6.0), Anchor::Middle, NOTE, &word);
-        }
+        scale.draw(&mut self.canvas, top, height);
         self.y = top + ROW_GAP;
         for line in lines {
             let native = line.figure(0).map(|figure| quantity(figure.median, line.row.unit()));
@@ -211,9 +211,15 @@ impl Scale {
         left + (right - left) * (ratio.log10() - self.low) / (self.high - self.low)
     }
 
-    /// The powers of ten.
-    pub fn ticks(&self) -> Vec<f64> {
-        (self.low as i32..=self.high as i32).map(|power| 10f64.powi(power)).collect()
+    /// A line for each power of ten, from `top` down, with its name above.
+    pub fn draw(&self, canvas: &mut Canvas, top: f64, height: f64) {
+        for tick in (self.low as i32..=self.high as i32).map(|power| 10f64.powi(power)) {
+            let x = self.x(tick);
+            let native = tick == 1.0;
+            canvas.line((x, top), (x, top + height), if native { INK } else { PALE });
+            let word = if native { "native".to_owned() } else { format!("× {tick}") };
+            canvas.text((x, top - 6.0), Anchor::Middle, NOTE, &word);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The picture of a whole bench: what a column costs on average in each placement, and how figures grow with a number.
 
-use super::chart::{COLOURS, NOTE, Scale, TITLE, VALUE};
+use super::chart::{BAR, COLOURS, GAP, HEADING, INK, NAME, NOTE, PALE, Scale, TITLE, VALUE};
 use super::means;
 use super::report::{Line, Report};
 use super::rows::Unit;
@@ -8,15 +8,9 @@ use super::svg::{Anchor, Canvas, Style};
 use super::table::{factor, quantity};
 
 const WIDTH: f64 = 880.0;
-const INK: &str = "#1f2328";
-const PALE: &str = "#e4e8ec";
-const HEADING: Style = Style { size: 14.0, colour: INK, weight: "bold" };
-const NAME: Style = Style { size: 13.0, colour: INK, weight: "normal" };
 
 /// The left and the right end of bars.
 const BARS: (f64, f64) = (200.0, 700.0);
-const BAR: f64 = 13.0;
-const GAP: f64 = 3.0;
 
 /// Two panels stand side by side; each has room for axes and for the names of its curves.
 const PANEL: (f64, f64) = (240.0, 170.0);
@@ -100,13 +94,7 @@ impl Plot {
         let present = |means: &[Option<means::Mean>]| means.iter().flatten().count();
         let rows: usize = groups.iter().map(|group| present(&group.means)).sum();
         let height = rows as f64 * (BAR + GAP) + groups.len() as f64 * 8.0;
-        for tick in scale.ticks() {
-            let x = scale.x(tick);
-            let native = tick == 1.0;
-            self.canvas.line((x, top), (x, top + height), if native { INK } else { PALE });
-            let word = if native { "native".to_owned() } else { format!("× {tick}") };
-            self.canvas.text((x, top - 6.0), Anchor::Middle, NOTE, &word);
-        }
+        scale.draw(&mut self.canvas, top, height);
         self.y = top + 4.0;
         for group in &groups {
             self.canvas.text((BARS.0 - 12.0, self.y + BAR - 2.0), Anchor::End, NAME, group.name);
