@@ -11,8 +11,9 @@ const ROWS: &[Row] = &[
         title: "getpid",
         what: "the cheapest system call",
         why: "On SKAS the host turns a call into a signal, whose handler wakes the kernel's thread and sleeps until it may go \
-              on; with ptrace, as on TT, the thread stops, and the kernel makes three ptrace requests. Either way two switches \
-              of host threads, where native Linux enters its kernel once.",
+              on; with ptrace, as on TT, the thread stops, and the kernel makes three ptrace requests. On one processor \
+              that is two switches of host threads, where native Linux enters its kernel once. On two, and without \
+              ptrace, a guest that calls often and the kernel look for each other's sign in memory instead.",
         how: How::Inside,
     },
     Row {
