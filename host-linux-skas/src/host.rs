@@ -16,10 +16,10 @@ use crate::clock_image::ClockImage;
 use crate::error::StartError;
 use crate::layout::{self, CLOCK_CODE, CODE, CONSTANTS};
 use crate::pool::Pool;
+use crate::ptrace;
 use crate::seccomp::{self, Seccomp};
 use crate::space::{Skas, SkasSpace};
 use crate::spawner::Spawner;
-use crate::ptrace;
 
 /// The host that keeps every guest address space in a stub process.
 pub type SkasHost = LinuxHost<Skas>;
@@ -33,11 +33,11 @@ impl Keeper for Skas {
     /// Call it early: the spawner is forked here, and what this process has in memory by now, it has too.
     fn start(settings: &Settings) -> Result<Skas, StartError> {
         match settings.trap {
-            Some(trap) => start(settings.ram_size, trap),
-            None => start(settings.ram_size, Trap::Seccomp).or_else(|refusal| match refusal {
+            Some(trap) => start(settings, trap),
+            None => start(settings, Trap::Seccomp).or_else(|refusal| match refusal {
                 StartError::Seccomp(_) => {
                     log::info!("{refusal}");
-                    start(settings.ram_size, Trap::Ptrace)
+                    start(settings, Trap::Ptrace)
                 }
                 _ => Err(refusal),
             }),
@@ -61,11 +61,11 @@ impl Keeper for Skas {
     }
 }
 
-fn start(ram_size: u64, trap: Trap) -> Result<Skas, StartError> {
+fn start(settings: &Settings, trap: Trap) -> Result<Skas, StartError> {
     if trap == Trap::Seccomp && host_linux::cpu::cpu().hwcap2 & HWCAP2_FSGSBASE == 0 {
         return Err(StartError::Seccomp("the processor or the system has no FSGSBASE".into()));
     }
-    let ram = RamFile::new(c"lodger-ram", ram_size).map_err(StartError::Ram)?;
+    let ram = RamFile::new(c"lodger-ram", settings.ram_size).map_err(StartError::Ram)?;
     let clocks = ClockImage::find();
     let clock_code = clocks.as_ref().map_or(0, |clocks| clocks.code.len() as u64);
     let requests = RamFile::new(c"lodger-requests", CLOCK_CODE + clock_code).map_err(StartError::Ram)?;
@@ -86,7 +86,10 @@ fn start(ram_size: u64, trap: Trap) -> Result<Skas, StartError> {
     let ram = Arc::new(ram.map().map_err(StartError::Ram)?);
     let vcpu = Vcpu::default();
     let watcher = vcpu.watcher().map_err(StartError::Thread)?;
-    let seccomp = files.map(|files| Seccomp::new(files, requests.clone(), &vcpu, &watcher).map(Arc::new));
+    let can_patch = vm::lowest_address() <= layout::SITE_TABLE && is_x86_feature_detected!("xsaveopt");
+    let patch = settings.patch && can_patch;
+    let seccomp =
+        files.map(|files| Seccomp::new(files, requests.clone(), &vcpu, &watcher, patch).map(Arc::new));
     let pool = Pool::new(spawner, seccomp.transpose().map_err(StartError::Ram)?);
     let first = First::of(&pool)?;
     Ok(Skas {

@@ -21,8 +21,22 @@ pub const DATA: u64 = REQUESTS + PAGE_SIZE;
 /// Bytes of it.
 pub const DATA_SIZE: u64 = 5 * PAGE_SIZE;
 
-/// Where the file of requests has the code that reads clocks: behind the stub's code and the pages of requests.
-pub const CLOCK_CODE: u64 = CODE_SIZE + SLOTS as u64 * PAGE_SIZE;
+/// The addresses of [`SITES`], each a word of eight bytes: read only. A jump through one of them has a byte of this address
+/// where the call was that it replaces, and no instruction begins with that byte: see `seccomp::sites`.
+pub const SITE_TABLE: u64 = 0x6_0000;
+/// What call sites jump to, each [`SITE_SIZE`] bytes of code.
+pub const SITES: u64 = CODE + 0x10_0000;
+/// Bytes of the code of a site.
+pub const SITE_SIZE: u64 = 32;
+/// How many sites there may be.
+pub const SITE_COUNT: u64 = 0x1_0000 / 8;
+
+/// Where the file of requests has the table of sites: behind the stub's code and the pages of requests.
+pub const SITE_TABLE_OFFSET: u64 = CODE_SIZE + SLOTS as u64 * PAGE_SIZE;
+/// Where it has their code.
+pub const SITES_OFFSET: u64 = SITE_TABLE_OFFSET + 8 * SITE_COUNT;
+/// Where it has the code that reads clocks.
+pub const CLOCK_CODE: u64 = SITES_OFFSET + SITE_SIZE * SITE_COUNT;
 
 /// Where the file of requests has the page of a slot; the first one is slot 0.
 pub fn request_page(slot: u32) -> Phys {
@@ -52,10 +66,12 @@ pub const DONE_FD: i32 = 4;
 /// the stub's own pages, whatever the lower halves are: that is what a filter of system calls can tell.
 pub const GUEST_END: u64 = 0x7ffe_0000_0000;
 
-/// The guest addresses that may be mapped: from the lowest that the host allows to a guard below what is the stub's.
+/// The guest addresses that may be mapped: from the lowest that the host allows, behind the table of sites, to a guard below
+/// what is the stub's.
 pub fn limits() -> Range<u64> {
-    host_linux::vm::lowest_address()..GUEST_END - 0x1_0000
+    host_linux::vm::lowest_address().max(SITE_TABLE + 8 * SITE_COUNT)..GUEST_END - 0x1_0000
 }
 
-const _: () = assert!(DATA + DATA_SIZE < host_linux::vm::TASK_END);
-const _: () = assert!(GUEST_END.is_multiple_of(1 << 32) && GUEST_END + (1 << 32) <= CODE - crate::clock_image::MOST);
+const _: () = assert!(DATA + DATA_SIZE <= SITES && SITES + SITE_SIZE * SITE_COUNT < host_linux::vm::TASK_END);
+const _: () =
+    assert!(GUEST_END.is_multiple_of(1 << 32) && GUEST_END + (1 << 32) <= CODE - crate::clock_image::MOST);

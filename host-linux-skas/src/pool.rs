@@ -73,8 +73,7 @@ impl Pool {
 
     fn stub(&self, pid: i32, slot: u32) -> Result<Stub, HostError> {
         let Some(seccomp) = &self.seccomp else { return Ok(Stub::traced(pid, slot)) };
-        let filtered =
-            Filtered::new(seccomp.clone(), pid, slot).map_err(|_| HostError::TooManyProcesses)?;
+        let filtered = Filtered::new(seccomp.clone(), pid, slot).map_err(|_| HostError::TooManyProcesses)?;
         Ok(Stub::filtered(pid, slot, filtered))
     }
 

@@ -80,7 +80,8 @@ impl SkasSpace {
         let pid = stub.pid;
         if stub.used {
             stub.clean(&skas);
-            batch.push(MapOp::Unmap { va: 0, len: skas.limits.end });
+            let Range { start, end } = skas.limits;
+            batch.push(MapOp::Unmap { va: start, len: end - start });
         }
         let state = State { stub: Some(stub), batch, mappings: MAPPINGS_RESERVED, changed: true };
         SkasSpace { skas, pid, state: Mutex::new(state) }

@@ -3,9 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use host_linux::ram::RamFile;
 use host_linux::backend::Settings;
-use host_linux::host::{Keeper, Machine, LinuxHost};
+use host_linux::host::{Keeper, LinuxHost, Machine};
+use host_linux::ram::RamFile;
 use host_linux::traced::carrier;
 use host_linux::traced::tracee::{Tracee, kill_and_reap};
 use host_linux::vcpu::Vcpu;
@@ -32,7 +32,8 @@ impl Keeper for Tt {
     /// Reserves the addresses of guests, and guest RAM.
     fn start(settings: &Settings) -> Result<Tt, StartError> {
         last_words::install();
-        let ram = RamFile::new(c"lodger-ram", settings.ram_size).and_then(RamFile::map).map_err(StartError::Ram)?;
+        let ram =
+            RamFile::new(c"lodger-ram", settings.ram_size).and_then(RamFile::map).map_err(StartError::Ram)?;
         let ram = Arc::new(ram);
         let windows = Windows::reserve(ram.clone())?;
         let format = try_thread()?;

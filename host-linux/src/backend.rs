@@ -27,12 +27,14 @@ pub struct Settings {
     pub ram_size: u64,
     /// The trap to use; without one, the best that the machine allows.
     pub trap: Option<Trap>,
+    /// Whether a guest's code may be rewritten where it often makes system calls.
+    pub patch: bool,
 }
 
 impl Settings {
     /// So much RAM, and the rest as the host thinks best.
     pub fn new(ram_size: u64) -> Settings {
-        Settings { ram_size, trap: None }
+        Settings { ram_size, trap: None, patch: true }
     }
 }
 

@@ -11,8 +11,8 @@ use crate::backend::{Backend, Settings};
 use crate::fiber::{FiberPool, HostFiber};
 use crate::ram::Ram;
 use crate::vcpu::Vcpu;
-use crate::xstate::Format;
 use crate::watcher::Watcher;
+use crate::xstate::Format;
 use crate::{clock, cpu, heap};
 
 /// A guest address space, and what runs guest threads in it.

@@ -19,14 +19,11 @@ impl Resident {
         save: impl FnOnce(&mut [u8]) -> Result<(), E>,
         load: impl FnOnce(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        if let Some((_, generation)) = &self.0 {
-            let same = self.is_of(fpu);
-            if same && fpu.read(|_, now| now == *generation) {
-                return Ok(());
-            }
-            if !same {
-                self.save(save)?;
-            }
+        if self.is_current(fpu) {
+            return Ok(());
+        }
+        if !self.is_of(fpu) {
+            self.save(save)?;
         }
         self.0 = None;
         let generation = fpu.read(|area, now| load(area).map(|()| now))?;
@@ -46,6 +43,11 @@ impl Resident {
     /// What is loaded is nobody's any more.
     pub fn forget(&mut self) {
         self.0 = None;
+    }
+
+    /// Whether what is loaded is `fpu`'s, as it is now.
+    pub fn is_current(&self, fpu: &Arc<Fpu>) -> bool {
+        self.is_of(fpu) && self.0.as_ref().is_some_and(|(_, loaded)| fpu.read(|_, now| now == *loaded))
     }
 
     fn is_of(&self, fpu: &Arc<Fpu>) -> bool {

@@ -239,6 +239,17 @@ pub enum Trap {
     AlignmentCheck,
 }
 
+/// Another form of the code by which a guest makes a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    /// The guest address of the code.
+    pub at: u64,
+    /// The guest's own code, whose last instruction makes the call.
+    pub old: [u8; 7],
+    /// What does the same, but only here.
+    pub new: [u8; 7],
+}
+
 /// Why guest code stopped running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -253,6 +264,12 @@ pub enum Exit {
     },
     /// It raised another exception.
     Trap(Trap),
+    /// It often makes a system call by what may be [`Rewrite::old`], and is about to do it again: `rip` is at the last of its
+    /// instructions. The kernel may put [`Rewrite::new`] there, and `rip` at its start: then such calls cost less.
+    Rewrite(Rewrite),
+    /// It ran into the middle of what should be [`Rewrite::new`], where a system call was that it expected. If that is
+    /// there, it makes the call, with the registers that it has; else this is an invalid opcode.
+    Rewritten(Rewrite),
     /// Nothing of its own doing: a kick or the deadline.
     Interrupted,
     /// What kept the space is dead; the space cannot run again.

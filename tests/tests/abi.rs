@@ -134,7 +134,9 @@ fn run_family(place: Place, family: &str) -> Result<HashMap<String, Answer>> {
             command.args(["--all", &prefix]).stdout(Stdio::piped()).current_dir("/").uid(65534).gid(65534);
             Running::start(command, Vec::new())?.wait(LIMIT)?
         }
-        Place::Guest(on @ (Backend::Skas | Backend::Ptrace)) => guest(on, &lodger_tests::abi()?, &[], &prefix)?,
+        Place::Guest(on @ (Backend::Skas | Backend::Ptrace)) => {
+            guest(on, &lodger_tests::abi()?, &[], &prefix)?
+        }
         // TT keeps programs that go anywhere and programs at fixed addresses in two ways: here the one, below the other.
         Place::Guest(on @ Backend::Tt) => guest(on, &lodger_tests::abi_pie()?, &[], &prefix)?,
         Place::GuestUser(on) => guest(on, &lodger_tests::abi()?, &["--user", "65534:65534"], &prefix)?,

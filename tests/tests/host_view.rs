@@ -136,7 +136,10 @@ fn check_stub(mappings: &[Mapping]) -> Result<()> {
     let modes: Vec<&str> = own.iter().map(|mapping| mapping.modes.as_str()).collect();
     ensure!(matches!(modes[..], ["r-xs", "r--s"] | ["r-xs", "r-xs", "r--s"]), "the stub's own: {own:?}");
     let data: Vec<&Mapping> = mappings.iter().filter(|mapping| mapping.name == DATA).collect();
-    ensure!(data.len() <= 1 && data.iter().all(|mapping| mapping.modes == "rw-s"), "its signal stack: {data:?}");
+    ensure!(
+        data.len() <= 1 && data.iter().all(|mapping| mapping.modes == "rw-s"),
+        "its signal stack: {data:?}"
+    );
     Ok(())
 }
 

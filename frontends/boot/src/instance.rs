@@ -61,7 +61,11 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
         cli::Trap::Seccomp => Trap::Seccomp,
         cli::Trap::Ptrace => Trap::Ptrace,
     });
-    let host = B::start(&Settings { ram_size: RAM_OFFSETS.max(run.mem.saturating_mul(8)), trap })?;
+    let host = B::start(&Settings {
+        ram_size: RAM_OFFSETS.max(run.mem.saturating_mul(8)),
+        trap,
+        patch: !run.no_patch,
+    })?;
     let control = Control::default();
     let served = control.clone();
     std::thread::Builder::new()

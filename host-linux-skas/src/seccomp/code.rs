@@ -9,15 +9,17 @@
 
 use std::arch::global_asm;
 
+use host_linux::vcpu::KICK_SIGNAL;
 use host_linux::vm::TASK_END;
 use kernel_core::host::PAGE_SIZE;
 
 use crate::layout::{
-    CODE, CODE_SIZE, CONSTANTS, DATA, DATA_FD, DATA_SIZE, DONE_FD, REQUESTS, REQUESTS_FD,
+    CODE, CODE_SIZE, CONSTANTS, DATA, DATA_FD, DATA_SIZE, DONE_FD, REQUESTS, REQUESTS_FD, SITE_COUNT,
+    SITE_SIZE, SITE_TABLE, SITE_TABLE_OFFSET, SITES, SITES_OFFSET,
 };
 use crate::requests::{HEADER_SIZE, REQUEST_SIZE};
 use crate::seccomp::constants;
-use crate::seccomp::data;
+use crate::seccomp::{data, frame};
 
 /// As `seccomp(2)` wants it: a filter that does not also slow speculation down (SECCOMP_FILTER_FLAG_SPEC_ALLOW).
 const FILTER_FLAGS: u64 = 4;
@@ -27,6 +29,7 @@ const SET_FILTER: u64 = 1;
 global_asm!(
     ".pushsection .text.lodger_seccomp,\"ax\",@progbits",
     ".globl lodger_seccomp_start, lodger_seccomp_end, lodger_seccomp_enter, lodger_seccomp_handler",
+    ".globl lodger_seccomp_trampoline, lodger_seccomp_post, lodger_seccomp_go",
     ".globl lodger_seccomp_wake, lodger_seccomp_wait, lodger_seccomp_return",
     ".globl lodger_seccomp_mapper_wait, lodger_seccomp_map, lodger_seccomp_done",
     "lodger_seccomp_start:",
@@ -69,12 +72,6 @@ global_asm!(
     "jmp rax",
     // At its own place: gives up all that came with the fork.
     "2:",
-    "mov eax, {close}",
-    "mov edi, {requests_fd}",
-    "syscall",
-    "mov eax, {close}",
-    "mov edi, {data_fd}",
-    "syscall",
     "mov eax, {munmap}",
     "xor edi, edi",
     "mov rsi, r14",
@@ -87,6 +84,29 @@ global_asm!(
     "syscall",
     "test rax, rax",
     "jnz 9f",
+    // The sites, and the table of them, if the host has a place for it: without it, nobody asks for sites.
+    "mov eax, {mmap}",
+    "movabs rdi, {sites}",
+    "mov esi, {sites_size}",
+    "mov edx, {read_exec}",
+    "mov r10d, {shared_fixed}",
+    "mov r8d, {requests_fd}",
+    "mov r9d, {sites_offset}",
+    "syscall",
+    "cmp rax, rdi",
+    "jne 9f",
+    "mov eax, {mmap}",
+    "mov edi, {site_table}",
+    "mov esi, {site_table_size}",
+    "mov edx, {read}",
+    "mov r9d, {site_table_offset}",
+    "syscall",
+    "mov eax, {close}",
+    "mov edi, {requests_fd}",
+    "syscall",
+    "mov eax, {close}",
+    "mov edi, {data_fd}",
+    "syscall",
     // One handler for every signal that a guest or a kick can raise.
     "movabs r15, {constants}",
     "lea r12, [r15 + {signals}]",
@@ -196,16 +216,68 @@ global_asm!(
     "lodger_seccomp_done:",
     "jmp 7b",
     //
+    // Where a rewritten call site goes, with the address behind it in rcx. All other registers are the guest's, and so are
+    // the flags and the 128 bytes below its stack pointer.
+    ".balign 64",
+    "lodger_seccomp_trampoline:",
+    "mov [rip + lodger_seccomp_start + {here} + 0], rax",
+    "mov [rip + lodger_seccomp_start + {here} + 16], rdx",
+    "mov [rip + lodger_seccomp_start + {here} + 24], rbx",
+    "mov [rip + lodger_seccomp_start + {here} + 32], rsp",
+    "mov [rip + lodger_seccomp_start + {here} + 40], rbp",
+    "mov [rip + lodger_seccomp_start + {here} + 48], rsi",
+    "mov [rip + lodger_seccomp_start + {here} + 56], rdi",
+    "mov [rip + lodger_seccomp_start + {here} + 64], r8",
+    "mov [rip + lodger_seccomp_start + {here} + 72], r9",
+    "mov [rip + lodger_seccomp_start + {here} + 80], r10",
+    "mov [rip + lodger_seccomp_start + {here} + 96], r12",
+    "mov [rip + lodger_seccomp_start + {here} + 104], r13",
+    "mov [rip + lodger_seccomp_start + {here} + 112], r14",
+    "mov [rip + lodger_seccomp_start + {here} + 120], r15",
+    "mov [rip + lodger_seccomp_start + {here} + 128], rcx",
+    "lea rsp, [rip + lodger_seccomp_start + {here} + 144]",
+    "pushfq",
+    "cld",
+    // To where a signal's frame has it too.
+    "movabs rbx, {constants}",
+    "mov eax, [rbx + {vector_mask}]",
+    "mov edx, [rbx + {vector_mask} + 4]",
+    "mov rcx, [rbx + {vector}]",
+    "xsaveopt64 [rcx]",
+    "movabs rbx, {data}",
+    "mov dword ptr [rbx + {at_site}], 1",
+    "jmp 1f",
+    //
     // The handler, on the signal stack; all signals are blocked.
     ".balign 64",
     "lodger_seccomp_handler:",
     "movabs rbx, {data}",
-    "mov [rbx + {context}], rdx",
-    "rdfsbase rax",
+    "cmp edi, {kick}",
+    "jne 7f",
+    // A kick that comes between a site and the post, or between the post and the go, is late: the thread has stopped, or
+    // is about to. It goes back to where it was, by the frame that the host has just written.
+    "mov rax, [rdx + {frame_rip}]",
+    "lea rcx, [rip + lodger_seccomp_trampoline]",
+    "cmp rax, rcx",
+    "jb 7f",
+    "lea rcx, [rip + lodger_seccomp_handler]",
+    "cmp rax, rcx",
+    "jb 6f",
+    "lea rcx, [rip + lodger_seccomp_post]",
+    "cmp rax, rcx",
+    "jb 7f",
+    "lea rcx, [rip + lodger_seccomp_go]",
+    "cmp rax, rcx",
+    "jae 7f",
+    "cmp dword ptr [rbx + {go}], 0",
+    "je 6f",
+    "7: mov [rbx + {context}], rdx",
+    "mov dword ptr [rbx + {at_site}], 0",
+    "lodger_seccomp_post:",
+    "1: rdfsbase rax",
     "mov [rbx + {fs}], rax",
     "rdgsbase rax",
     "mov [rbx + {gs}], rax",
-    "mov dword ptr [rbx + {go}], 0",
     "mov eax, 1",
     "xchg [rbx + {posted}], eax",
     "cmp dword ptr [rbx + {kernel_sleeps}], 0",
@@ -220,7 +292,7 @@ global_asm!(
     "2: movabs rbx, {data}",
     "mov ecx, [rbx + {spins}]",
     "3: cmp dword ptr [rbx + {go}], 0",
-    "jne 5f",
+    "jne lodger_seccomp_go",
     "dec ecx",
     "js 4f",
     "cmp dword ptr [rbx + {spins}], 0",
@@ -239,17 +311,47 @@ global_asm!(
     "movabs rbx, {data}",
     "mov dword ptr [rbx + {stub_sleeps}], 0",
     "jmp 2b",
-    "5:",
+    "lodger_seccomp_go:",
+    "mov dword ptr [rbx + {go}], 0",
+    "mov ecx, [rbx + {mode}]",
     "mov rax, [rbx + {fs}]",
     "wrfsbase rax",
     "mov rax, [rbx + {gs}]",
     "wrgsbase rax",
-    "movabs rsp, {constants} + {frame}",
-    "mov rsp, [rsp]",
+    "cmp ecx, {from_registers}",
+    "je 5f",
+    "ja 8f",
+    "movabs rdx, {constants} + {frame}",
+    "mov rdx, [rdx]",
+    "6: mov rsp, rdx",
     "mov eax, {rt_sigreturn}",
     "syscall",
     "lodger_seccomp_return:",
     "ud2",
+    "8: movabs rbx, {constants}",
+    "mov eax, [rbx + {vector_mask}]",
+    "mov edx, [rbx + {vector_mask} + 4]",
+    "mov rcx, [rbx + {vector}]",
+    "xrstor64 [rcx]",
+    "5: lea rsp, [rip + lodger_seccomp_start + {here} + 136]",
+    "popfq",
+    "mov rax, [rip + lodger_seccomp_start + {here} + 0]",
+    "mov rcx, [rip + lodger_seccomp_start + {here} + 8]",
+    "mov rdx, [rip + lodger_seccomp_start + {here} + 16]",
+    "mov rbx, [rip + lodger_seccomp_start + {here} + 24]",
+    "mov rsp, [rip + lodger_seccomp_start + {here} + 32]",
+    "mov rbp, [rip + lodger_seccomp_start + {here} + 40]",
+    "mov rsi, [rip + lodger_seccomp_start + {here} + 48]",
+    "mov rdi, [rip + lodger_seccomp_start + {here} + 56]",
+    "mov r8, [rip + lodger_seccomp_start + {here} + 64]",
+    "mov r9, [rip + lodger_seccomp_start + {here} + 72]",
+    "mov r10, [rip + lodger_seccomp_start + {here} + 80]",
+    "mov r11, [rip + lodger_seccomp_start + {here} + 88]",
+    "mov r12, [rip + lodger_seccomp_start + {here} + 96]",
+    "mov r13, [rip + lodger_seccomp_start + {here} + 104]",
+    "mov r14, [rip + lodger_seccomp_start + {here} + 112]",
+    "mov r15, [rip + lodger_seccomp_start + {here} + 120]",
+    "jmp [rip + lodger_seccomp_start + {here} + 128]",
     "lodger_seccomp_end:",
     ".popsection",
     mmap = const libc::SYS_mmap,
@@ -303,6 +405,20 @@ global_asm!(
     fs = const data::FS_BASE,
     gs = const data::GS_BASE,
     context = const data::CONTEXT,
+    mode = const data::MODE,
+    vector_mask = const constants::VECTOR_MASK,
+    vector = const constants::VECTOR,
+    from_registers = const data::FROM_REGISTERS,
+    at_site = const data::AT_SITE,
+    here = const DATA + data::REGISTERS - CODE,
+    kick = const KICK_SIGNAL,
+    frame_rip = const frame::RIP,
+    sites = const SITES,
+    sites_size = const SITE_SIZE * SITE_COUNT,
+    sites_offset = const SITES_OFFSET,
+    site_table = const SITE_TABLE,
+    site_table_size = const 8 * SITE_COUNT,
+    site_table_offset = const SITE_TABLE_OFFSET,
     tid = const data::THREAD,
 );
 
@@ -330,6 +446,14 @@ macro_rules! address {
 address! {
     /// The handler of signals.
     handler = lodger_seccomp_handler
+}
+address! {
+    /// Where the code of a site goes.
+    trampoline = lodger_seccomp_trampoline
+}
+address! {
+    /// From here on, the registers of the guest are those that the kernel has set last.
+    go = lodger_seccomp_go
 }
 address! {
     /// Behind the instruction that wakes the kernel.

@@ -19,6 +19,10 @@ pub const STACK: u64 = 48;
 pub const GUEST_PROGRAM: u64 = 72;
 /// The `sock_fprog` of the mapper's filter.
 pub const MAPPER_PROGRAM: u64 = 88;
+/// Where the frame has the vector state, known as [`FRAME`] is.
+pub const VECTOR: u64 = 144;
+/// The components of it.
+pub const VECTOR_MASK: u64 = 152;
 /// The signals that the handler is for, each a word of four bytes; 0 ends them.
 pub const SIGNALS: u64 = 104;
 /// What the mapper adds to the counter of what is done, for each errno: see [`Done`].
@@ -72,10 +76,11 @@ impl Done {
     }
 }
 
-/// The bytes of the page, without [`FRAME`].
+/// The bytes of the page, without [`FRAME`], [`VECTOR`] and [`VECTOR_MASK`].
 pub fn bytes() -> Vec<u8> {
     let mut page = vec![0; PAGE_SIZE as usize];
-    let mut put = |at: u64, word: u64| page[at as usize..at as usize + 8].copy_from_slice(&word.to_ne_bytes());
+    let mut put =
+        |at: u64, word: u64| page[at as usize..at as usize + 8].copy_from_slice(&word.to_ne_bytes());
     put(ALL_SIGNALS, u64::MAX);
     let flags = (libc::SA_SIGINFO | libc::SA_ONSTACK) as u64 | SA_RESTORER;
     for (at, word) in (ACTION..).step_by(8).zip([code::handler(), flags, code::sigreturn(), u64::MAX]) {
@@ -122,6 +127,6 @@ mod tests {
     fn everything_fits_into_the_page() {
         let page = bytes();
         assert_eq!(page.len(), PAGE_SIZE as usize);
-        assert_eq!(page[SIGNALS as usize + 28..CODES as usize], [0; CODES as usize - SIGNALS as usize - 28]);
+        assert_eq!(page[SIGNALS as usize + 28..CODES as usize], [0; (CODES - SIGNALS) as usize - 28]);
     }
 }

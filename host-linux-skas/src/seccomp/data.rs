@@ -15,6 +15,14 @@ pub const SPARE: u64 = 128;
 pub const KERNEL_SLEEPS: u64 = 192;
 /// Whether the thread sleeps on [`GO`], and has to be woken.
 pub const STUB_SLEEPS: u64 = 196;
+/// How the thread goes on: [`FROM_FRAME`], [`FROM_REGISTERS`] or [`FROM_REGISTERS_AND_VECTOR`].
+pub const MODE: u64 = 204;
+/// From the signal's frame.
+pub const FROM_FRAME: u32 = 0;
+/// From the [`REGISTERS`] here; its vector state is still in it.
+pub const FROM_REGISTERS: u32 = 1;
+/// From the [`REGISTERS`] here, and the vector state that is in the frame.
+pub const FROM_REGISTERS_AND_VECTOR: u32 = 2;
 /// How often the thread looks at [`GO`] before it sleeps; with 0 it stops looking at once.
 pub const SPINS: u64 = 200;
 /// The guest's FS base.
@@ -25,6 +33,11 @@ pub const GS_BASE: u64 = 216;
 pub const CONTEXT: u64 = 224;
 /// The number of the thread; looked at before it ran a guest.
 pub const THREAD: u64 = 232;
+
+/// Whether the thread has stopped at a call site that was rewritten, with its registers in [`REGISTERS`].
+pub const AT_SITE: u64 = 240;
+/// Sixteen registers by the processor's numbers, then `rip` and the flags.
+pub const REGISTERS: u64 = 256;
 
 /// The signal stack.
 pub const STACK: u64 = DATA + PAGE_SIZE;

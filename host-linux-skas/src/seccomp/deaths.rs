@@ -47,9 +47,7 @@ impl Mortal {
     fn signal(&self) {
         let none = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: a plain system call; without information about the signal the host fills that in. It may be dead already.
-        unsafe {
-            libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), libc::SIGKILL, none, 0)
-        };
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), libc::SIGKILL, none, 0) };
     }
 
     /// Kills it, and waits until none of its threads runs any more.

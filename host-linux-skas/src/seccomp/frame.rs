@@ -3,6 +3,7 @@
 
 use host_linux::ram::Ram;
 use host_linux::trap::{self, Raised, Stopped, USER_CS, USER_SS};
+use host_linux::vm::TASK_END;
 use host_linux::xstate::Format;
 use kernel_core::host::{Access, Exit, Frames, PAGE_SIZE, Phys, Registers, Trap};
 
@@ -11,6 +12,8 @@ use crate::seccomp::{data, filter};
 
 /// Offsets from the context (`struct ucontext`): the registers, the address of the vector state, the signal's description.
 const REGISTERS: u64 = 40;
+/// The instruction pointer.
+pub const RIP: u64 = REGISTERS + 8 * 16;
 const VECTOR: u64 = REGISTERS + 8 * 23;
 const INFO: u64 = 304;
 /// What lies before the context: the address that the handler would return to.
@@ -27,7 +30,7 @@ const HAS_XSTATE: u32 = 0x4650_5853;
 /// `si_code` of a call that a filter caught.
 const SYS_SECCOMP: i32 = 1;
 /// Bytes of `syscall`, and of `int 0x80`.
-const CALL_LENGTH: u64 = 2;
+pub const CALL_LENGTH: u64 = 2;
 /// The page where the host keeps three clock calls of old programs, and emulates them. A filter catches these calls.
 const VSYSCALL: u64 = 0xffff_ffff_ff60_0000;
 
@@ -70,6 +73,11 @@ impl Frame {
         DATA + self.context
     }
 
+    /// Where its vector state is.
+    pub fn vector(&self) -> u64 {
+        DATA + self.vector
+    }
+
     /// Writes an honest frame.
     pub fn reset(&self, data: &Ram, area: Phys) {
         data.write(Phys(area.0 + self.context - BEFORE), &self.fresh);
@@ -81,8 +89,25 @@ impl Frame {
         data.store_words(
             Phys(area.0 + self.context + REGISTERS),
             [
-                r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rdi, r.rsi, r.rbp, r.rbx, r.rdx, r.rax,
-                r.rcx, r.rsp, r.rip, r.rflags, USER_CS | USER_SS << 48,
+                r.r8,
+                r.r9,
+                r.r10,
+                r.r11,
+                r.r12,
+                r.r13,
+                r.r14,
+                r.r15,
+                r.rdi,
+                r.rsi,
+                r.rbp,
+                r.rbx,
+                r.rdx,
+                r.rax,
+                r.rcx,
+                r.rsp,
+                r.rip,
+                r.rflags,
+                USER_CS | USER_SS << 48,
             ],
         );
         let bases = [r.fs_base, r.gs_base].map(trap::segment_base);
@@ -92,12 +117,51 @@ impl Frame {
     /// The registers, and what happened.
     pub fn load(&self, data: &Ram, area: Phys) -> (Stopped, Signal) {
         let [
-            r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags,
-            selectors, error, vector, _, _,
+            r8,
+            r9,
+            r10,
+            r11,
+            r12,
+            r13,
+            r14,
+            r15,
+            rdi,
+            rsi,
+            rbp,
+            rbx,
+            rdx,
+            rax,
+            rcx,
+            rsp,
+            rip,
+            rflags,
+            selectors,
+            error,
+            vector,
+            _,
+            _,
         ] = data.load_words(Phys(area.0 + self.context + REGISTERS));
         let [fs_base, gs_base] = data.load_words(Phys(area.0 + data::FS_BASE));
         let regs = Registers {
-            rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags, fs_base,
+            rax,
+            rbx,
+            rcx,
+            rdx,
+            rsi,
+            rdi,
+            rbp,
+            rsp,
+            r8,
+            r9,
+            r10,
+            r11,
+            r12,
+            r13,
+            r14,
+            r15,
+            rip,
+            rflags,
+            fs_base,
             gs_base,
         };
         let [number, code, addr, call] = data.load_words(Phys(area.0 + self.context + INFO));
@@ -121,6 +185,61 @@ impl Frame {
         data.write(Phys(area.0 + self.vector + LEGACY_END as u64), rest);
     }
 }
+
+/// The registers of a thread that has stopped at a rewritten site. As after any system call, `rcx` and `r11` have the
+/// address behind it and the flags.
+pub fn load_at_site(data: &Ram, area: Phys) -> Registers {
+    let [rax, _, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, _, r12, r13, r14, r15, rip, rflags] =
+        data.load_words(Phys(area.0 + data::REGISTERS));
+    let [fs_base, gs_base] = data.load_words(Phys(area.0 + data::FS_BASE));
+    let (rcx, r11) = (rip, rflags);
+    Registers {
+        rax,
+        rbx,
+        rcx,
+        rdx,
+        rsi,
+        rdi,
+        rbp,
+        rsp,
+        r8,
+        r9,
+        r10,
+        r11,
+        r12,
+        r13,
+        r14,
+        r15,
+        rip,
+        rflags,
+        fs_base,
+        gs_base,
+    }
+}
+
+/// Writes registers for a thread that has stopped at a rewritten site, and goes on without a frame. False if it cannot go
+/// on with these so.
+pub fn store_at_site(data: &Ram, area: Phys, regs: &Registers) -> bool {
+    let r = regs;
+    if r.rip >= TASK_END || r.rflags & SINGLE_STEP != 0 {
+        return false;
+    }
+    let flags = r.rflags & FLAGS | ALWAYS;
+    data.store_words(
+        Phys(area.0 + data::REGISTERS),
+        [
+            r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13,
+            r.r14, r.r15, r.rip, flags,
+        ],
+    );
+    data.store_words(Phys(area.0 + data::FS_BASE), [r.fs_base, r.gs_base].map(trap::segment_base));
+    true
+}
+
+/// Flags that a program may have, the one for single steps, and those that are always set.
+const FLAGS: u64 = 0x4_0cd5;
+const SINGLE_STEP: u64 = 0x100;
+const ALWAYS: u64 = 0x202;
 
 /// The number of a page fault among the processor's exceptions.
 const PAGE_FAULT: u64 = 14;

@@ -15,7 +15,8 @@
 //!    the guest cannot write. It sets all of the thread's state, so that a proven sleeper can serve another guest.
 //!
 //! The files: [`code`] is what runs in a stub, [`constants`] what it looks up, [`data`] what it shares with the kernel,
-//! [`frame`] the signal's frame there, [`filter`] the boundary, [`pace`] where a guest thread runs, [`deaths`] how a dead
+//! [`frame`] the signal's frame there, [`filter`] the boundary, [`pace`] where a guest thread runs, [`sites`] calls
+//! without a signal, [`deaths`] how a dead
 //! stub is noticed, [`overdue`] how a guest that cannot be interrupted is.
 
 pub mod code;
@@ -27,6 +28,7 @@ mod frame;
 mod futex;
 mod overdue;
 mod pace;
+mod sites;
 
 use std::io;
 use std::ops::Range;
@@ -37,10 +39,10 @@ use host_linux::host::Machine;
 use host_linux::ram::{Ram, RamFile};
 use host_linux::resident::Resident;
 use host_linux::trap::{self, Lost};
-use host_linux::vcpu::{KICK_SIGNAL, ThreadId, Vcpu};
+use host_linux::vcpu::{KICK_SIGNAL, Running, ThreadId, Vcpu};
 use host_linux::watcher::Watcher;
 use host_linux::xstate::Format;
-use kernel_core::host::{Exit, Fpu, Frames, PAGE_SIZE, Phys, UserContext};
+use kernel_core::host::{Exit, Fpu, Frames, PAGE_SIZE, Phys, Trap, UserContext};
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -48,9 +50,10 @@ use crate::error::StartError;
 use crate::layout::{self, CONSTANTS};
 use crate::seccomp::constants::Done;
 use crate::seccomp::deaths::{Deaths, Mortal};
-use crate::seccomp::frame::Frame;
+use crate::seccomp::frame::{CALL_LENGTH, Frame};
 use crate::seccomp::overdue::Overdue;
 use crate::seccomp::pace::Pace;
+use crate::seccomp::sites::{Counts, Sites};
 use crate::stub::Failure;
 
 /// How often a thread that has just posted gets the chance to fall asleep.
@@ -76,6 +79,17 @@ impl Files {
     }
 }
 
+/// What a guest thread did that has stopped.
+enum Stop {
+    /// Something that the kernel has to know.
+    Exit(Exit),
+    /// A signal came that means nothing any more.
+    Stale,
+    /// It was interrupted before it had left the stub's code: its registers are still those that it was given. Whether that
+    /// was for a kick.
+    NotGone(bool),
+}
+
 /// What all stubs of a host share.
 pub struct Seccomp {
     requests: Arc<Ram>,
@@ -84,15 +98,25 @@ pub struct Seccomp {
     deaths: Arc<Deaths>,
     _overdue: Overdue,
     frame: OnceLock<Frame>,
+    sites: Sites,
+    /// Whether call sites are rewritten.
+    patch: bool,
 }
 
 impl Seccomp {
     /// Before the first stub is used. `requests` is the file of requests, `vcpu` who runs guests.
-    pub fn new(files: Files, requests: Arc<Ram>, vcpu: &Vcpu, watcher: &Watcher) -> io::Result<Seccomp> {
+    pub fn new(
+        files: Files,
+        requests: Arc<Ram>,
+        vcpu: &Vcpu,
+        watcher: &Watcher,
+        patch: bool,
+    ) -> io::Result<Seccomp> {
         let (data, done) = (Arc::new(files.data.map()?), Arc::new(files.done));
         let deaths = Arc::new(Deaths::new(watcher, data.clone(), done.clone())?);
+        let sites = Sites::new(requests.clone());
         let overdue = Overdue::watch(watcher, &vcpu.signals, deaths.clone())?;
-        Ok(Seccomp { requests, data, done, deaths, _overdue: overdue, frame: OnceLock::new() })
+        Ok(Seccomp { requests, data, done, deaths, _overdue: overdue, frame: OnceLock::new(), sites, patch })
     }
 }
 
@@ -115,6 +139,10 @@ pub struct Filtered {
     /// The number of the last request.
     request: u32,
     pace: Pace,
+    /// Whether the thread has stopped at a rewritten site, and not in the handler of a signal.
+    at_site: bool,
+    /// Where it makes calls; `None` if sites are left alone.
+    counts: Option<Counts>,
 }
 
 impl Filtered {
@@ -125,6 +153,7 @@ impl Filtered {
         seccomp.data.atomic_u32(Phys(area.0 + data::KERNEL_SLEEPS)).store(1, Ordering::SeqCst);
         let mortal = Arc::new(Mortal::new(pid, Phys(area.0 + data::POSTED))?);
         seccomp.deaths.watch(slot, mortal.clone())?;
+        let counts = seccomp.patch.then(Counts::new);
         Ok(Filtered {
             seccomp,
             slot,
@@ -137,17 +166,22 @@ impl Filtered {
             asleep: false,
             request: 0,
             pace: Pace::default(),
+            at_site: false,
+            counts,
         })
     }
 
     /// Waits until the first stub of all is ready, and learns from it what frames look like.
     pub fn learn(&mut self) -> Result<Format, StartError> {
         let refused = |why: &str| StartError::Seccomp(why.into());
-        self.wait_until_posted().map_err(|_| refused("a process under a filter of system calls ends at once"))?;
+        self.wait_until_posted()
+            .map_err(|_| refused("a process under a filter of system calls ends at once"))?;
         let learned = Frame::learn(&self.seccomp.data, self.area);
         let (frame, format) = learned.ok_or_else(|| refused("its signal frames are of an unknown form"))?;
         let requests = &self.seccomp.requests;
-        requests.store_words(Phys(CONSTANTS - layout::CODE + constants::FRAME), [frame.address()]);
+        let constant = |at: u64| Phys(CONSTANTS - layout::CODE + at);
+        requests.store_words(constant(constants::FRAME), [frame.address()]);
+        requests.store_words(constant(constants::VECTOR), [frame.vector(), format.features()]);
         // Nobody else has set it: this is the first.
         let _ = self.seccomp.frame.set(frame);
         Ok(format)
@@ -218,8 +252,41 @@ impl Filtered {
             // Something else has run meanwhile.
             self.come_back(machine);
         }
+        let Some(running) = machine.vcpu.signals.enter(self.id) else { return Ok(Exit::Interrupted) };
+        loop {
+            let loaded = self.prepare(&machine.format, ctx)?;
+            loop {
+                self.go();
+                if self.pace.is_away() && !self.look() {
+                    self.come_back(machine);
+                }
+                self.wait_until_posted()?;
+                if self.pace.turn() {
+                    self.go_away(machine);
+                }
+                match self.stopped(&running, limits, ctx)? {
+                    Stop::Exit(exit) => return Ok(exit),
+                    Stop::Stale => self.set_mode(data::FROM_FRAME),
+                    Stop::NotGone(interrupted) => {
+                        // The state in memory may be that of whoever was here before; the owner's own is current.
+                        if loaded {
+                            self.fpu.forget();
+                        }
+                        if interrupted {
+                            return Ok(Exit::Interrupted);
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes what the guest thread is to go on from. Whether that includes its vector state.
+    fn prepare(&mut self, format: &Format, ctx: &UserContext) -> Result<bool, Lost> {
         let frame = self.seccomp.frame.get().ok_or(Lost::Refused(Errno::ENOEXEC))?;
-        let (data, area, format) = (&*self.seccomp.data, self.area, &machine.format);
+        let (data, area) = (&*self.seccomp.data, self.area);
+        let mut loaded = false;
         let save = |state: &mut [u8]| {
             frame.save_vector(data, area, state);
             Ok::<(), Lost>(())
@@ -228,37 +295,98 @@ impl Filtered {
             let mut valid = vec![0; format.size()];
             format.copy_valid(state, &mut valid);
             frame.load_vector(data, area, &valid);
+            loaded = true;
             Ok(())
         })?;
-        frame.store(data, area, &ctx.regs);
-        let Some(running) = machine.vcpu.signals.enter(self.id) else { return Ok(Exit::Interrupted) };
-        loop {
-            self.go();
-            if self.pace.is_away() && !self.look() {
-                self.come_back(machine);
+        let mode = match loaded {
+            _ if !self.at_site || !frame::store_at_site(data, area, &ctx.regs) => {
+                frame.store(data, area, &ctx.regs);
+                data::FROM_FRAME
             }
-            self.wait_until_posted()?;
-            if self.pace.turn() {
-                self.go_away(machine);
-            }
-            let (mut stopped, signal) = self.frame()?.load(&self.seccomp.data, self.area);
-            let exit = signal.at_syscall(&mut stopped).or_else(|| match signal.raised.signal {
-                KICK_SIGNAL => running.take_kick().then_some(Exit::Interrupted),
-                _ => trap::at_signal(&signal.raised, &stopped, limits),
-            });
-            if let Some(exit) = exit {
-                ctx.regs = stopped.regs;
-                return Ok(exit);
-            }
-        }
+            false => data::FROM_REGISTERS,
+            true => data::FROM_REGISTERS_AND_VECTOR,
+        };
+        self.set_mode(mode);
+        Ok(loaded)
     }
 
-    /// Lets the guest thread go on from its frame.
+    fn set_mode(&self, mode: u32) {
+        self.word(data::MODE).store(mode, Ordering::Relaxed);
+    }
+
+    /// Finds out why the guest thread has stopped; `ctx` gets its registers.
+    fn stopped(
+        &mut self,
+        running: &Running<'_>,
+        limits: &Range<u64>,
+        ctx: &mut UserContext,
+    ) -> Result<Stop, Lost> {
+        self.at_site = self.word(data::AT_SITE).load(Ordering::Relaxed) != 0;
+        if self.at_site {
+            ctx.regs = frame::load_at_site(&self.seccomp.data, self.area);
+            return Ok(Stop::Exit(Exit::Syscall));
+        }
+        let (mut stopped, signal) = self.frame()?.load(&self.seccomp.data, self.area);
+        if let Some(exit) = signal.at_syscall(&mut stopped) {
+            let site = self.counts.as_mut().and_then(|counts| counts.add(stopped.regs.rip, stopped.regs.rax));
+            let rewrite =
+                site.filter(|_| exit == Exit::Syscall).and_then(|site| self.seccomp.sites.rewrite(site));
+            ctx.regs = stopped.regs;
+            return Ok(Stop::Exit(match rewrite {
+                Some(rewrite) => {
+                    ctx.regs.rip -= CALL_LENGTH;
+                    Exit::Rewrite(rewrite)
+                }
+                None => exit,
+            }));
+        }
+        let is_kick = signal.raised.signal == KICK_SIGNAL;
+        if is_kick && self.is_stubs(stopped.regs.rip) {
+            return Ok(Stop::NotGone(running.take_kick()));
+        }
+        if !is_kick && stopped.regs.rip >= code::go() && self.is_stubs(stopped.regs.rip) {
+            // The registers that the kernel gave it were not to be had.
+            return Ok(Stop::Exit(Exit::Trap(Trap::GeneralProtection)));
+        }
+        if let Some(site) = self.seccomp.sites.at_code(stopped.regs.rip) {
+            // Nothing has happened since it jumped there, but for what the call does to the registers.
+            stopped.regs.rip = site.at;
+            if signal.raised.signal == libc::SIGTRAP {
+                (stopped.regs.rip, stopped.regs.rax) = (site.end(), site.number.into());
+                ctx.regs = stopped.regs;
+                return Ok(Stop::Exit(Exit::Syscall));
+            }
+        }
+        let exit = if is_kick {
+            running.take_kick().then_some(Exit::Interrupted)
+        } else {
+            trap::at_signal(&signal.raised, &stopped, limits)
+        };
+        let Some(mut exit) = exit else { return Ok(Stop::Stale) };
+        if exit == Exit::Trap(Trap::InvalidOpcode)
+            && let Some(rewrite) = self.seccomp.sites.at_second(stopped.regs.rip)
+        {
+            exit = Exit::Rewritten(rewrite);
+        }
+        ctx.regs = stopped.regs;
+        Ok(Stop::Exit(exit))
+    }
+
+    /// Whether an address is in the stub's own code.
+    fn is_stubs(&self, address: u64) -> bool {
+        (layout::CODE..CONSTANTS).contains(&address)
+    }
+
+    /// Lets the guest thread go on.
     fn go(&mut self) {
         self.word(data::POSTED).store(0, Ordering::Relaxed);
         self.word(data::GO).store(1, Ordering::SeqCst);
-        if !self.pace.is_away() || self.asleep || self.word(data::STUB_SLEEPS).load(Ordering::SeqCst) != 0 {
-            futex::wake(self.word(if self.asleep { data::SPARE } else { data::GO }));
+        if !self.pace.is_away() || self.word(data::STUB_SLEEPS).load(Ordering::SeqCst) != 0 {
+            futex::wake(self.word(data::GO));
+        }
+        if self.asleep {
+            // It may have gone back to the first word, as a late kick wakes it for a moment.
+            futex::wake(self.word(data::SPARE));
         }
         self.asleep = false;
         self.ran = true;
@@ -364,6 +492,8 @@ impl Filtered {
             frame.reset(data, self.area);
         }
         self.fpu.forget();
+        self.at_site = false;
+        self.counts = self.seccomp.patch.then(Counts::new);
     }
 
     /// Kills it, and waits until none of its threads runs any more.

@@ -20,7 +20,7 @@ use crate::seccomp::deaths::Deaths;
 /// When to look at a thread that was kicked, and again.
 const LATER: Duration = Duration::from_millis(20);
 /// Time on a processor that no way through the handler takes, in nanoseconds.
-const HIDING_NS: u64 = 10_000_000;
+pub const HIDING_NS: u64 = 10_000_000;
 
 /// Keeps watch over threads that were kicked.
 pub struct Overdue {
@@ -83,16 +83,18 @@ fn inspect(deaths: &Deaths, kicked: Kicked, before: Option<Suspect>) -> Option<S
 
 /// The state of a thread that has the signal blocked; `None` if it has not, or is gone.
 fn blocked(thread: ThreadId) -> Option<State> {
-    let folder = format!("/proc/{}/task/{}", thread.process, thread.thread);
-    let status = std::fs::read_to_string(format!("{folder}/status")).ok()?;
+    let status = std::fs::read_to_string(format!("/proc/{}/task/{}/status", thread.process, thread.thread));
+    let status = status.ok()?;
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let mask = u64::from_str_radix(field("SigBlk:")?, 16).ok()?;
     if mask & 1 << (KICK_SIGNAL - 1) == 0 {
         return None;
     }
-    let used = std::fs::read_to_string(format!("{folder}/schedstat")).ok()?;
-    Some(State {
-        sleeps: field("State:")?.starts_with('S'),
-        used_ns: used.split_whitespace().next()?.parse().ok()?,
-    })
+    Some(State { sleeps: field("State:")?.starts_with('S'), used_ns: used_ns(thread)? })
+}
+
+/// How long a thread has been on a processor, in nanoseconds; `None` if it is gone.
+pub fn used_ns(thread: ThreadId) -> Option<u64> {
+    let used = std::fs::read_to_string(format!("/proc/{}/task/{}/schedstat", thread.process, thread.thread));
+    used.ok()?.split_whitespace().next()?.parse().ok()
 }

@@ -43,7 +43,10 @@ fn a_hostile_guest_gets_signals_and_nothing_else() {
         // Addresses that no program counter can have.
         for rip in [1 << 60, 0xffff_8000_0000_0000, u64::MAX] {
             guest.ctx.regs.rip = rip;
-            assert!(matches!(guest.run(), Exit::Fault { .. } | Exit::Trap(kernel_core::host::Trap::GeneralProtection)));
+            assert!(matches!(
+                guest.run(),
+                Exit::Fault { .. } | Exit::Trap(kernel_core::host::Trap::GeneralProtection)
+            ));
         }
         // The stub's code, what it looks up and its requests are read only.
         host.ram().write(Phys(0x1_0000), store_load());

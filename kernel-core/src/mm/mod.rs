@@ -23,6 +23,7 @@ mod protect;
 pub mod ram;
 pub mod range;
 mod remap;
+mod rewrite;
 pub mod script;
 pub mod stack;
 #[cfg(test)]
