@@ -1,4 +1,4 @@
-//! What the host's operations cost on this machine: `cargo run --release -p host-linux-skas --example measure [ptrace]`.
+//! What the host's operations cost on this machine: `cargo run --release -p host-linux-skas --example measure [ptrace|no-patch]`.
 
 use std::arch::global_asm;
 use std::time::Instant;
@@ -58,7 +58,9 @@ fn map(va: u64, len: u64, fill: Fill, phys: u64) -> MapOp {
 fn main() {
     let start = Instant::now();
     let trap = if std::env::args().any(|word| word == "ptrace") { Trap::Ptrace } else { Trap::Seccomp };
-    let host = SkasHost::start(&Settings { trap: Some(trap), ..Settings::new(1 << 40) }).expect("a host");
+    let patch = std::env::args().all(|word| word != "no-patch");
+    let host =
+        SkasHost::start(&Settings { trap: Some(trap), patch, ..Settings::new(1 << 40) }).expect("a host");
     println!("{:55} {:8.2} us", "start", start.elapsed().as_secs_f64() * 1e6);
     let (start, stores, end) = (&raw const measure_calls, &raw const measure_stores, &raw const measure_end);
     // SAFETY: the labels enclose the code above.
@@ -69,7 +71,16 @@ fn main() {
 }
 
 fn measure(host: &SkasHost, vcpu: VcpuId, stores: u64) {
-    let run = |space: &_, ctx: &mut _| host.run(vcpu, space, ctx, None);
+    // The guest's code is at the start of RAM; where the host wants it rewritten, it is, if it was told so.
+    let run = |space: &_, ctx: &mut UserContext| loop {
+        match host.run(vcpu, space, ctx, None) {
+            Exit::Rewrite(rewrite) => {
+                host.ram().write(Phys(rewrite.at - CODE), &rewrite.new);
+                ctx.regs.rip = rewrite.at;
+            }
+            exit => return exit,
+        }
+    };
     let (space, mut ctx) = guest(host, 0);
     let soon = || Some(host.monotonic_ns() + 10_000_000);
     for _ in 0..1000 {
