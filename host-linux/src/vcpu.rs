@@ -68,9 +68,14 @@ impl Signals {
     /// A running guest thread gets a signal, which the guest does not see. One that comes when the thread has stopped by
     /// itself stays pending, stops it once more when it goes on, and is then found to be stale.
     pub fn kick(&self) {
-        if !self.token.kick() {
-            return; // whoever set the token sends the signal
+        // Otherwise whoever has set the token sends the signal.
+        if self.token.kick() {
+            self.send();
         }
+    }
+
+    /// Sends the signal to the thread that runs a guest.
+    fn send(&self) {
         self.kicking.fetch_add(1, Ordering::SeqCst);
         if let Some(id) = ThreadId::unpack(self.running.load(Ordering::SeqCst)) {
             // SAFETY: a plain system call. The thread was alive a moment ago, and numbers are handed out in a circle, so
@@ -110,6 +115,13 @@ pub struct Running<'a> {
 }
 
 impl Running<'_> {
+    /// Sends the signal again if the vCPU was kicked since.
+    pub fn kick_again(&self) {
+        if self.signals.token.is_set() {
+            self.signals.send();
+        }
+    }
+
     /// Whether the signal that stopped the thread stands for a kick; that is used up.
     pub fn take_kick(&self) -> bool {
         self.signals.token.take()

@@ -271,7 +271,9 @@ global_asm!(
     "jae 7f",
     "cmp dword ptr [rbx + {go}], 0",
     "je 6f",
-    "7: mov [rbx + {context}], rdx",
+    // The go that it did not follow is void.
+    "7: mov dword ptr [rbx + {go}], 0",
+    "mov [rbx + {context}], rdx",
     "mov dword ptr [rbx + {at_site}], 0",
     "lodger_seccomp_post:",
     "1: rdfsbase rax",

@@ -257,6 +257,8 @@ impl Filtered {
             let loaded = self.prepare(&machine.format, ctx)?;
             loop {
                 self.go();
+                // A kick that came just before was taken for a late one.
+                running.kick_again();
                 if self.pace.is_away() && !self.look() {
                     self.come_back(machine);
                 }
