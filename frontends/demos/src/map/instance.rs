@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use host_linux::backend::Backend;
+use host_linux::backend::{Backend, Settings};
 use kernel_core::boot::{BootConfig, Init, Stdio};
 use kernel_core::debug::inspect;
 use kernel_core::kernel::{Kernel, Shutdown};
@@ -42,7 +42,7 @@ pub fn with<B: Backend, T: Send>(
     let root = root::open(setting.root.as_os_str(), &userland)?;
     let init = userland.init()?;
     // The host first: it forks, and what this process has by then, its child has too.
-    let host = B::start(RAM_OFFSETS)?;
+    let host = B::start(&Settings::new(RAM_OFFSETS))?;
     let null = File::options().read(true).write(true).open("/dev/null").context("cannot open /dev/null")?;
     let stream = || B::stream(&host, Some(null.as_fd()), Some(null.as_fd()));
     let words = ["init", "--"].iter().chain(setting.command);
