@@ -4,9 +4,10 @@
 //! comes from a [`Blob`] (a boot archive) is loaded into RAM in pieces when it is first mapped or written; reading it
 //! copies straight from the blob.
 //!
-//! Each page in the cache is held once by it ([`Ram::hold`]) and once by everybody who maps it or copies it just now.
-//! So copies go on with the cache unlocked, as the lock order wants it, and a page that is cut off meanwhile lives
-//! until they are done.
+//! Each page in the cache is held once by it ([`Ram::hold`]) and once by everybody who maps it. Copies go on with the
+//! cache unlocked, as the lock order wants it: the cache knows what is being copied ([`Copying`]), and whoever cuts a
+//! page off meanwhile holds it for them, so that it lives until they are done. Hardly anybody does, so a copy costs no
+//! change of who holds what.
 
 mod blob;
 
@@ -14,6 +15,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::ops::Range;
+
+use smallvec::SmallVec;
 
 pub use blob::{Backing, Blob};
 
@@ -62,6 +65,15 @@ impl Value for At {
     }
 }
 
+/// A copy to or from pages of the cache that is under way.
+struct Copying {
+    number: u64,
+    /// The pages, as offsets into RAM.
+    pages: Range<u64>,
+    /// What of them was cut off since, held for the copy.
+    cut_off: Vec<(Phys, u64)>,
+}
+
 struct State {
     len: u64,
     /// Bytes before this offset are as in the backing where no page and no hole is.
@@ -70,6 +82,9 @@ struct State {
     /// What was punched out of the backing.
     holes: RangeMap<()>,
     windows: Windows,
+    /// At most one for each vCPU, as nobody suspends in a copy.
+    copying: SmallVec<[Copying; 1]>,
+    last_copy: u64,
     mappers: BTreeMap<u64, Weak<dyn Mapper>>,
     /// With so many mappers, look for dead ones.
     mappers_check: usize,
@@ -87,7 +102,7 @@ pub struct PageCache {
 
 /// What is at an offset.
 enum Piece {
-    /// Pages in RAM, held for the caller: so many bytes from the offset on.
+    /// Pages in RAM: so many bytes from the offset on.
     Ram(Phys, u64),
     /// Bytes of the backing.
     Backing(u64),
@@ -105,6 +120,55 @@ fn page_up(at: u64) -> u64 {
     at.next_multiple_of(PAGE_SIZE)
 }
 
+impl State {
+    /// What is at `offset`, for at most `wish` bytes.
+    fn piece(&self, offset: u64, wish: u64) -> Piece {
+        if offset >= self.len {
+            return Piece::End;
+        }
+        let end = self.len.min(offset + wish);
+        let next_page = match self.pages.at_or_after(offset) {
+            Some((pages, At(phys))) if pages.start <= offset => {
+                let len = pages.end.min(end) - offset;
+                return Piece::Ram(Phys(phys.0 + (offset - pages.start)), len);
+            }
+            Some((pages, _)) => pages.start,
+            None => u64::MAX,
+        };
+        let end = end.min(next_page);
+        match self.holes.at_or_after(offset) {
+            Some((hole, ())) if hole.start <= offset => Piece::Hole(end.min(hole.end) - offset),
+            _ if offset >= self.backed_len => Piece::Hole(end - offset),
+            Some((hole, ())) => Piece::Backing(end.min(self.backed_len).min(hole.start) - offset),
+            None => Piece::Backing(end.min(self.backed_len) - offset),
+        }
+    }
+
+    /// A copy of `len` bytes at `phys` begins; gives its number, for [`PageCache::end_copy`].
+    fn begin_copy(&mut self, phys: Phys, len: u64) -> u64 {
+        self.last_copy += 1;
+        let pages = page_down(phys.0)..page_up(phys.0 + len);
+        self.copying.push(Copying { number: self.last_copy, pages, cut_off: Vec::new() });
+        self.last_copy
+    }
+
+    /// Takes pages out of the cache, and holds them for whoever copies them just now.
+    fn cut_off(&mut self, ram: &Ram, range: Range<u64>) -> Pieces<At> {
+        let removed = self.pages.remove(range);
+        for (piece, At(phys)) in &removed {
+            let pages = phys.0..phys.0 + (piece.end - piece.start);
+            for copy in &mut self.copying {
+                let part = intersect(&copy.pages, &pages);
+                if !part.is_empty() {
+                    ram.hold(Phys(part.start), part.end - part.start);
+                    copy.cut_off.push((Phys(part.start), part.end - part.start));
+                }
+            }
+        }
+        removed
+    }
+}
+
 impl PageCache {
     /// A cache over `backing`.
     pub fn new(ram: &Arc<Ram>, backing: Backing) -> Arc<PageCache> {
@@ -120,6 +184,8 @@ impl PageCache {
                 pages: RangeMap::default(),
                 holes: RangeMap::default(),
                 windows: Windows::new(ram, cut),
+                copying: SmallVec::new(),
+                last_copy: 0,
                 mappers: BTreeMap::new(),
                 mappers_check: 16,
                 writers_denied: false,
@@ -149,11 +215,19 @@ impl PageCache {
         while dst.remaining() > 0 {
             let at = offset.saturating_add(done as u64);
             let wish = STEP.min(dst.remaining() as u64);
-            let (result, len) = match self.piece(at, wish) {
+            let (piece, copy) = {
+                let mut state = self.state.lock();
+                let piece = state.piece(at, wish);
+                let copy = match piece {
+                    Piece::Ram(phys, len) => state.begin_copy(phys, len),
+                    _ => 0,
+                };
+                (piece, copy)
+            };
+            let (result, len) = match piece {
                 Piece::Ram(phys, len) => {
                     let result = dst.put_frames(&*self.ram.frames, phys, len as usize);
-                    let first = page_down(phys.0);
-                    self.ram.release(Phys(first), page_up(phys.0 + len) - first);
+                    self.end_copy(&mut self.state.lock(), copy);
                     (result, len)
                 }
                 Piece::Backing(len) => {
@@ -175,32 +249,6 @@ impl PageCache {
             }
         }
         Ok(done)
-    }
-
-    /// What is at `offset`, for at most `wish` bytes; pages are held.
-    fn piece(&self, offset: u64, wish: u64) -> Piece {
-        let state = self.state.lock();
-        if offset >= state.len {
-            return Piece::End;
-        }
-        let end = state.len.min(offset + wish);
-        let next_page = match state.pages.at_or_after(offset) {
-            Some((pages, At(phys))) if pages.start <= offset => {
-                let (len, phys) = (pages.end.min(end) - offset, phys.0 + (offset - pages.start));
-                let first = page_down(phys);
-                self.ram.hold(Phys(first), page_up(phys + len) - first);
-                return Piece::Ram(Phys(phys), len);
-            }
-            Some((pages, _)) => pages.start,
-            None => u64::MAX,
-        };
-        let end = end.min(next_page);
-        match state.holes.at_or_after(offset) {
-            Some((hole, ())) if hole.start <= offset => Piece::Hole(end.min(hole.end) - offset),
-            _ if offset >= state.backed_len => Piece::Hole(end - offset),
-            Some((hole, ())) => Piece::Backing(end.min(state.backed_len).min(hole.start) - offset),
-            None => Piece::Backing(end.min(state.backed_len) - offset),
-        }
     }
 
     /// Copies all of `src` to `offset` and on, and makes the file longer if needed. Fewer bytes when RAM runs out or
@@ -229,32 +277,31 @@ impl PageCache {
             return Err(EFBIG);
         }
         let first = page_down(offset);
-        let (pages, phys) = {
+        let (pages, phys, copy) = {
             let mut state = self.state.lock();
             if offset > state.len {
                 self.zero_tail(&mut state);
             }
             let around = first..page_up(offset + wish);
-            let found = self.ensure(&mut state, first, &around).map_err(|_| ENOSPC)?;
-            self.ram.hold(found.1, found.0.end - found.0.start);
-            found
+            let (pages, phys) = self.ensure(&mut state, first, &around).map_err(|_| ENOSPC)?;
+            let copy = state.begin_copy(phys, pages.end - pages.start);
+            (pages, phys, copy)
         };
         let len = wish.min(pages.end - offset) as usize;
         let result = src.take_frames(&*self.ram.frames, Phys(phys.0 + (offset - first)), len);
-        {
-            let mut state = self.state.lock();
-            // Pages that were cut off meanwhile: the write came before that.
-            let ours =
-                state.pages.get(first).is_some_and(|(piece, at)| at.skip(first - piece.start) == At(phys));
-            if let (true, Ok(copied @ 1..)) = (ours, result) {
-                state.len = state.len.max(offset + copied as u64);
-            }
-            if result != Ok(len) {
-                let end = page_up(state.len);
-                self.drop_pages(state.pages.remove(end.max(first)..pages.end.max(end)));
-            }
+        let mut state = self.state.lock();
+        self.end_copy(&mut state, copy);
+        // Pages that were cut off meanwhile: the write came before that.
+        let ours = state.pages.get(first).is_some_and(|(piece, at)| at.skip(first - piece.start) == At(phys));
+        if let (true, Ok(copied @ 1..)) = (ours, result) {
+            state.len = state.len.max(offset + copied as u64);
         }
-        self.ram.release(phys, pages.end - pages.start);
+        if result != Ok(len) {
+            let end = page_up(state.len);
+            let excess = state.cut_off(&self.ram, end.max(first)..pages.end.max(end));
+            self.drop_pages(excess);
+        }
+        drop(state);
         result.map(|copied| (copied, len))
     }
 
@@ -275,7 +322,8 @@ impl PageCache {
         if done < end && state.len == end {
             state.len = done;
             let excess = page_up(done)..page_up(end).max(page_up(done));
-            self.drop_pages(state.pages.remove(excess));
+            let excess = state.cut_off(&self.ram, excess);
+            self.drop_pages(excess);
         }
         result.map(|written| (start, written))
     }
@@ -296,7 +344,7 @@ impl PageCache {
             state.backed_len = state.backed_len.min(len);
             self.zero_tail(&mut state);
             state.holes.remove(page_up(len)..u64::MAX);
-            let removed = state.pages.remove(page_up(len)..u64::MAX);
+            let removed = state.cut_off(&self.ram, page_up(len)..u64::MAX);
             let last = removed.last().map_or(0, |(piece, _)| piece.end);
             let unused: Vec<u64> =
                 state.windows.in_use(&(page_up(len)..last)).map(|window| window.start).collect();
@@ -326,7 +374,7 @@ impl PageCache {
             }
             self.zero_part(&mut state, range.start..whole.start)?;
             self.zero_part(&mut state, whole.end..range.end)?;
-            let removed = state.pages.remove(whole.clone());
+            let removed = state.cut_off(&self.ram, whole.clone());
             let backed = intersect(&whole, &(0..page_up(state.backed_len)));
             state.holes.insert(backed, ());
             (whole, removed)
@@ -357,14 +405,9 @@ impl PageCache {
         let mut at = offset;
         let len = self.len();
         while at < len {
-            match self.piece(at, u64::MAX - at) {
+            match self.state.lock().piece(at, u64::MAX - at) {
                 Piece::Hole(bytes) => at += bytes,
-                Piece::Ram(phys, bytes) => {
-                    let first = page_down(phys.0);
-                    self.ram.release(Phys(first), page_up(phys.0 + bytes) - first);
-                    return Ok(at);
-                }
-                Piece::Backing(_) => return Ok(at),
+                Piece::Ram(..) | Piece::Backing(_) => return Ok(at),
                 Piece::End => break,
             }
         }
@@ -379,14 +422,9 @@ impl PageCache {
             return Err(ENXIO);
         }
         while at < len {
-            match self.piece(at, u64::MAX - at) {
+            match self.state.lock().piece(at, u64::MAX - at) {
                 Piece::Hole(_) | Piece::End => break,
-                Piece::Backing(bytes) => at += bytes,
-                Piece::Ram(phys, bytes) => {
-                    let first = page_down(phys.0);
-                    self.ram.release(Phys(first), page_up(phys.0 + bytes) - first);
-                    at += bytes;
-                }
+                Piece::Backing(bytes) | Piece::Ram(_, bytes) => at += bytes,
             }
         }
         Ok(at.min(len))
@@ -573,6 +611,15 @@ impl PageCache {
                 mapper.invalidate(self, range.clone(), lost);
                 told.insert(id);
             }
+        }
+    }
+
+    /// A copy is done.
+    fn end_copy(&self, state: &mut State, number: u64) {
+        let Some(index) = state.copying.iter().position(|copy| copy.number == number) else { return };
+        let cut_off = state.copying.swap_remove(index).cut_off;
+        if !cut_off.is_empty() {
+            self.ram.release_all(cut_off);
         }
     }
 
