@@ -34,6 +34,9 @@ pub const MAX_FILE_LEN: u64 = i64::MAX as u64;
 /// The most that is committed, or copied, in one go.
 const STEP: u64 = 256 << 10;
 
+/// The largest gap between pages in RAM that is loaded when they are mapped.
+const GAP: u64 = 64 << 10;
+
 /// Which mappings of a file's range are to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
@@ -481,16 +484,33 @@ impl PageCache {
         Ok(Some((part, at)))
     }
 
-    /// The pages in RAM in a range, each held once more, for a mapping; at most `max` pieces.
+    /// The pages in RAM in a range, each held once more, for a mapping; at most `max` pieces. What of the backing lies
+    /// between two of them and is no larger than [`GAP`] is loaded: it costs every mapping a piece, and may be needed.
     pub(super) fn map_resident(&self, range: Range<u64>, max: usize) -> Pieces<Phys> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         let range = intersect(&range, &(0..page_up(state.len)));
+        self.fill_gaps(&mut state, &range);
         let found: Pieces<Phys> =
             state.pages.overlapping(range).take(max).map(|(part, At(phys))| (part, phys)).collect();
         for (part, phys) in &found {
             self.ram.hold(*phys, part.end - part.start);
         }
         found
+    }
+
+    /// See [`PageCache::map_resident`].
+    fn fill_gaps(&self, state: &mut State, range: &Range<u64>) {
+        let mut upto = state.pages.at_or_after(range.start).map_or(range.end, |(first, _)| first.end);
+        while let Some((next, _)) = state.pages.at_or_after(upto).filter(|(next, _)| next.start < range.end) {
+            let gap = upto..next.start;
+            let is_backed =
+                gap.end <= state.backed_len && state.holes.overlapping(gap.clone()).next().is_none();
+            let fits = gap.end - gap.start <= GAP && gap.end <= state.windows.window(gap.start).end;
+            if is_backed && fits && !gap.is_empty() && self.ensure(state, gap.start, &gap).is_err() {
+                return;
+            }
+            upto = next.end;
+        }
     }
 
     /// From now on no mapping can be made through which it can be written; those that are there stay.
