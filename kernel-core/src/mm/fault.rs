@@ -18,7 +18,7 @@ use crate::mm::range::{Value, intersect};
 use crate::mm::vma::{Vma, VmaFlags};
 
 /// The least and the most that a fault brings in.
-const CHUNK: Range<u64> = 64 << 10..2 << 20;
+pub(super) const CHUNK: Range<u64> = 64 << 10..2 << 20;
 
 /// The least that a fault on a file brings in.
 const FILE_CHUNK: u64 = 32 << 10;
@@ -214,6 +214,24 @@ impl<H: Host> Mm<H> {
         batch.map(made.start, len, phys, copy.host_prot(vma), Fill::Now);
         inner.backing.insert(made, copy);
         Ok(())
+    }
+
+    /// Brings in for writing what a program is about to write to, as far as that can be: together with other changes it
+    /// costs a fraction of the fault. Where it fails, whoever touches it will learn.
+    pub(super) fn bring_in_early(&self, inner: &mut Inner, batch: &mut Batch, range: Range<u64>) {
+        let mut page = range.start - range.start % PAGE_SIZE;
+        while page < range.end {
+            match inner.backing.get(page) {
+                Some((piece, back)) if back.mapped == Mapped::Full => page = piece.end,
+                _ => {
+                    // No fault, so none that follows another.
+                    inner.sequence = (0, 0);
+                    if self.resolve(inner, batch, page, Access::Write, 0).is_err() {
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     /// Brings a range in (`MAP_POPULATE`, `mlock`, `MADV_POPULATE_*`), in steps, as it may be long.

@@ -180,9 +180,12 @@ impl<H: Host> Mm<H> {
         inner.insert(start, vma);
     }
 
-    /// Maps what of all mapped files is in RAM, in one go.
-    pub(super) fn map_files(&self) {
+    /// Brings in `early` for writing, and maps what of all other mapped files is in RAM, in one go.
+    pub(super) fn map_files(&self, early: &[Range<u64>]) {
         self.change(|inner, batch| {
+            for range in early {
+                self.bring_in_early(inner, batch, range.clone());
+            }
             let files: Vec<(Range<u64>, Vma)> = inner
                 .vmas
                 .iter()
