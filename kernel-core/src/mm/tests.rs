@@ -250,8 +250,10 @@ impl Model {
                 }
             }
             7 if self.processes.len() < 5 => {
+                let hot = [addr, addr + bytes];
+                let hot = if step % 2 == 0 { &hot[..] } else { &[] };
                 let (mm, model) = &self.processes[index];
-                let child = (mm.fork().unwrap(), model.clone());
+                let child = (mm.fork(hot).unwrap(), model.clone());
                 self.processes.push(child);
             }
             8 if self.processes.len() > 1 => drop(self.processes.swap_remove(index)),
@@ -319,7 +321,7 @@ fn a_fault_is_one_wide_change() {
         store(&mm, addr + page * PAGE, 1).unwrap();
     }
     assert!(mm.space().applied().0 < 12, "chunks grow in a sequence: {:?}", mm.space().applied());
-    let child = mm.fork().unwrap();
+    let child = mm.fork(&[]).unwrap();
     assert_eq!(child.space().applied(), (1, 1), "a child gets its mappings in one change");
     store(&mm, addr, 2).unwrap();
     assert_eq!((load(&child, addr), load(&mm, addr)), (Ok(1), Ok(2)));
@@ -330,6 +332,32 @@ fn a_fault_is_one_wide_change() {
     }
     assert_eq!(mm.space().applied().0, before + 1, "what is shared no more is not copied");
     check(&mm);
+}
+
+#[test]
+fn what_both_sides_of_a_fork_write_to_is_copied_at_once() {
+    let (_, _, mm) = new(64 << 20);
+    let large = map(&mm, BASE, 4096, RW, PRIVATE | FIXED, Object::Anonymous).unwrap();
+    let small = map(&mm, BASE + (64 << 20), 4, RW, PRIVATE | FIXED, Object::Anonymous).unwrap();
+    for page in 0..1024 {
+        store(&mm, large + page * PAGE, 1).unwrap();
+    }
+    store(&mm, small, 1).unwrap();
+    let hot = large + 512 * PAGE;
+    let child = mm.fork(&[hot]).unwrap();
+    let before = (mm.space().applied(), child.space().applied());
+    assert_eq!(before.1.0, 1, "a child gets its mappings in one change");
+    for (side, value) in [(&mm, 2), (&child, 3)] {
+        store(side, hot, value).unwrap();
+        store(side, hot - PAGE, value).unwrap();
+        store(side, small, value).unwrap();
+    }
+    assert_eq!((mm.space().applied(), child.space().applied()), before, "nobody faults");
+    assert_eq!((load(&mm, hot), load(&child, hot)), (Ok(2), Ok(3)));
+    store(&child, large, 3).unwrap();
+    assert_eq!(load(&mm, large), Ok(1));
+    check(&mm);
+    check(&child);
 }
 
 #[test]
@@ -364,7 +392,7 @@ fn unknown_accesses_end_in_the_right_signal() {
     mm.mprotect(data, PAGE, sys::PROT_READ).unwrap();
     mm.fault(data, Access::Unknown, 0x1000).unwrap();
     assert_eq!(unknown(data, 0x1000), Err(FaultError::FORBIDDEN), "a store that is not allowed");
-    let child = mm.fork().unwrap();
+    let child = mm.fork(&[]).unwrap();
     mm.fault(data + PAGE, Access::Unknown, 0x1000).unwrap();
     assert_eq!(mm.space().mapping(data + PAGE).unwrap().1, Prot::READ | Prot::WRITE);
     drop(child);
@@ -488,7 +516,7 @@ fn futexes_of_shared_memory_are_the_same_for_all() {
         map(&mm, 0, 1, RW, SHARED, file(&pages, 0)).unwrap(),
     );
     let key = |mm: &TestMm, addr, scope| mm.user().futex_key(addr, scope).unwrap();
-    let child = mm.fork().unwrap();
+    let child = mm.fork(&[]).unwrap();
     assert_eq!(key(&mm, a + 4, FutexScope::Shared), key(&child, b + 4, FutexScope::Shared));
     assert_ne!(key(&mm, a, FutexScope::Private), key(&child, a, FutexScope::Private));
     let own = anonymous(&mm, 1);
