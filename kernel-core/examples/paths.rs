@@ -10,12 +10,12 @@
 //! spaces and changes in them it took.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use kernel_core::boot::{BootConfig, Init, Stdio};
 use kernel_core::host::{
@@ -150,12 +150,20 @@ impl Space for Ranges {
     }
 }
 
-thread_local! {
-    /// The fibers of the only vCPU: they are not `Send`, so a fiber is its number.
-    static FIBERS: RefCell<HashMap<u64, Coroutine<(), (), ()>>> = RefCell::default();
+/// The fibers of the only vCPU, which are not `Send`: a fiber is its index. And stacks of those that ended, as a stack
+/// costs several microseconds to map.
+#[derive(Default)]
+struct Fibers {
+    fibers: Vec<Option<Coroutine<(), (), ()>>>,
+    free: Vec<usize>,
+    stacks: Vec<DefaultStack>,
 }
 
-struct FiberNumber(u64);
+thread_local! {
+    static FIBERS: RefCell<Fibers> = RefCell::default();
+}
+
+struct FiberIndex(usize);
 
 struct Way<'a>(&'a Yielder<(), ()>);
 
@@ -165,16 +173,22 @@ impl Suspend for Way<'_> {
     }
 }
 
-impl Fiber for FiberNumber {
+impl Fiber for FiberIndex {
     fn resume(&mut self) -> Resumed {
-        let taken = FIBERS.with_borrow_mut(|fibers| fibers.remove(&self.0));
+        let taken = FIBERS.with_borrow_mut(|all| all.fibers[self.0].take());
         let Some(mut fiber) = taken else { return Resumed::Finished };
         match fiber.resume(()) {
             CoroutineResult::Yield(()) => {
-                FIBERS.with_borrow_mut(|fibers| fibers.insert(self.0, fiber));
+                FIBERS.with_borrow_mut(|all| all.fibers[self.0] = Some(fiber));
                 Resumed::Suspended
             }
-            CoroutineResult::Return(()) => Resumed::Finished,
+            CoroutineResult::Return(()) => {
+                FIBERS.with_borrow_mut(|all| {
+                    all.stacks.push(fiber.into_stack());
+                    all.free.push(self.0);
+                });
+                Resumed::Finished
+            }
         }
     }
 }
@@ -184,13 +198,12 @@ struct Machine {
     ram: Arc<Flat>,
     counts: Arc<Counts>,
     start: Instant,
-    next_fiber: AtomicU64,
     script: Mutex<Script>,
 }
 
 impl Host for Machine {
     type Space = Ranges;
-    type Fiber = FiberNumber;
+    type Fiber = FiberIndex;
 
     fn ram(&self) -> Arc<dyn Frames> {
         self.ram.clone()
@@ -219,11 +232,18 @@ impl Host for Machine {
     fn heap_bytes(&self) -> u64 {
         0
     }
-    fn new_fiber(&self, body: FiberBody) -> Result<FiberNumber, HostError> {
-        let number = self.next_fiber.fetch_add(1, Ordering::Relaxed);
-        let fiber = Coroutine::new(|yielder: &Yielder<(), ()>, ()| body(&Way(yielder)));
-        FIBERS.with_borrow_mut(|fibers| fibers.insert(number, fiber));
-        Ok(FiberNumber(number))
+    fn new_fiber(&self, body: FiberBody) -> Result<FiberIndex, HostError> {
+        let stack = match FIBERS.with_borrow_mut(|all| all.stacks.pop()) {
+            Some(stack) => stack,
+            None => DefaultStack::new(256 << 10).map_err(|_| HostError::OutOfMemory)?,
+        };
+        let fiber = Coroutine::with_stack(stack, |yielder: &Yielder<(), ()>, ()| body(&Way(yielder)));
+        FIBERS.with_borrow_mut(|all| {
+            let index = all.free.pop().unwrap_or(all.fibers.len());
+            all.fibers.resize_with(all.fibers.len().max(index + 1), || None);
+            all.fibers[index] = Some(fiber);
+            Ok(FiberIndex(index))
+        })
     }
     fn monotonic_ns(&self) -> u64 {
         self.start.elapsed().as_nanos() as u64 + 1
@@ -579,7 +599,6 @@ fn main() {
         ram: Arc::new(Flat(Mutex::new(vec![0; RAM as usize]))),
         counts: Arc::default(),
         start: Instant::now(),
-        next_fiber: AtomicU64::new(0),
         script: Mutex::new(Script::new(cases, rounds)),
     });
     println!("{:20} {:>9} {:>8} {:>8} {:>8}", "a round of", "ns", "faults", "batches", "changes");
