@@ -23,17 +23,12 @@ impl<H: Host> Kernel<H> {
         let Some(mut fiber) = task.fiber.lock().take() else { return };
         task.set_vcpu(vcpu);
         task.state.run();
-        let (start, user) = (self.now_ns(), task.user_ns.load(Ordering::Relaxed));
-        self.begin_slice(vcpu, start, user);
+        self.begin_slice(vcpu, &task);
         self.begin_heap_share();
         let resumed = fiber.resume();
         self.charge_heap(&task.process);
-        let spent = self.now_ns().saturating_sub(start);
-        let in_guest = task.user_ns.load(Ordering::Relaxed).saturating_sub(user);
-        task.system_ns.fetch_add(spent.saturating_sub(in_guest), Ordering::Relaxed);
+        self.end_slice(vcpu, &task);
         self.switches.fetch_add(1, Ordering::Relaxed);
-        self.user_ns.fetch_add(in_guest, Ordering::Relaxed);
-        self.system_ns.fetch_add(spent.saturating_sub(in_guest), Ordering::Relaxed);
         match resumed {
             Resumed::Suspended => {
                 *task.fiber.lock() = Some(fiber);
