@@ -23,7 +23,7 @@ pub use blob::{Backing, Blob};
 use crate::errno::{EBUSY, EFBIG, ENOMEM, ENOSPC, ENXIO, Result};
 use crate::host::{PAGE_SIZE, Phys};
 use crate::io::{Sink, Source};
-use crate::mm::ram::Ram;
+use crate::mm::ram::{Fresh, Ram};
 use crate::mm::range::{Pieces, RangeMap, Value, intersect};
 use crate::mm::window::{Cut, Windows};
 use crate::sync::Mutex;
@@ -560,7 +560,7 @@ impl PageCache {
     fn ensure(&self, state: &mut State, at: u64, wish: &Range<u64>) -> Result<(Range<u64>, Phys)> {
         let gap = state.pages.gap(at, &intersect(wish, &state.windows.window(at)));
         if !gap.is_empty() {
-            let (made, phys) = state.windows.commit_around(at, &gap)?;
+            let (made, phys) = state.windows.commit_around(at, &gap, Fresh::Zeroed)?;
             self.load(state, &made, phys);
             state.pages.insert(made, At(phys));
         }

@@ -14,6 +14,7 @@ use crate::mm::Mm;
 use crate::mm::backing::{Back, Inner, Kind, Mapped};
 use crate::mm::batch::Batch;
 use crate::mm::map::Object;
+use crate::mm::ram::Fresh;
 use crate::mm::range::{Value, intersect};
 use crate::mm::vma::{Vma, VmaFlags};
 
@@ -66,6 +67,16 @@ impl FaultError {
         FaultError::Signal { signal: sys::SIGBUS as u8, code: sys::BUS_ADRERR as i32 };
 }
 
+/// What is to be brought in.
+pub(super) struct Wanted {
+    /// This page.
+    pub page: u64,
+    /// For this.
+    pub access: Access,
+    /// With it, if they are not there: these; else as many around it as are worth it.
+    pub early: Option<Range<u64>>,
+}
+
 impl<H: Host> Mm<H> {
     /// Serves a page fault of a guest thread whose instruction pointer is `rip`; the thread then tries again.
     pub fn fault(&self, addr: u64, access: Access, rip: u64) -> Result<(), FaultError> {
@@ -105,7 +116,7 @@ impl<H: Host> Mm<H> {
         if !allowed {
             return Err(FaultError::FORBIDDEN);
         }
-        self.settle(inner, batch, page, &range, &vma, access)
+        self.settle(inner, batch, &Wanted { page, access, early: None }, &range, &vma)
     }
 
     /// Brings a page of `vma`, which is at `range`, in; for [`Access::Write`] so that it may be written, whether the
@@ -114,16 +125,16 @@ impl<H: Host> Mm<H> {
         &self,
         inner: &mut Inner,
         batch: &mut Batch,
-        page: u64,
+        wanted: &Wanted,
         range: &Range<u64>,
         vma: &Vma,
-        access: Access,
     ) -> Result<(), FaultError> {
+        let page = wanted.page;
         if inner.check_count(0).is_err() {
             return Err(FaultError::OutOfMemory);
         }
         if inner.backing.get(page).is_none() {
-            self.bring_in(inner, batch, page, range, vma)?;
+            self.bring_in(inner, batch, wanted, range, vma)?;
         }
         let Some((piece, back)) = inner.backing.get(page) else { return Err(FaultError::OutOfMemory) };
         let part = intersect(&piece, range);
@@ -133,8 +144,8 @@ impl<H: Host> Mm<H> {
             inner.backing.insert(part.clone(), back);
             batch.map(part.start, part.end - part.start, back.phys, back.host_prot(vma), Fill::Lazy);
         }
-        if access == Access::Write && back.mapped == Mapped::ReadOnly {
-            return self.make_writable(inner, batch, page, part, back, vma);
+        if wanted.access == Access::Write && back.mapped == Mapped::ReadOnly {
+            return self.make_writable(inner, batch, wanted, part, back, vma);
         }
         Ok(())
     }
@@ -144,16 +155,18 @@ impl<H: Host> Mm<H> {
         &self,
         inner: &mut Inner,
         batch: &mut Batch,
-        page: u64,
+        wanted: &Wanted,
         range: &Range<u64>,
         vma: &Vma,
     ) -> Result<(), FaultError> {
+        let page = wanted.page;
         let least = if matches!(vma.object, Object::Anonymous) { CHUNK.start } else { FILE_CHUNK };
-        let wish = intersect(&next_chunk(inner, page, least), range);
+        let chunk = wanted.early.clone().unwrap_or_else(|| next_chunk(inner, page, least));
+        let wish = intersect(&chunk, range);
         let (made, back, fill) = match &vma.object {
             Object::Anonymous => {
                 let gap = inner.backing.gap(page, &intersect(&wish, &inner.windows.window(page)));
-                let made = inner.windows.commit_around(page, &gap);
+                let made = inner.windows.commit_around(page, &gap, Fresh::Zeroed);
                 let (made, phys) = made.map_err(|_| FaultError::OutOfMemory)?;
                 (made, Back { phys, kind: Kind::Anonymous, mapped: Mapped::Full }, Fill::Now)
             }
@@ -186,11 +199,12 @@ impl<H: Host> Mm<H> {
         &self,
         inner: &mut Inner,
         batch: &mut Batch,
-        page: u64,
+        wanted: &Wanted,
         part: Range<u64>,
         back: Back,
         vma: &Vma,
     ) -> Result<(), FaultError> {
+        let page = wanted.page;
         let phys_of = |addr: u64| Phys(back.phys.0 + (addr - part.start));
         if back.kind == Kind::Anonymous {
             let within = intersect(&chunk_at(page, CHUNK.end), &part);
@@ -204,8 +218,9 @@ impl<H: Host> Mm<H> {
                 return Ok(());
             }
         }
-        let wish = intersect(&chunk_at(page, CHUNK.start), &part);
-        let made = inner.windows.commit_around(page, &wish);
+        let chunk = wanted.early.clone().unwrap_or_else(|| chunk_at(page, CHUNK.start));
+        let wish = intersect(&chunk, &part);
+        let made = inner.windows.commit_around(page, &wish, Fresh::Overwritten);
         let (made, phys) = made.map_err(|_| FaultError::OutOfMemory)?;
         let len = made.end - made.start;
         self.ram().frames.copy(phys, phys_of(made.start), len);
@@ -224,9 +239,11 @@ impl<H: Host> Mm<H> {
             match inner.backing.get(page) {
                 Some((piece, back)) if back.mapped == Mapped::Full => page = piece.end,
                 _ => {
-                    // No fault, so none that follows another.
-                    inner.sequence = (0, 0);
-                    if self.resolve(inner, batch, page, Access::Write, 0).is_err() {
+                    let Some((mapping, vma)) = inner.vmas.get(page) else { return };
+                    let vma = vma.clone();
+                    let early = Some(page..range.end.next_multiple_of(PAGE_SIZE));
+                    let wanted = Wanted { page, access: Access::Write, early };
+                    if self.settle(inner, batch, &wanted, &mapping, &vma).is_err() {
                         return;
                     }
                 }

@@ -13,11 +13,12 @@ use smallvec::SmallVec;
 use crate::errno::{ENOMEM, Result};
 use crate::host::{Fill, Host, PAGE_SIZE, Prot, Space};
 use crate::mm::Mm;
-use crate::mm::backing::{Back, Inner, Mapped};
+use crate::mm::backing::{Back, Inner, Kind, Mapped};
 use crate::mm::batch::Batch;
 use crate::mm::cache::Mapper;
 use crate::mm::fault::CHUNK;
 use crate::mm::map::Object;
+use crate::mm::ram::Fresh;
 use crate::mm::range::{Piece, Pieces, Value, intersect};
 use crate::mm::vma::{Vma, VmaFlags};
 
@@ -103,8 +104,20 @@ impl<H: Host> Mm<H> {
                 if vma.flags.contains(VmaFlags::DONT_FORK) {
                     continue;
                 }
+                if let Object::File { pages, .. } = &vma.object {
+                    let mapper: Weak<dyn Mapper> = child.this.clone();
+                    pages.add_mapper(child.id, mapper);
+                }
                 if !vma.flags.contains(VmaFlags::WIPE_ON_FORK) {
                     let pieces: Pieces<Back> = inner.backing.overlapping(range.clone()).collect();
+                    let of_file = pieces.len() > 1 && pieces.iter().all(|(_, back)| back.kind == Kind::File);
+                    let pieces = if of_file && told.ops.len() < MAX_EAGER {
+                        // Faults brought them in one by one. By now they may go on in each other.
+                        self.map_resident(&mut copy, &mut told, range.clone(), &vma);
+                        Pieces::new()
+                    } else {
+                        pieces
+                    };
                     for piece in pieces {
                         for part in own_parts(&vma, &piece, hot, &mut budget) {
                             self.copy_part(&mut copy, &mut told, &vma, part, &piece);
@@ -114,10 +127,6 @@ impl<H: Host> Mm<H> {
                             self.adopt(&mut copy, &mut told, &vma, shared);
                         }
                     }
-                }
-                if let Object::File { pages, .. } = &vma.object {
-                    let mapper: Weak<dyn Mapper> = child.this.clone();
-                    pages.add_mapper(child.id, mapper);
                 }
                 let flags = vma.flags - VmaFlags::LOCKED;
                 copy.insert(range.start, Vma { flags, ..vma });
@@ -140,7 +149,7 @@ impl<H: Host> Mm<H> {
         if child.windows.window(part.start).end < part.end {
             return;
         }
-        let Ok(phys) = child.windows.commit(&part) else { return };
+        let Ok(phys) = child.windows.commit(&part, Fresh::Overwritten) else { return };
         let len = part.end - part.start;
         self.ram().frames.copy(phys, back.skip(part.start - piece.start).phys, len);
         let copy = Back { phys, ..*back };
@@ -197,7 +206,7 @@ impl<H: Host> Mm<H> {
         for (part, phys) in pages.map_resident(in_file, RESIDENT_PIECES) {
             let start = range.start + (part.start - offset);
             let mapped = if vma.is_private() { Mapped::ReadOnly } else { Mapped::Full };
-            let back = Back { phys, kind: super::backing::Kind::File, mapped };
+            let back = Back { phys, kind: Kind::File, mapped };
             batch.map(start, part.end - part.start, phys, back.host_prot(vma), Fill::Lazy);
             inner.backing.insert(start..start + (part.end - part.start), back);
         }

@@ -1,6 +1,5 @@
 //! Clocks and sleeping: `clock_gettime(2)`, `clock_nanosleep(2)`, `gettimeofday(2)`, `time(2)`.
 
-
 use linux_raw_sys::general as sys;
 
 use crate::abi::time::{SECOND_NS, TimeSpec};
