@@ -15,7 +15,7 @@ const MMAP_RANDOM: u64 = 1 << 40;
 const BRK_RANDOM: u64 = 32 << 20;
 
 /// So much of a heap that grew is brought in at once: who asks for more heap is about to use it.
-const EARLY_HEAP: u64 = 32 << 10;
+const EARLY_HEAP: u64 = 64 << 10;
 
 impl<H: Host> Mm<H> {
     /// Decides, at random, where stack and mappings go: the stack at the top of the address space, mappings below the

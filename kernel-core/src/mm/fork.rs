@@ -30,7 +30,7 @@ const MAX_EAGER: usize = 512;
 const RESIDENT_PIECES: usize = 64;
 
 /// What is copied around an address that both sides are about to write to.
-const AROUND: u64 = 16 << 10;
+const AROUND: u64 = 32 << 10;
 
 /// Pieces of so many bytes in all are copied whole: program data, mostly.
 const OWN_BYTES: u64 = 96 << 10;
