@@ -1,8 +1,10 @@
 //! Page faults: bringing what a guest touches into RAM, and telling the host.
 //!
 //! A fault brings in more than a page, as each costs a round trip: 64 KiB, growing to 2 MiB while faults follow each
-//! other in address. Of a file it is 32 KiB at first, as programs jump about in their code and what is not used stays in
-//! RAM, and whatever else of it is in RAM around. When RAM is short it is one page.
+//! other in address; of a file also whatever else of it is in RAM around. When RAM is short it is one page.
+//!
+//! The cheapest fault is the one that does not come: what a program is sure to touch is brought in when it is mapped
+//! ([`Mm::bring_in_early`]), in a batch that is sent anyway.
 
 use core::ops::Range;
 
@@ -20,9 +22,6 @@ use crate::mm::vma::{Vma, VmaFlags};
 
 /// The least and the most that a fault brings in.
 pub(super) const CHUNK: Range<u64> = 64 << 10..2 << 20;
-
-/// The least that a fault on a file brings in.
-const FILE_CHUNK: u64 = 32 << 10;
 
 /// How much of a file in RAM is mapped around a fault.
 const AROUND: u64 = 16 << 20;
@@ -160,8 +159,7 @@ impl<H: Host> Mm<H> {
         vma: &Vma,
     ) -> Result<(), FaultError> {
         let page = wanted.page;
-        let least = if matches!(vma.object, Object::Anonymous) { CHUNK.start } else { FILE_CHUNK };
-        let chunk = wanted.early.clone().unwrap_or_else(|| next_chunk(inner, page, least));
+        let chunk = wanted.early.clone().unwrap_or_else(|| next_chunk(inner, page));
         let wish = intersect(&chunk, range);
         let (made, back, fill) = match &vma.object {
             Object::Anonymous => {
@@ -280,14 +278,14 @@ fn chunk_at(page: u64, size: u64) -> Range<u64> {
     start..start.saturating_add(size)
 }
 
-/// What to bring in at `page`: `least` bytes around it, more from it on when the last fault's chunk ended there.
-fn next_chunk(inner: &mut Inner, page: u64, least: u64) -> Range<u64> {
+/// What to bring in at `page`: a chunk around it, more from it on when the last fault's chunk ended there.
+fn next_chunk(inner: &mut Inner, page: u64) -> Range<u64> {
     if inner.sequence.0 == page {
-        inner.sequence.1 = (inner.sequence.1 * 2).clamp(least, CHUNK.end);
+        inner.sequence.1 = (inner.sequence.1 * 2).clamp(CHUNK.start, CHUNK.end);
         page..page.saturating_add(inner.sequence.1)
     } else {
-        inner.sequence.1 = least;
-        chunk_at(page, least)
+        inner.sequence.1 = CHUNK.start;
+        chunk_at(page, CHUNK.start)
     }
 }
 
