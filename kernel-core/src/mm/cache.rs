@@ -35,7 +35,7 @@ pub const MAX_FILE_LEN: u64 = i64::MAX as u64;
 const STEP: u64 = 256 << 10;
 
 /// The largest gap between pages in RAM that is loaded when they are mapped.
-const GAP: u64 = 64 << 10;
+const GAP: u64 = 128 << 10;
 
 /// Which mappings of a file's range are to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
