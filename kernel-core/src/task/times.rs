@@ -29,9 +29,15 @@ pub(crate) struct Account {
 struct Open {
     /// The address of the task; 0 for none.
     task: usize,
-    since_ns: u64,
-    since_ticks: u64,
+    since: Moment,
     guest_ticks: u64,
+}
+
+/// A point in time: by the monotonic clock, and in the host's ticks.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Moment {
+    ns: u64,
+    ticks: u64,
 }
 
 impl Account {
@@ -54,22 +60,27 @@ impl Account {
 
 impl<H: Host> Kernel<H> {
     /// A vCPU takes up a task.
-    pub(crate) fn begin_slice(&self, vcpu: VcpuId, task: &Task<H>) {
+    pub(crate) fn begin_slice(&self, vcpu: VcpuId, task: &Task<H>, now: Moment) {
         let account = self.account(vcpu);
-        let (now_ns, ticks) = (self.now_ns(), self.host.ticks());
-        account.slice_start_ns.store(now_ns, Ordering::Relaxed);
+        account.slice_start_ns.store(now.ns, Ordering::Relaxed);
         *account.open.lock() = Open {
             task: core::ptr::from_ref(task).addr(),
-            since_ns: now_ns,
-            since_ticks: ticks,
+            since: now,
             guest_ticks: account.guest_ticks.load(Ordering::Relaxed),
         };
     }
 
-    /// A vCPU has run a task that now suspended or ended.
-    pub(crate) fn end_slice(&self, vcpu: VcpuId, task: &Task<H>) {
+    /// A vCPU has run a task, which now suspended or ended. Gives the time.
+    pub(crate) fn end_slice(&self, vcpu: VcpuId, task: &Task<H>) -> Moment {
         self.settle(task);
-        self.account(vcpu).open.lock().task = 0;
+        let mut open = self.account(vcpu).open.lock();
+        open.task = 0;
+        open.since
+    }
+
+    /// Now.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { ns: self.now_ns(), ticks: self.host.ticks() }
     }
 
     /// Gives a task, if a vCPU runs it, the time that it has spent.
@@ -79,17 +90,17 @@ impl<H: Host> Kernel<H> {
         if open.task != core::ptr::from_ref(task).addr() {
             return;
         }
-        let (now_ns, ticks) = (self.now_ns(), self.host.ticks());
+        let now = self.moment();
         let staying = match account.entered.load(Ordering::Relaxed) {
             0 => 0,
-            entered => ticks.saturating_sub(entered),
+            entered => now.ticks.saturating_sub(entered),
         };
         let guest_ticks = account.guest_ticks.load(Ordering::Relaxed).saturating_add(staying);
-        let spent_ns = now_ns.saturating_sub(open.since_ns);
-        let spent_ticks = ticks.saturating_sub(open.since_ticks).max(1);
+        let spent_ns = now.ns.saturating_sub(open.since.ns);
+        let spent_ticks = now.ticks.saturating_sub(open.since.ticks).max(1);
         let in_guest = guest_ticks.saturating_sub(open.guest_ticks).min(spent_ticks);
         let user_ns = (u128::from(spent_ns) * u128::from(in_guest) / u128::from(spent_ticks)) as u64;
-        *open = Open { task: open.task, since_ns: now_ns, since_ticks: ticks, guest_ticks };
+        *open = Open { task: open.task, since: now, guest_ticks };
         task.user_ns.fetch_add(user_ns, Ordering::Relaxed);
         task.system_ns.fetch_add(spent_ns - user_ns, Ordering::Relaxed);
         self.user_ns.fetch_add(user_ns, Ordering::Relaxed);
