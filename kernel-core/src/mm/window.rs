@@ -12,6 +12,7 @@ use core::ops::Range;
 use crate::errno::{ENOMEM, Result};
 use crate::host::{PAGE_SIZE, Phys};
 use crate::mm::ram::{CommitError, Fresh, Ram};
+use crate::mm::range::intersect;
 
 /// The size of large windows. A terabyte of offsets has 65,536 of them.
 const LARGE: u64 = 16 << 20;
@@ -99,11 +100,12 @@ impl Windows {
         Err(ENOMEM)
     }
 
-    /// Like [`Windows::commit`] for as much of `wish`, around the page at `key`, as RAM allows: when it is short, for
-    /// that page only. Says for which range.
+    /// Like [`Windows::commit`] for as much of `wish`, around the page at `key`, as is in the same window and RAM allows:
+    /// when it is short, for that page only. Says for which range.
     pub fn commit_around(&mut self, key: u64, wish: &Range<u64>, fresh: Fresh) -> Result<(Range<u64>, Phys)> {
-        match self.commit(wish, fresh) {
-            Ok(at) => Ok((wish.clone(), at)),
+        let wish = intersect(wish, &self.window(key));
+        match self.commit(&wish, fresh) {
+            Ok(at) => Ok((wish, at)),
             Err(_) => {
                 let page = key - key % PAGE_SIZE;
                 let page = page..page + PAGE_SIZE;
