@@ -19,6 +19,7 @@ use crate::host::{Host, PAGE_SIZE, Space};
 use crate::io::VecSink;
 use crate::mm::Mm;
 use crate::mm::cache::PageCache;
+use crate::mm::fault::EARLY_DATA;
 use crate::mm::map::{MapRequest, Object};
 use crate::vfs::file::OpenFile;
 
@@ -220,9 +221,6 @@ struct Written {
     /// By the program, in its first steps: the starts of its data.
     early: Vec<Range<u64>>,
 }
-
-/// So much of a data segment is brought in at once: it starts with what is relocated and what the C library keeps.
-const EARLY_DATA: u64 = 64 << 10;
 
 /// Maps all segments, moved by `bias`, and adds to `written`.
 fn map_segments<H: Host>(

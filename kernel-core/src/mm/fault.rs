@@ -23,6 +23,10 @@ use crate::mm::vma::{Vma, VmaFlags};
 /// The least and the most that a fault brings in.
 pub(super) const CHUNK: Range<u64> = 64 << 10..2 << 20;
 
+/// So much of a program's or library's data is brought in when it is mapped: it starts with what is relocated and what
+/// the C library keeps.
+pub(super) const EARLY_DATA: u64 = 64 << 10;
+
 /// How much of a file in RAM is mapped around a fault.
 const AROUND: u64 = 16 << 20;
 

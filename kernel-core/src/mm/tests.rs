@@ -361,6 +361,30 @@ fn what_both_sides_of_a_fork_write_to_is_copied_at_once() {
 }
 
 #[test]
+fn what_is_sure_to_be_written_to_does_not_fault() {
+    let (_, ram, mm) = new(64 << 20);
+    let pages = PageCache::new(&ram, Backing::Empty);
+    pages.write_at(0, &mut SliceSource(&[7; 4 * PAGE as usize])).unwrap();
+    let data = map(&mm, 0, 4, RW, PRIVATE | sys::MAP_DENYWRITE, file(&pages, 0)).unwrap();
+    assert_eq!(mm.space().applied(), (1, 1), "only the copy is mapped, not what it replaces");
+    // Also where it goes on in another window of RAM.
+    let border = BASE.next_multiple_of(16 << 20) + (64 << 20);
+    let object = file(&pages, 0);
+    let other = map(&mm, border - 2 * PAGE, 4, RW, PRIVATE | FIXED | sys::MAP_DENYWRITE, object).unwrap();
+    mm.place_brk(BASE);
+    let heap = mm.brk(0);
+    assert_eq!(mm.brk(heap + 3 * PAGE), heap + 3 * PAGE);
+    let before = mm.space().applied();
+    store(&mm, data, 1).unwrap();
+    store(&mm, other + 3 * PAGE, 1).unwrap();
+    store(&mm, heap + 2 * PAGE, 1).unwrap();
+    assert_eq!(mm.space().applied(), before, "nothing faults");
+    assert_eq!(load(&mm, data + PAGE), Ok(0x0707_0707_0707_0707));
+    assert_eq!(pages.resident_bytes(), 4 * PAGE);
+    check(&mm);
+}
+
+#[test]
 fn stacks_grow_to_their_limit_and_keep_a_gap() {
     let (_, _, mm) = new(64 << 20);
     let top = BASE + (64 << 20);
