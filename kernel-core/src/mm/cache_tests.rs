@@ -4,7 +4,7 @@ use super::*;
 use crate::errno::EFAULT;
 use crate::host::fake::FakeHost;
 use crate::host::{Frames, Host};
-use crate::io::{SliceSource, VecSink};
+use crate::io::{Sink, SliceSource, Source, VecSink};
 
 fn ram(limit: u64) -> Arc<Ram> {
     Ram::new(FakeHost::new(1).ram(), limit)

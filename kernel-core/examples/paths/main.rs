@@ -9,189 +9,29 @@
 //! For each case: nanoseconds a round (the best of some samples), and how many faults, batches of changes to address
 //! spaces and changes in them it took.
 
-use std::cell::RefCell;
+mod machine;
+
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use corosensei::stack::DefaultStack;
-use corosensei::{Coroutine, CoroutineResult, Yielder};
 use kernel_core::boot::{BootConfig, Init, Stdio};
 use kernel_core::host::{
-    Access, ByteStream, Cpu, Exit, Fiber, FiberBody, Frames, Host, HostError, MapOp, Phys, Prot, Ready,
-    Resumed, Space, StreamError, Suspend, UserContext, VcpuId,
+    Access, ByteStream, Cpu, Exit, FiberBody, Frames, Host, HostError, Ready, StreamError, UserContext,
+    VcpuId,
 };
 use kernel_core::kernel::Kernel;
-use kernel_core::mm::range::{RangeMap, Value};
 use linux_raw_sys::general as sys;
 
+use machine::{Counts, FiberIndex, Flat, Ranges, lock};
+
 const PAGE: u64 = 4096;
-const RAM: u64 = 2 << 30;
 /// Where programs start: the one that measures, and the one that it executes.
 const ENTRY: u64 = 0x40_1000;
 const EXIT_ENTRY: u64 = 0x40_1800;
 /// Where the program's data is: two pages of a file, then pages of zeroes.
 const DATA: u64 = 0x40_2000;
 const DATA_END: u64 = 0x42_0000;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// RAM as one piece of memory.
-struct Flat(Mutex<Vec<u8>>);
-
-fn at(phys: Phys, len: u64) -> Range<usize> {
-    phys.0 as usize..(phys.0 + len) as usize
-}
-
-impl Frames for Flat {
-    fn size(&self) -> u64 {
-        RAM
-    }
-    fn read(&self, from: Phys, dst: &mut [u8]) {
-        dst.copy_from_slice(&lock(&self.0)[at(from, dst.len() as u64)]);
-    }
-    fn write(&self, to: Phys, src: &[u8]) {
-        lock(&self.0)[at(to, src.len() as u64)].copy_from_slice(src);
-    }
-    fn zero(&self, to: Phys, len: u64) {
-        lock(&self.0)[at(to, len)].fill(0);
-    }
-    fn copy(&self, dst: Phys, src: Phys, len: u64) {
-        lock(&self.0).copy_within(at(src, len), dst.0 as usize);
-    }
-    fn load_u32(&self, from: Phys) -> u32 {
-        let mut word = [0; 4];
-        self.read(from, &mut word);
-        u32::from_ne_bytes(word)
-    }
-    fn compare_exchange_u32(&self, to: Phys, old: u32, new: u32) -> Result<u32, u32> {
-        let found = self.load_u32(to);
-        if found != old {
-            return Err(found);
-        }
-        self.write(to, &new.to_ne_bytes());
-        Ok(found)
-    }
-    fn discard(&self, range: Range<u64>) {
-        self.zero(Phys(range.start), range.end - range.start);
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Mapping(Phys, Prot);
-
-impl Value for Mapping {
-    fn skip(self, bytes: u64) -> Self {
-        Mapping(Phys(self.0.0 + bytes), self.1)
-    }
-    fn joins(&self, len: u64, next: &Self) -> bool {
-        self.skip(len) == *next
-    }
-}
-
-/// What the kernel asked for.
-#[derive(Default)]
-struct Counts {
-    faults: AtomicU64,
-    batches: AtomicU64,
-    changes: AtomicU64,
-}
-
-impl Counts {
-    fn now(&self) -> [u64; 3] {
-        [&self.faults, &self.batches, &self.changes].map(|count| count.load(Ordering::Relaxed))
-    }
-}
-
-struct Ranges {
-    mappings: Mutex<RangeMap<Mapping>>,
-    counts: Arc<Counts>,
-}
-
-impl Ranges {
-    /// Where an access goes, or the fault that it is.
-    fn touch(&self, addr: u64, access: Access) -> Result<Phys, Exit> {
-        let needed = if access == Access::Write { Prot::WRITE } else { Prot::READ };
-        match lock(&self.mappings).get(addr) {
-            Some((range, mapping)) if mapping.1.contains(needed) => Ok(mapping.skip(addr - range.start).0),
-            _ => {
-                self.counts.faults.fetch_add(1, Ordering::Relaxed);
-                Err(Exit::Fault { addr, access })
-            }
-        }
-    }
-}
-
-impl Space for Ranges {
-    fn apply(&self, ops: &[MapOp]) -> Result<(), HostError> {
-        self.counts.batches.fetch_add(1, Ordering::Relaxed);
-        self.counts.changes.fetch_add(ops.len() as u64, Ordering::Relaxed);
-        let mut mappings = lock(&self.mappings);
-        for op in ops {
-            match *op {
-                MapOp::Map { va, len, phys, prot, .. } => mappings.insert(va..va + len, Mapping(phys, prot)),
-                MapOp::Unmap { va, len } => {
-                    mappings.remove(va..va + len);
-                }
-                MapOp::Protect { va, len, prot } => {
-                    for (range, mapping) in mappings.remove(va..va + len) {
-                        mappings.insert(range, Mapping(mapping.0, prot));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-    fn limits(&self) -> Range<u64> {
-        0x1_0000..0x7fff_ffff_f000
-    }
-}
-
-/// The fibers of the only vCPU, which are not `Send`: a fiber is its index. And stacks of those that ended, as a stack
-/// costs several microseconds to map.
-#[derive(Default)]
-struct Fibers {
-    fibers: Vec<Option<Coroutine<(), (), ()>>>,
-    free: Vec<usize>,
-    stacks: Vec<DefaultStack>,
-}
-
-thread_local! {
-    static FIBERS: RefCell<Fibers> = RefCell::default();
-}
-
-struct FiberIndex(usize);
-
-struct Way<'a>(&'a Yielder<(), ()>);
-
-impl Suspend for Way<'_> {
-    fn suspend(&self) {
-        self.0.suspend(());
-    }
-}
-
-impl Fiber for FiberIndex {
-    fn resume(&mut self) -> Resumed {
-        let taken = FIBERS.with_borrow_mut(|all| all.fibers[self.0].take());
-        let Some(mut fiber) = taken else { return Resumed::Finished };
-        match fiber.resume(()) {
-            CoroutineResult::Yield(()) => {
-                FIBERS.with_borrow_mut(|all| all.fibers[self.0] = Some(fiber));
-                Resumed::Suspended
-            }
-            CoroutineResult::Return(()) => {
-                FIBERS.with_borrow_mut(|all| {
-                    all.stacks.push(fiber.into_stack());
-                    all.free.push(self.0);
-                });
-                Resumed::Finished
-            }
-        }
-    }
-}
 
 /// The machine, and the guests: what `run` does is in [`Script`].
 struct Machine {
@@ -209,7 +49,7 @@ impl Host for Machine {
         self.ram.clone()
     }
     fn new_space(&self, _: Range<u64>) -> Result<Ranges, HostError> {
-        Ok(Ranges { mappings: Mutex::default(), counts: self.counts.clone() })
+        Ok(Ranges::new(&self.counts))
     }
     fn run(&self, _: VcpuId, space: &Ranges, ctx: &mut UserContext, _: Option<u64>) -> Exit {
         let next = match ctx.regs.rip {
@@ -233,17 +73,7 @@ impl Host for Machine {
         0
     }
     fn new_fiber(&self, body: FiberBody) -> Result<FiberIndex, HostError> {
-        let stack = match FIBERS.with_borrow_mut(|all| all.stacks.pop()) {
-            Some(stack) => stack,
-            None => DefaultStack::new(256 << 10).map_err(|_| HostError::OutOfMemory)?,
-        };
-        let fiber = Coroutine::with_stack(stack, |yielder: &Yielder<(), ()>, ()| body(&Way(yielder)));
-        FIBERS.with_borrow_mut(|all| {
-            let index = all.free.pop().unwrap_or(all.fibers.len());
-            all.fibers.resize_with(all.fibers.len().max(index + 1), || None);
-            all.fibers[index] = Some(fiber);
-            Ok(FiberIndex(index))
-        })
+        FiberIndex::new(body)
     }
     fn monotonic_ns(&self) -> u64 {
         self.start.elapsed().as_nanos() as u64 + 1
@@ -596,7 +426,7 @@ fn main() {
     let rounds = args.next().and_then(|rounds| rounds.parse().ok());
     let cases = cases().into_iter().filter(|case| case.name.contains(&filter)).collect();
     let machine = Arc::new(Machine {
-        ram: Arc::new(Flat(Mutex::new(vec![0; RAM as usize]))),
+        ram: Arc::new(Flat::new()),
         counts: Arc::default(),
         start: Instant::now(),
         script: Mutex::new(Script::new(cases, rounds)),
