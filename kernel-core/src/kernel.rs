@@ -14,6 +14,7 @@ use crate::ipc::Ipc;
 use crate::log_ring::LogRing;
 use crate::mm::MmLimits;
 use crate::sched::Scheduler;
+use crate::sched::nice::Nice;
 use crate::services::{Clock, Device, Services};
 use crate::sync::Mutex;
 use crate::syscall::Cx;
@@ -211,12 +212,12 @@ impl<H: Host> Kernel<H> {
     }
 
     /// When the guest on a vCPU has to come back: for the next timer, and after its time slice if others can run.
-    pub(crate) fn guest_deadline(&self, vcpu: VcpuId, slice_ns: u64) -> Option<u64> {
+    pub(crate) fn guest_deadline(&self, vcpu: VcpuId, nice: Nice) -> Option<u64> {
         let timer = self.services.timers.next();
         if !self.scheduler.has_runnable() {
             return timer;
         }
-        let slice = self.account(vcpu).slice_start_ns().saturating_add(slice_ns);
+        let slice = self.account(vcpu).slice_start_ns().saturating_add(nice.time_slice_ns());
         Some(timer.map_or(slice, |timer| timer.min(slice)))
     }
 

@@ -76,11 +76,11 @@ impl<H: Host> Cx<'_, H> {
         let host = &self.kernel.host;
         let vcpu = self.task.vcpu();
         let timers = &self.task.process.timers;
-        let slice_ns = self.task.nice().time_slice_ns();
-        let mut deadline = self.kernel.guest_deadline(vcpu, slice_ns);
+        let nice = self.task.nice();
+        let mut deadline = self.kernel.guest_deadline(vcpu, nice);
         if timers.cpu.is_armed() {
             // Nothing else may end a computation that these timers are to end.
-            let slice = self.kernel.now_ns().saturating_add(slice_ns);
+            let slice = self.kernel.now_ns().saturating_add(nice.time_slice_ns());
             deadline = Some(deadline.map_or(slice, |deadline| deadline.min(slice)));
         }
         let mut context = self.context.borrow_mut();

@@ -47,6 +47,7 @@ impl Account {
     }
 
     /// Runs a guest: `run`, between two looks at `ticks`.
+    #[inline]
     pub fn in_guest<R>(&self, ticks: impl Fn() -> u64, run: impl FnOnce() -> R) -> R {
         let start = ticks();
         self.entered.store(start, Ordering::Relaxed);
