@@ -300,7 +300,7 @@ impl PageCache {
     pub(super) fn map_resident(&self, range: Range<u64>, max: usize) -> Pieces<Phys> {
         let mut state = self.state.lock();
         let range = intersect(&range, &(0..page_up(state.len)));
-        self.fill_gaps(&mut state, &range);
+        self.fill_gaps(&mut state, &range, max);
         let found: Pieces<Phys> =
             state.pages.overlapping(range).take(max).map(|(part, At(phys))| (part, phys)).collect();
         for (part, phys) in &found {
@@ -309,10 +309,15 @@ impl PageCache {
         found
     }
 
-    /// See [`PageCache::map_resident`].
-    fn fill_gaps(&self, state: &mut State, range: &Range<u64>) {
+    /// See [`PageCache::map_resident`]. Not when RAM is short, and at most `max` of them, as the cache is locked.
+    fn fill_gaps(&self, state: &mut State, range: &Range<u64>, max: usize) {
+        if self.ram.free() < self.ram.total() / 8 {
+            return;
+        }
         let mut upto = state.pages.at_or_after(range.start).map_or(range.end, |(first, _)| first.end);
-        while let Some((next, _)) = state.pages.at_or_after(upto).filter(|(next, _)| next.start < range.end) {
+        for _ in 0..max {
+            let next = state.pages.at_or_after(upto).filter(|(next, _)| next.start < range.end);
+            let Some((next, _)) = next else { return };
             let gap = upto..next.start;
             let is_backed =
                 gap.end <= state.backed_len && state.holes.overlapping(gap.clone()).next().is_none();
