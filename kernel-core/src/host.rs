@@ -354,6 +354,12 @@ pub trait Host: Send + Sync + 'static {
     /// Nanoseconds since an arbitrary start; never goes back.
     fn monotonic_ns(&self) -> u64;
 
+    /// A count that goes on at a steady pace, by which the core sees what part of a span was spent where. Read twice at
+    /// each entry into a guest: a host that has something cheaper to read than a clock gives that.
+    fn ticks(&self) -> u64 {
+        self.monotonic_ns()
+    }
+
     /// The same as [`Host::monotonic_ns`], and the time for which the machine slept.
     fn boottime_ns(&self) -> u64;
 

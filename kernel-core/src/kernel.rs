@@ -14,6 +14,7 @@ use crate::ipc::Ipc;
 use crate::log_ring::LogRing;
 use crate::mm::MmLimits;
 use crate::sched::Scheduler;
+use crate::sched::nice::Nice;
 use crate::services::{Clock, Device, Services};
 use crate::sync::Mutex;
 use crate::syscall::Cx;
@@ -21,6 +22,7 @@ use crate::task::cred::{Caps, Cred};
 use crate::task::heap::HeapWatch;
 use crate::task::process::ExitStatus;
 use crate::task::signal::SIGKILL;
+use crate::task::times::Account;
 use crate::task::tree::ProcessTree;
 use crate::task::{Process, Task, siginfo::SigInfo};
 use crate::vfs::caller::Processes;
@@ -85,8 +87,8 @@ pub struct Kernel<H: Host> {
     unknown_calls: Mutex<HashSet<u64>>,
     /// How large the kernel itself is.
     pub(crate) heap: HeapWatch,
-    /// What each vCPU runs.
-    vcpus: Vec<Slice>,
+    /// What each vCPU does for the task that it runs.
+    accounts: Vec<Account>,
     devices: Mutex<Arc<[Arc<dyn Device>]>>,
     pub(crate) forks: AtomicU64,
     pub(crate) switches: AtomicU64,
@@ -95,15 +97,6 @@ pub struct Kernel<H: Host> {
     pub(crate) idle_ns: AtomicU64,
     over: AtomicBool,
     shutdown: Mutex<Option<Shutdown>>,
-}
-
-/// The time slice of the task that a vCPU runs.
-#[derive(Default)]
-struct Slice {
-    /// Its begin in monotonic nanoseconds.
-    start: AtomicU64,
-    /// Nanoseconds that the task had spent in the guest by then.
-    user: AtomicU64,
 }
 
 /// What [`Kernel::assemble`] puts together.
@@ -136,7 +129,7 @@ impl<H: Host> Kernel<H> {
             max_tasks: parts.max_tasks,
             unknown_calls: Mutex::default(),
             heap: HeapWatch::default(),
-            vcpus: (0..parts.vcpus).map(|_| Slice::default()).collect(),
+            accounts: (0..parts.vcpus).map(|_| Account::default()).collect(),
             devices: Mutex::new(parts.devices.into()),
             forks: AtomicU64::new(0),
             switches: AtomicU64::new(0),
@@ -154,7 +147,7 @@ impl<H: Host> Kernel<H> {
     pub fn shut_down(&self, why: Shutdown) {
         self.shutdown.lock().get_or_insert(why);
         self.over.store(true, Ordering::SeqCst);
-        for vcpu in 0..self.vcpus.len() {
+        for vcpu in 0..self.accounts.len() {
             self.host.kick(VcpuId(vcpu));
         }
     }
@@ -193,7 +186,7 @@ impl<H: Host> Kernel<H> {
 
     /// Number of vCPUs.
     pub fn vcpus(&self) -> usize {
-        self.vcpus.len()
+        self.accounts.len()
     }
 
     /// The monotonic clock, which is the host's: what deadlines are in.
@@ -213,27 +206,18 @@ impl<H: Host> Kernel<H> {
         unknown.len() < 1024 && unknown.insert(number)
     }
 
-    /// A task that has spent `user_ns` in the guest so far starts its time slice on a vCPU.
-    pub(crate) fn begin_slice(&self, vcpu: VcpuId, now_ns: u64, user_ns: u64) {
-        if let Some(slice) = self.vcpus.get(vcpu.0) {
-            slice.start.store(now_ns, Ordering::Relaxed);
-            slice.user.store(user_ns, Ordering::Relaxed);
-        }
-    }
-
-    /// When the present time slice on a vCPU began, and what its task had spent in the guest by then.
-    pub(crate) fn run_start(&self, vcpu: VcpuId) -> (u64, u64) {
-        let Some(slice) = self.vcpus.get(vcpu.0) else { return (0, 0) };
-        (slice.start.load(Ordering::Relaxed), slice.user.load(Ordering::Relaxed))
+    /// What a vCPU does for the task that it runs.
+    pub(crate) fn account(&self, vcpu: VcpuId) -> &Account {
+        &self.accounts[vcpu.0]
     }
 
     /// When the guest on a vCPU has to come back: for the next timer, and after its time slice if others can run.
-    pub(crate) fn guest_deadline(&self, vcpu: VcpuId, slice_ns: u64) -> Option<u64> {
+    pub(crate) fn guest_deadline(&self, vcpu: VcpuId, nice: Nice) -> Option<u64> {
         let timer = self.services.timers.next();
         if !self.scheduler.has_runnable() {
             return timer;
         }
-        let slice = self.run_start(vcpu).0.saturating_add(slice_ns);
+        let slice = self.account(vcpu).slice_start_ns().saturating_add(nice.time_slice_ns());
         Some(timer.map_or(slice, |timer| timer.min(slice)))
     }
 

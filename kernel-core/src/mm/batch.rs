@@ -29,9 +29,20 @@ impl Batch {
             && (*prot, *fill) == (access, how)
         {
             *len += size;
-            return;
+        } else {
+            self.ops.push(MapOp::Map { va: start, len: size, phys: at, prot: access, fill: how });
         }
-        self.ops.push(MapOp::Map { va: start, len: size, phys: at, prot: access, fill: how });
+        self.drop_replaced();
+    }
+
+    /// Drops the mappings that the last one replaces wholly: nobody has seen them.
+    fn drop_replaced(&mut self) {
+        while let [.., MapOp::Map { va: old, len: old_len, .. }, MapOp::Map { va, len, .. }] = *self.ops
+            && va <= old
+            && old + old_len <= va + len
+        {
+            self.ops.swap_remove(self.ops.len() - 2);
+        }
     }
 
     /// Changes what may be done with a range that is mapped.

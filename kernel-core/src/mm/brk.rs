@@ -14,6 +14,9 @@ const STACK_RANDOM: u64 = 16 << 30;
 const MMAP_RANDOM: u64 = 1 << 40;
 const BRK_RANDOM: u64 = 32 << 20;
 
+/// So much of a heap that grew is brought in at once: who asks for more heap is about to use it.
+const EARLY_HEAP: u64 = 64 << 10;
+
 impl<H: Host> Mm<H> {
     /// Decides, at random, where stack and mappings go: the stack at the top of the address space, mappings below the
     /// room that it may grow into.
@@ -92,6 +95,8 @@ impl<H: Host> Mm<H> {
                 let mut flags = VmaFlags::MAY_WRITE;
                 flags.set(VmaFlags::LOCKED, inner.lock_future);
                 inner.insert(mapped, Vma { end: wanted, prot, flags, object: Object::Anonymous });
+                let soon = mapped..wanted.min(mapped.saturating_add(EARLY_HEAP));
+                self.bring_in_early(inner, batch, soon);
             }
             inner.brk = addr;
             addr

@@ -4,23 +4,27 @@
 //! comes from a [`Blob`] (a boot archive) is loaded into RAM in pieces when it is first mapped or written; reading it
 //! copies straight from the blob.
 //!
-//! Each page in the cache is held once by it ([`Ram::hold`]) and once by everybody who maps it or copies it just now.
-//! So copies go on with the cache unlocked, as the lock order wants it, and a page that is cut off meanwhile lives
-//! until they are done.
+//! Each page in the cache is held once by it ([`Ram::hold`]) and once by everybody who maps it. Copies go on with the
+//! cache unlocked, as the lock order wants it: the cache knows what is being copied ([`Copying`]), and whoever cuts a
+//! page off meanwhile holds it for them, so that it lives until they are done. Hardly anybody does, so a copy costs no
+//! change of who holds what.
 
 mod blob;
+mod copy;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use smallvec::SmallVec;
+
 pub use blob::{Backing, Blob};
+use copy::{Copying, Piece};
 
 use crate::errno::{EBUSY, EFBIG, ENOMEM, ENOSPC, ENXIO, Result};
 use crate::host::{PAGE_SIZE, Phys};
-use crate::io::{Sink, Source};
-use crate::mm::ram::Ram;
+use crate::mm::ram::{Fresh, Ram};
 use crate::mm::range::{Pieces, RangeMap, Value, intersect};
 use crate::mm::window::{Cut, Windows};
 use crate::sync::Mutex;
@@ -30,6 +34,9 @@ pub const MAX_FILE_LEN: u64 = i64::MAX as u64;
 
 /// The most that is committed, or copied, in one go.
 const STEP: u64 = 256 << 10;
+
+/// The largest gap between pages in RAM that is loaded when they are mapped.
+const GAP: u64 = 128 << 10;
 
 /// Which mappings of a file's range are to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +77,9 @@ struct State {
     /// What was punched out of the backing.
     holes: RangeMap<()>,
     windows: Windows,
+    /// At most one for each vCPU, as nobody suspends in a copy.
+    copying: SmallVec<[Copying; 1]>,
+    last_copy: u64,
     mappers: BTreeMap<u64, Weak<dyn Mapper>>,
     /// With so many mappers, look for dead ones.
     mappers_check: usize,
@@ -83,18 +93,6 @@ pub struct PageCache {
     id: u64,
     backing: Backing,
     state: Mutex<State>,
-}
-
-/// What is at an offset.
-enum Piece {
-    /// Pages in RAM, held for the caller: so many bytes from the offset on.
-    Ram(Phys, u64),
-    /// Bytes of the backing.
-    Backing(u64),
-    /// Zeroes.
-    Hole(u64),
-    /// The file ends here.
-    End,
 }
 
 fn page_down(at: u64) -> u64 {
@@ -120,6 +118,8 @@ impl PageCache {
                 pages: RangeMap::default(),
                 holes: RangeMap::default(),
                 windows: Windows::new(ram, cut),
+                copying: SmallVec::new(),
+                last_copy: 0,
                 mappers: BTreeMap::new(),
                 mappers_check: 16,
                 writers_denied: false,
@@ -142,144 +142,6 @@ impl PageCache {
         self.len() == 0
     }
 
-    /// Copies from `offset` on to `dst` until it is full or the file ends; 0 at and behind the end.
-    /// EFAULT only if nothing was copied. Takes no RAM.
-    pub fn read_at(&self, offset: u64, dst: &mut dyn Sink) -> Result<usize> {
-        let mut done = 0;
-        while dst.remaining() > 0 {
-            let at = offset.saturating_add(done as u64);
-            let wish = STEP.min(dst.remaining() as u64);
-            let (result, len) = match self.piece(at, wish) {
-                Piece::Ram(phys, len) => {
-                    let result = dst.put_frames(&*self.ram.frames, phys, len as usize);
-                    let first = page_down(phys.0);
-                    self.ram.release(Phys(first), page_up(phys.0 + len) - first);
-                    (result, len)
-                }
-                Piece::Backing(len) => {
-                    let bytes = self.backing.bytes().get(at as usize..(at + len) as usize);
-                    (dst.put(bytes.unwrap_or_default()), len)
-                }
-                Piece::Hole(len) => (dst.put_zeros(len as usize), len),
-                Piece::End => break,
-            };
-            match result {
-                Ok(copied) => {
-                    done += copied;
-                    if (copied as u64) < len {
-                        break;
-                    }
-                }
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => break,
-            }
-        }
-        Ok(done)
-    }
-
-    /// What is at `offset`, for at most `wish` bytes; pages are held.
-    fn piece(&self, offset: u64, wish: u64) -> Piece {
-        let state = self.state.lock();
-        if offset >= state.len {
-            return Piece::End;
-        }
-        let end = state.len.min(offset + wish);
-        let next_page = match state.pages.at_or_after(offset) {
-            Some((pages, At(phys))) if pages.start <= offset => {
-                let (len, phys) = (pages.end.min(end) - offset, phys.0 + (offset - pages.start));
-                let first = page_down(phys);
-                self.ram.hold(Phys(first), page_up(phys + len) - first);
-                return Piece::Ram(Phys(phys), len);
-            }
-            Some((pages, _)) => pages.start,
-            None => u64::MAX,
-        };
-        let end = end.min(next_page);
-        match state.holes.at_or_after(offset) {
-            Some((hole, ())) if hole.start <= offset => Piece::Hole(end.min(hole.end) - offset),
-            _ if offset >= state.backed_len => Piece::Hole(end - offset),
-            Some((hole, ())) => Piece::Backing(end.min(state.backed_len).min(hole.start) - offset),
-            None => Piece::Backing(end.min(state.backed_len) - offset),
-        }
-    }
-
-    /// Copies all of `src` to `offset` and on, and makes the file longer if needed. Fewer bytes when RAM runs out or
-    /// `src` faults; ENOSPC, EFBIG or EFAULT only if nothing was copied.
-    pub fn write_at(&self, offset: u64, src: &mut dyn Source) -> Result<usize> {
-        let mut done = 0;
-        while src.remaining() > 0 {
-            match self.write_step(offset.saturating_add(done as u64), src) {
-                Ok((copied, wish)) => {
-                    done += copied;
-                    if copied < wish {
-                        break;
-                    }
-                }
-                Err(error) if done == 0 => return Err(error),
-                Err(_) => break,
-            }
-        }
-        Ok(done)
-    }
-
-    /// Copies a part of `src`; says how much, and how much it should have been.
-    fn write_step(&self, offset: u64, src: &mut dyn Source) -> Result<(usize, usize)> {
-        let wish = (src.remaining() as u64).min(STEP).min(MAX_FILE_LEN.saturating_sub(offset));
-        if wish == 0 {
-            return Err(EFBIG);
-        }
-        let first = page_down(offset);
-        let (pages, phys) = {
-            let mut state = self.state.lock();
-            if offset > state.len {
-                self.zero_tail(&mut state);
-            }
-            let around = first..page_up(offset + wish);
-            let found = self.ensure(&mut state, first, &around).map_err(|_| ENOSPC)?;
-            self.ram.hold(found.1, found.0.end - found.0.start);
-            found
-        };
-        let len = wish.min(pages.end - offset) as usize;
-        let result = src.take_frames(&*self.ram.frames, Phys(phys.0 + (offset - first)), len);
-        {
-            let mut state = self.state.lock();
-            // Pages that were cut off meanwhile: the write came before that.
-            let ours =
-                state.pages.get(first).is_some_and(|(piece, at)| at.skip(first - piece.start) == At(phys));
-            if let (true, Ok(copied @ 1..)) = (ours, result) {
-                state.len = state.len.max(offset + copied as u64);
-            }
-            if result != Ok(len) {
-                let end = page_up(state.len);
-                self.drop_pages(state.pages.remove(end.max(first)..pages.end.max(end)));
-            }
-        }
-        self.ram.release(phys, pages.end - pages.start);
-        result.map(|copied| (copied, len))
-    }
-
-    /// Like [`PageCache::write_at`] at the end of the file, which no other append gets as well. Gives the offset and
-    /// how many bytes were written.
-    pub fn append(&self, src: &mut dyn Source) -> Result<(u64, usize)> {
-        let (start, end) = {
-            let mut state = self.state.lock();
-            self.zero_tail(&mut state);
-            let start = state.len;
-            let end = start.saturating_add(src.remaining() as u64).min(MAX_FILE_LEN);
-            state.len = end;
-            (start, end)
-        };
-        let result = self.write_at(start, src);
-        let done = start + *result.as_ref().unwrap_or(&0) as u64;
-        let mut state = self.state.lock();
-        if done < end && state.len == end {
-            state.len = done;
-            let excess = page_up(done)..page_up(end).max(page_up(done));
-            self.drop_pages(state.pages.remove(excess));
-        }
-        result.map(|written| (start, written))
-    }
-
     /// Sets the length. What is cut off is zero if the file grows again, and gone from all mappings.
     pub fn truncate(&self, len: u64) -> Result<()> {
         if len > MAX_FILE_LEN {
@@ -296,7 +158,7 @@ impl PageCache {
             state.backed_len = state.backed_len.min(len);
             self.zero_tail(&mut state);
             state.holes.remove(page_up(len)..u64::MAX);
-            let removed = state.pages.remove(page_up(len)..u64::MAX);
+            let removed = state.cut_off(&self.ram, page_up(len)..u64::MAX);
             let last = removed.last().map_or(0, |(piece, _)| piece.end);
             let unused: Vec<u64> =
                 state.windows.in_use(&(page_up(len)..last)).map(|window| window.start).collect();
@@ -326,7 +188,7 @@ impl PageCache {
             }
             self.zero_part(&mut state, range.start..whole.start)?;
             self.zero_part(&mut state, whole.end..range.end)?;
-            let removed = state.pages.remove(whole.clone());
+            let removed = state.cut_off(&self.ram, whole.clone());
             let backed = intersect(&whole, &(0..page_up(state.backed_len)));
             state.holes.insert(backed, ());
             (whole, removed)
@@ -357,14 +219,9 @@ impl PageCache {
         let mut at = offset;
         let len = self.len();
         while at < len {
-            match self.piece(at, u64::MAX - at) {
+            match self.state.lock().piece(at, u64::MAX - at) {
                 Piece::Hole(bytes) => at += bytes,
-                Piece::Ram(phys, bytes) => {
-                    let first = page_down(phys.0);
-                    self.ram.release(Phys(first), page_up(phys.0 + bytes) - first);
-                    return Ok(at);
-                }
-                Piece::Backing(_) => return Ok(at),
+                Piece::Ram(..) | Piece::Backing(_) => return Ok(at),
                 Piece::End => break,
             }
         }
@@ -379,14 +236,9 @@ impl PageCache {
             return Err(ENXIO);
         }
         while at < len {
-            match self.piece(at, u64::MAX - at) {
+            match self.state.lock().piece(at, u64::MAX - at) {
                 Piece::Hole(_) | Piece::End => break,
-                Piece::Backing(bytes) => at += bytes,
-                Piece::Ram(phys, bytes) => {
-                    let first = page_down(phys.0);
-                    self.ram.release(Phys(first), page_up(phys.0 + bytes) - first);
-                    at += bytes;
-                }
+                Piece::Backing(bytes) | Piece::Ram(_, bytes) => at += bytes,
             }
         }
         Ok(at.min(len))
@@ -443,16 +295,38 @@ impl PageCache {
         Ok(Some((part, at)))
     }
 
-    /// The pages in RAM in a range, each held once more, for a mapping; at most `max` pieces.
+    /// The pages in RAM in a range, each held once more, for a mapping; at most `max` pieces. What of the backing lies
+    /// between two of them and is no larger than [`GAP`] is loaded: it costs every mapping a piece, and may be needed.
     pub(super) fn map_resident(&self, range: Range<u64>, max: usize) -> Pieces<Phys> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         let range = intersect(&range, &(0..page_up(state.len)));
+        self.fill_gaps(&mut state, &range, max);
         let found: Pieces<Phys> =
             state.pages.overlapping(range).take(max).map(|(part, At(phys))| (part, phys)).collect();
         for (part, phys) in &found {
             self.ram.hold(*phys, part.end - part.start);
         }
         found
+    }
+
+    /// See [`PageCache::map_resident`]. Not when RAM is short, and at most `max` of them, as the cache is locked.
+    fn fill_gaps(&self, state: &mut State, range: &Range<u64>, max: usize) {
+        if self.ram.free() < self.ram.total() / 8 {
+            return;
+        }
+        let mut upto = state.pages.at_or_after(range.start).map_or(range.end, |(first, _)| first.end);
+        for _ in 0..max {
+            let next = state.pages.at_or_after(upto).filter(|(next, _)| next.start < range.end);
+            let Some((next, _)) = next else { return };
+            let gap = upto..next.start;
+            let is_backed =
+                gap.end <= state.backed_len && state.holes.overlapping(gap.clone()).next().is_none();
+            let fits = gap.end - gap.start <= GAP && gap.end <= state.windows.window(gap.start).end;
+            if is_backed && fits && !gap.is_empty() && self.ensure(state, gap.start, &gap).is_err() {
+                return;
+            }
+            upto = next.end;
+        }
     }
 
     /// From now on no mapping can be made through which it can be written; those that are there stay.
@@ -502,7 +376,7 @@ impl PageCache {
     fn ensure(&self, state: &mut State, at: u64, wish: &Range<u64>) -> Result<(Range<u64>, Phys)> {
         let gap = state.pages.gap(at, &intersect(wish, &state.windows.window(at)));
         if !gap.is_empty() {
-            let (made, phys) = state.windows.commit_around(at, &gap)?;
+            let (made, phys) = state.windows.commit_around(at, &gap, Fresh::Zeroed)?;
             self.load(state, &made, phys);
             state.pages.insert(made, At(phys));
         }

@@ -4,7 +4,7 @@ use super::*;
 use crate::errno::EFAULT;
 use crate::host::fake::FakeHost;
 use crate::host::{Frames, Host};
-use crate::io::{SliceSource, VecSink};
+use crate::io::{Sink, SliceSource, Source, VecSink};
 
 fn ram(limit: u64) -> Arc<Ram> {
     Ram::new(FakeHost::new(1).ram(), limit)
@@ -136,4 +136,41 @@ fn short_writes_leave_the_length_right() {
     assert_eq!(cache.write_at(MAX_FILE_LEN, &mut SliceSource(&much)), Err(EFBIG));
     cache.truncate(0).unwrap();
     assert_eq!(ram.free(), ram.total());
+}
+
+/// Cuts the file off while it is read from.
+struct Cutter<'a>(&'a PageCache, Vec<u8>);
+
+impl Sink for Cutter<'_> {
+    fn remaining(&self) -> usize {
+        3 * PAGE_SIZE as usize - self.1.len()
+    }
+    fn put(&mut self, _: &[u8]) -> Result<usize> {
+        Err(EFAULT)
+    }
+    fn put_frames(&mut self, ram: &dyn Frames, at: Phys, len: usize) -> Result<usize> {
+        self.0.truncate(1)?;
+        // Whoever gets memory now must not get what is being copied.
+        self.0.truncate(u64::from(u32::MAX))?;
+        self.0.write_at(0, &mut SliceSource(&[2; 4 * PAGE_SIZE as usize]))?;
+        let mut bytes = alloc::vec![0; len];
+        ram.read(at, &mut bytes);
+        self.1.append(&mut bytes);
+        Ok(len)
+    }
+    fn put_zeros(&mut self, _: usize) -> Result<usize> {
+        Err(EFAULT)
+    }
+}
+
+#[test]
+fn what_is_cut_off_lives_until_it_is_copied() {
+    let ram = ram(1 << 20);
+    let cache = PageCache::new(&ram, Backing::Empty);
+    cache.write_at(0, &mut SliceSource(&[1; 4 * PAGE_SIZE as usize])).unwrap();
+    let mut cutter = Cutter(&cache, Vec::new());
+    assert_eq!(cache.read_at(PAGE_SIZE, &mut cutter), Ok(3 * PAGE_SIZE as usize));
+    assert!(cutter.1.iter().all(|&byte| byte == 1));
+    drop(cache);
+    assert_eq!(ram.free(), 1 << 20);
 }

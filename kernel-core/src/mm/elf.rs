@@ -19,6 +19,7 @@ use crate::host::{Host, PAGE_SIZE, Space};
 use crate::io::VecSink;
 use crate::mm::Mm;
 use crate::mm::cache::PageCache;
+use crate::mm::fault::EARLY_DATA;
 use crate::mm::map::{MapRequest, Object};
 use crate::vfs::file::OpenFile;
 
@@ -166,8 +167,8 @@ pub fn load<H: Host>(mm: &Mm<H>, exe: &Binary, interpreter: Option<&Binary>) -> 
         }
         _ => 0,
     };
-    let mut tails = Vec::new();
-    map_segments(mm, exe, &headers, bias, &mut tails)?;
+    let mut written = Written::default();
+    map_segments(mm, exe, &headers, bias, &mut written)?;
     let mut image = Image {
         entry: headers.file.e_entry.wrapping_add(bias),
         program_entry: headers.file.e_entry.wrapping_add(bias),
@@ -185,15 +186,15 @@ pub fn load<H: Host>(mm: &Mm<H>, exe: &Binary, interpreter: Option<&Binary>) -> 
             abi::ET_DYN => mm.find_room(extent.end - extent.start)?.wrapping_sub(extent.start),
             _ => 0,
         };
-        map_segments(mm, interpreter, &headers, base, &mut tails)?;
+        map_segments(mm, interpreter, &headers, base, &mut written)?;
         image.interpreter_base = base;
         image.entry = headers.file.e_entry.wrapping_add(base);
         if !mm.space().limits().contains(&image.entry) {
             return Err(EINVAL);
         }
     }
-    mm.map_files();
-    for tail in tails {
+    mm.map_files(&written.early);
+    for tail in written.tails {
         clear_tail(mm, tail)?;
     }
     note_layout(mm, &headers, bias, extent.end);
@@ -212,13 +213,22 @@ fn headers_in_memory(headers: &Headers) -> Option<u64> {
     segment.p_vaddr.checked_add(at - segment.p_offset)
 }
 
-/// Maps all segments, moved by `bias`. Adds what must be cleared behind the files' bytes to `tails`.
+/// What is written to in a program that was just mapped.
+#[derive(Default)]
+struct Written {
+    /// By the kernel: the rest of a data segment's last page, which shows what follows in the file.
+    tails: Vec<Range<u64>>,
+    /// By the program, in its first steps: the starts of its data.
+    early: Vec<Range<u64>>,
+}
+
+/// Maps all segments, moved by `bias`, and adds to `written`.
 fn map_segments<H: Host>(
     mm: &Mm<H>,
     binary: &Binary,
     headers: &Headers,
     bias: u64,
-    tails: &mut Vec<Range<u64>>,
+    written: &mut Written,
 ) -> Result<()> {
     for segment in headers.loads() {
         let mut prot = 0;
@@ -245,11 +255,14 @@ fn map_segments<H: Host>(
             map_fixed(mm, mapped_end, in_page.saturating_add(segment.p_filesz), prot, object)?;
             mapped_end = file_end.checked_next_multiple_of(PAGE_SIZE).ok_or(EINVAL)?;
             if end > file_end && file_end < mapped_end && prot & sys::PROT_WRITE != 0 {
-                tails.push(file_end..mapped_end);
+                written.tails.push(file_end..mapped_end);
             }
         }
         if end > mapped_end {
             map_fixed(mm, mapped_end, end - mapped_end, prot, Object::Anonymous)?;
+        }
+        if prot & sys::PROT_WRITE != 0 {
+            written.early.push(start..end.min(start.saturating_add(EARLY_DATA)));
         }
     }
     Ok(())
@@ -260,7 +273,7 @@ fn map_fixed<H: Host>(mm: &Mm<H>, addr: u64, len: u64, prot: u32, object: Object
     mm.map_lazily(&MapRequest { addr, len, prot, flags, object }).map(|_| ())
 }
 
-/// Zeroes the rest of a data segment's last page, which shows what follows in the file.
+/// Zeroes the rest of a data segment's last page.
 fn clear_tail<H: Host>(mm: &Mm<H>, tail: Range<u64>) -> Result<()> {
     let zeroes = [0; PAGE_SIZE as usize];
     let zeroes = zeroes.get(..(tail.end - tail.start) as usize).ok_or(EINVAL)?;

@@ -1,8 +1,10 @@
 //! Page faults: bringing what a guest touches into RAM, and telling the host.
 //!
 //! A fault brings in more than a page, as each costs a round trip: 64 KiB, growing to 2 MiB while faults follow each
-//! other in address. Of a file it is 32 KiB at first, as programs jump about in their code and what is not used stays in
-//! RAM, and whatever else of it is in RAM around. When RAM is short it is one page.
+//! other in address; of a file also whatever else of it is in RAM around. When RAM is short it is one page.
+//!
+//! The cheapest fault is the one that does not come: what a program is sure to touch is brought in when it is mapped
+//! ([`Mm::bring_in_early`]), in a batch that is sent anyway.
 
 use core::ops::Range;
 
@@ -14,14 +16,16 @@ use crate::mm::Mm;
 use crate::mm::backing::{Back, Inner, Kind, Mapped};
 use crate::mm::batch::Batch;
 use crate::mm::map::Object;
+use crate::mm::ram::Fresh;
 use crate::mm::range::{Value, intersect};
 use crate::mm::vma::{Vma, VmaFlags};
 
 /// The least and the most that a fault brings in.
-const CHUNK: Range<u64> = 64 << 10..2 << 20;
+pub(super) const CHUNK: Range<u64> = 64 << 10..2 << 20;
 
-/// The least that a fault on a file brings in.
-const FILE_CHUNK: u64 = 32 << 10;
+/// So much of a program's or library's data is brought in when it is mapped: it starts with what is relocated and what
+/// the C library keeps.
+pub(super) const EARLY_DATA: u64 = 64 << 10;
 
 /// How much of a file in RAM is mapped around a fault.
 const AROUND: u64 = 16 << 20;
@@ -66,6 +70,16 @@ impl FaultError {
         FaultError::Signal { signal: sys::SIGBUS as u8, code: sys::BUS_ADRERR as i32 };
 }
 
+/// What is to be brought in.
+pub(super) struct Wanted {
+    /// This page.
+    pub page: u64,
+    /// For this.
+    pub access: Access,
+    /// With it, if they are not there: these; else as many around it as are worth it.
+    pub early: Option<Range<u64>>,
+}
+
 impl<H: Host> Mm<H> {
     /// Serves a page fault of a guest thread whose instruction pointer is `rip`; the thread then tries again.
     pub fn fault(&self, addr: u64, access: Access, rip: u64) -> Result<(), FaultError> {
@@ -105,7 +119,7 @@ impl<H: Host> Mm<H> {
         if !allowed {
             return Err(FaultError::FORBIDDEN);
         }
-        self.settle(inner, batch, page, &range, &vma, access)
+        self.settle(inner, batch, &Wanted { page, access, early: None }, &range, &vma)
     }
 
     /// Brings a page of `vma`, which is at `range`, in; for [`Access::Write`] so that it may be written, whether the
@@ -114,16 +128,16 @@ impl<H: Host> Mm<H> {
         &self,
         inner: &mut Inner,
         batch: &mut Batch,
-        page: u64,
+        wanted: &Wanted,
         range: &Range<u64>,
         vma: &Vma,
-        access: Access,
     ) -> Result<(), FaultError> {
+        let page = wanted.page;
         if inner.check_count(0).is_err() {
             return Err(FaultError::OutOfMemory);
         }
         if inner.backing.get(page).is_none() {
-            self.bring_in(inner, batch, page, range, vma)?;
+            self.bring_in(inner, batch, wanted, range, vma)?;
         }
         let Some((piece, back)) = inner.backing.get(page) else { return Err(FaultError::OutOfMemory) };
         let part = intersect(&piece, range);
@@ -133,8 +147,8 @@ impl<H: Host> Mm<H> {
             inner.backing.insert(part.clone(), back);
             batch.map(part.start, part.end - part.start, back.phys, back.host_prot(vma), Fill::Lazy);
         }
-        if access == Access::Write && back.mapped == Mapped::ReadOnly {
-            return self.make_writable(inner, batch, page, part, back, vma);
+        if wanted.access == Access::Write && back.mapped == Mapped::ReadOnly {
+            return self.make_writable(inner, batch, wanted, part, back, vma);
         }
         Ok(())
     }
@@ -144,16 +158,17 @@ impl<H: Host> Mm<H> {
         &self,
         inner: &mut Inner,
         batch: &mut Batch,
-        page: u64,
+        wanted: &Wanted,
         range: &Range<u64>,
         vma: &Vma,
     ) -> Result<(), FaultError> {
-        let least = if matches!(vma.object, Object::Anonymous) { CHUNK.start } else { FILE_CHUNK };
-        let wish = intersect(&next_chunk(inner, page, least), range);
+        let page = wanted.page;
+        let chunk = wanted.early.clone().unwrap_or_else(|| next_chunk(inner, page));
+        let wish = intersect(&chunk, range);
         let (made, back, fill) = match &vma.object {
             Object::Anonymous => {
                 let gap = inner.backing.gap(page, &intersect(&wish, &inner.windows.window(page)));
-                let made = inner.windows.commit_around(page, &gap);
+                let made = inner.windows.commit_around(page, &gap, Fresh::Zeroed);
                 let (made, phys) = made.map_err(|_| FaultError::OutOfMemory)?;
                 (made, Back { phys, kind: Kind::Anonymous, mapped: Mapped::Full }, Fill::Now)
             }
@@ -186,11 +201,12 @@ impl<H: Host> Mm<H> {
         &self,
         inner: &mut Inner,
         batch: &mut Batch,
-        page: u64,
+        wanted: &Wanted,
         part: Range<u64>,
         back: Back,
         vma: &Vma,
     ) -> Result<(), FaultError> {
+        let page = wanted.page;
         let phys_of = |addr: u64| Phys(back.phys.0 + (addr - part.start));
         if back.kind == Kind::Anonymous {
             let within = intersect(&chunk_at(page, CHUNK.end), &part);
@@ -204,8 +220,9 @@ impl<H: Host> Mm<H> {
                 return Ok(());
             }
         }
-        let wish = intersect(&chunk_at(page, CHUNK.start), &part);
-        let made = inner.windows.commit_around(page, &wish);
+        let chunk = wanted.early.clone().unwrap_or_else(|| chunk_at(page, CHUNK.start));
+        let wish = intersect(&chunk, &part);
+        let made = inner.windows.commit_around(page, &wish, Fresh::Overwritten);
         let (made, phys) = made.map_err(|_| FaultError::OutOfMemory)?;
         let len = made.end - made.start;
         self.ram().frames.copy(phys, phys_of(made.start), len);
@@ -214,6 +231,26 @@ impl<H: Host> Mm<H> {
         batch.map(made.start, len, phys, copy.host_prot(vma), Fill::Now);
         inner.backing.insert(made, copy);
         Ok(())
+    }
+
+    /// Brings in for writing what a program is about to write to, as far as that can be: together with other changes it
+    /// costs a fraction of the fault. Where it fails, whoever touches it will learn.
+    pub(super) fn bring_in_early(&self, inner: &mut Inner, batch: &mut Batch, range: Range<u64>) {
+        let mut page = range.start - range.start % PAGE_SIZE;
+        while page < range.end {
+            match inner.backing.get(page) {
+                Some((piece, back)) if back.mapped == Mapped::Full => page = piece.end,
+                _ => {
+                    let Some((mapping, vma)) = inner.vmas.get(page) else { return };
+                    let vma = vma.clone();
+                    let early = Some(page..range.end.next_multiple_of(PAGE_SIZE));
+                    let wanted = Wanted { page, access: Access::Write, early };
+                    if self.settle(inner, batch, &wanted, &mapping, &vma).is_err() {
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     /// Brings a range in (`MAP_POPULATE`, `mlock`, `MADV_POPULATE_*`), in steps, as it may be long.
@@ -245,14 +282,14 @@ fn chunk_at(page: u64, size: u64) -> Range<u64> {
     start..start.saturating_add(size)
 }
 
-/// What to bring in at `page`: `least` bytes around it, more from it on when the last fault's chunk ended there.
-fn next_chunk(inner: &mut Inner, page: u64, least: u64) -> Range<u64> {
+/// What to bring in at `page`: a chunk around it, more from it on when the last fault's chunk ended there.
+fn next_chunk(inner: &mut Inner, page: u64) -> Range<u64> {
     if inner.sequence.0 == page {
-        inner.sequence.1 = (inner.sequence.1 * 2).clamp(least, CHUNK.end);
+        inner.sequence.1 = (inner.sequence.1 * 2).clamp(CHUNK.start, CHUNK.end);
         page..page.saturating_add(inner.sequence.1)
     } else {
-        inner.sequence.1 = least;
-        chunk_at(page, least)
+        inner.sequence.1 = CHUNK.start;
+        chunk_at(page, CHUNK.start)
     }
 }
 

@@ -2,17 +2,23 @@
 //!
 //! Nothing is copied but the maps: both sides hold the same RAM, without the right to write to what is private. The
 //! host gets one batch for each side. The child's mappings are made at once, as a mapping in a batch costs far less than
-//! the fault that would ask for it.
+//! the fault that would ask for it. For the same reason the little that both sides are sure to write to next, as the
+//! parent wrote to it just now, is copied instead of shared ([`own_parts`]): each side would fault there.
 
 use alloc::sync::{Arc, Weak};
+use core::ops::Range;
+
+use smallvec::SmallVec;
 
 use crate::errno::{ENOMEM, Result};
-use crate::host::{Fill, Host, Prot, Space};
+use crate::host::{Fill, Host, PAGE_SIZE, Prot, Space};
 use crate::mm::Mm;
-use crate::mm::backing::{Back, Inner, Mapped};
+use crate::mm::backing::{Back, Inner, Kind, Mapped};
 use crate::mm::batch::Batch;
 use crate::mm::cache::Mapper;
+use crate::mm::fault::CHUNK;
 use crate::mm::map::Object;
+use crate::mm::ram::Fresh;
 use crate::mm::range::{Piece, Pieces, Value, intersect};
 use crate::mm::vma::{Vma, VmaFlags};
 
@@ -23,11 +29,67 @@ const MAX_EAGER: usize = 512;
 /// mapping in a batch costs far less than the fault that would ask for it.
 const RESIDENT_PIECES: usize = 64;
 
+/// What is copied around an address that both sides are about to write to.
+const AROUND: u64 = 32 << 10;
+
+/// Pieces of so many bytes in all are copied whole: program data, mostly.
+const OWN_BYTES: u64 = 96 << 10;
+
+/// The parts of a piece that a child gets a copy of. What the parent has written to since it last forked, both sides
+/// are likely to write to. If it is small, a store would copy all of it; else it is what is around the `hot` addresses.
+fn own_parts(
+    vma: &Vma,
+    (piece, back): &Piece<Back>,
+    hot: &[u64],
+    budget: &mut u64,
+) -> SmallVec<[Range<u64>; 2]> {
+    let written = vma.is_private() && vma.prot.contains(Prot::WRITE) && back.mapped == Mapped::Full;
+    if !written || hot.is_empty() {
+        return SmallVec::new();
+    }
+    let len = piece.end - piece.start;
+    if len <= CHUNK.start && len <= *budget {
+        *budget -= len;
+        return core::iter::once(piece.clone()).collect();
+    }
+    let mut parts: SmallVec<[Range<u64>; 2]> = SmallVec::new();
+    for addr in hot {
+        let start = (addr - addr % PAGE_SIZE).saturating_sub(AROUND / 2);
+        let part = intersect(&(start..start + AROUND), piece);
+        match parts.last_mut() {
+            Some(last) if last.start <= part.end && part.start <= last.end => {
+                *last = last.start.min(part.start)..last.end.max(part.end);
+            }
+            _ if part.is_empty() => {}
+            _ => parts.push(part),
+        }
+    }
+    parts
+}
+
+/// The first part of a piece of the parent that the child does not have.
+fn first_missing(child: &Inner, (piece, back): &Piece<Back>) -> Option<Piece<Back>> {
+    let mut missing = piece.clone();
+    while let Some((there, _)) =
+        child.backing.at_or_after(missing.start).filter(|(there, _)| there.start < piece.end)
+    {
+        if there.start > missing.start {
+            missing.end = there.start;
+            break;
+        }
+        missing.start = there.end;
+    }
+    (missing.start < missing.end).then(|| (missing.clone(), back.skip(missing.start - piece.start)))
+}
+
 impl<H: Host> Mm<H> {
-    /// A copy, as `fork` makes it: private memory is shared until one side writes. ENOMEM.
-    pub fn fork(&self) -> Result<Arc<Mm<H>>> {
+    /// A copy, as `fork` makes it: private memory is shared until one side writes. `hot` has the addresses that both
+    /// sides are about to write to; none if other threads run in it, as they could write here and there while it is
+    /// copied, and the copy would be no state that ever was. ENOMEM.
+    pub fn fork(&self, hot: &[u64]) -> Result<Arc<Mm<H>>> {
         let child = Mm::new(&self.host, self.ram(), self.space.limits())?;
         let mut told = Batch::default();
+        let mut budget = OWN_BYTES;
         self.change(|inner, batch| {
             let mut copy = child.contents.inner.lock();
             copy.limits = inner.limits;
@@ -42,16 +104,29 @@ impl<H: Host> Mm<H> {
                 if vma.flags.contains(VmaFlags::DONT_FORK) {
                     continue;
                 }
-                if !vma.flags.contains(VmaFlags::WIPE_ON_FORK) {
-                    let pieces: Pieces<Back> = inner.backing.overlapping(range.clone()).collect();
-                    for piece in pieces {
-                        let shared = self.share(inner, batch, &vma, piece);
-                        self.adopt(&mut copy, &mut told, &vma, shared);
-                    }
-                }
                 if let Object::File { pages, .. } = &vma.object {
                     let mapper: Weak<dyn Mapper> = child.this.clone();
                     pages.add_mapper(child.id, mapper);
+                }
+                if !vma.flags.contains(VmaFlags::WIPE_ON_FORK) {
+                    let pieces: Pieces<Back> = inner.backing.overlapping(range.clone()).collect();
+                    let of_file = pieces.len() > 1 && pieces.iter().all(|(_, back)| back.kind == Kind::File);
+                    let pieces = if of_file && told.ops.len() < MAX_EAGER {
+                        // Faults brought them in one by one. By now they may go on in each other.
+                        self.map_resident(&mut copy, &mut told, range.clone(), &vma);
+                        Pieces::new()
+                    } else {
+                        pieces
+                    };
+                    for piece in pieces {
+                        for part in own_parts(&vma, &piece, hot, &mut budget) {
+                            self.copy_part(&mut copy, &mut told, &vma, part, &piece);
+                        }
+                        while let Some(piece) = first_missing(&copy, &piece) {
+                            let shared = self.share(inner, batch, &vma, piece);
+                            self.adopt(&mut copy, &mut told, &vma, shared);
+                        }
+                    }
                 }
                 let flags = vma.flags - VmaFlags::LOCKED;
                 copy.insert(range.start, Vma { flags, ..vma });
@@ -60,6 +135,26 @@ impl<H: Host> Mm<H> {
             child.tell_host(&mut copy, &mut told);
         });
         if child.is_dead() { Err(ENOMEM) } else { Ok(child) }
+    }
+
+    /// Gives the child a copy of a part of a piece, unless RAM is short.
+    fn copy_part(
+        &self,
+        child: &mut Inner,
+        batch: &mut Batch,
+        vma: &Vma,
+        part: Range<u64>,
+        (piece, back): &Piece<Back>,
+    ) {
+        if child.windows.window(part.start).end < part.end {
+            return;
+        }
+        let Ok(phys) = child.windows.commit(&part, Fresh::Overwritten) else { return };
+        let len = part.end - part.start;
+        self.ram().frames.copy(phys, back.skip(part.start - piece.start).phys, len);
+        let copy = Back { phys, ..*back };
+        batch.map(part.start, len, phys, copy.host_prot(vma), Fill::Now);
+        child.backing.insert(part, copy);
     }
 
     /// Holds a piece of the parent once more, for the child, and takes the parent's right to write if it is private.
@@ -111,7 +206,7 @@ impl<H: Host> Mm<H> {
         for (part, phys) in pages.map_resident(in_file, RESIDENT_PIECES) {
             let start = range.start + (part.start - offset);
             let mapped = if vma.is_private() { Mapped::ReadOnly } else { Mapped::Full };
-            let back = Back { phys, kind: super::backing::Kind::File, mapped };
+            let back = Back { phys, kind: Kind::File, mapped };
             batch.map(start, part.end - part.start, phys, back.host_prot(vma), Fill::Lazy);
             inner.backing.insert(start..start + (part.end - part.start), back);
         }

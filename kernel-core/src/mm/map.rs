@@ -11,7 +11,7 @@ use crate::host::{Access, Host, PAGE_SIZE, Prot, Space};
 use crate::mm::Mm;
 use crate::mm::backing::Inner;
 use crate::mm::cache::{Backing, Mapper, PageCache};
-use crate::mm::fault::STACK_GAP;
+use crate::mm::fault::{EARLY_DATA, STACK_GAP};
 use crate::mm::vma::{Vma, VmaFlags};
 use crate::vfs::file::OpenFile;
 
@@ -70,6 +70,10 @@ pub struct MapRequest {
 impl MapRequest {
     fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
+    }
+
+    fn is_file(&self) -> bool {
+        matches!(self.object, Object::File { .. })
     }
 
     /// Whether the flags say shared; EINVAL, EOPNOTSUPP.
@@ -138,10 +142,18 @@ impl<H: Host> Mm<H> {
                 inner.check_count(1 + inner.vmas.splits(&range))?;
                 inner.unmap(&range, batch);
             }
-            if eager == Eager::Yes {
+            // A linker says that nobody should write to the file: what it maps for writing is a library's data, and it
+            // is about to relocate it.
+            let is_data =
+                !shared && prot.contains(Prot::WRITE) && request.has(sys::MAP_DENYWRITE) && request.is_file();
+            if eager == Eager::Yes && !is_data {
                 self.map_resident(inner, batch, range.clone(), &vma);
             }
             self.add(inner, range.start, vma);
+            if eager == Eager::Yes && is_data {
+                let early = range.start..range.end.min(range.start.saturating_add(EARLY_DATA));
+                self.bring_in_early(inner, batch, early);
+            }
             Ok::<_, Errno>((range, locked))
         })?;
         let populate = request.has(sys::MAP_POPULATE) && !request.has(sys::MAP_NONBLOCK);
@@ -180,9 +192,12 @@ impl<H: Host> Mm<H> {
         inner.insert(start, vma);
     }
 
-    /// Maps what of all mapped files is in RAM, in one go.
-    pub(super) fn map_files(&self) {
+    /// Brings in `early` for writing, and maps what of all other mapped files is in RAM, in one go.
+    pub(super) fn map_files(&self, early: &[Range<u64>]) {
         self.change(|inner, batch| {
+            for range in early {
+                self.bring_in_early(inner, batch, range.clone());
+            }
             let files: Vec<(Range<u64>, Vma)> = inner
                 .vmas
                 .iter()

@@ -54,6 +54,15 @@ struct State {
     committed: u64,
 }
 
+/// What a range reads as when it is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fresh {
+    /// Zeroes.
+    Zeroed,
+    /// Anything, what others left there too: the caller writes to all of it before anybody else sees it.
+    Overwritten,
+}
+
 /// Why a range could not be committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitError {
@@ -133,8 +142,8 @@ impl Ram {
         }
     }
 
-    /// Commits a range of one reserved block, held once by the caller. It reads as zero.
-    pub fn commit(&self, at: Phys, len: u64) -> Result<(), CommitError> {
+    /// Commits a range of one reserved block, held once by the caller.
+    pub fn commit(&self, at: Phys, len: u64, fresh: Fresh) -> Result<(), CommitError> {
         let range = at.0..at.0 + len;
         let dirty = {
             let mut state = self.state.lock();
@@ -151,7 +160,7 @@ impl Ram {
             state.holders.insert(range.clone(), Holders(1));
             state.dirty.remove(range)
         };
-        for (part, ()) in dirty {
+        for (part, ()) in dirty.into_iter().filter(|_| fresh == Fresh::Zeroed) {
             self.frames.zero(Phys(part.start), part.end - part.start);
         }
         Ok(())
@@ -293,19 +302,19 @@ mod tests {
     fn zeroes_what_was_used_before() {
         let ram = Ram::new(FakeHost::new(1).ram(), 1 << 20);
         let block = ram.reserve(1 << 20).unwrap();
-        ram.commit(block, 8192).unwrap();
+        ram.commit(block, 8192, Fresh::Zeroed).unwrap();
         ram.frames.write(block, b"secret");
-        assert_eq!(ram.commit(block, 4096), Err(CommitError::Occupied));
+        assert_eq!(ram.commit(block, 4096, Fresh::Zeroed), Err(CommitError::Occupied));
         ram.hold(block, 4096);
         ram.release(block, 8192);
         assert_eq!(ram.free(), (1 << 20) - 4096);
         assert_eq!(ram.held_once(block, 0..u64::MAX), block.0..block.0 + 4096);
         ram.release(block, 4096);
-        ram.commit(block, 4096).unwrap();
+        ram.commit(block, 4096, Fresh::Zeroed).unwrap();
         let mut bytes = [1; 6];
         ram.frames.read(block, &mut bytes);
         assert_eq!(bytes, [0; 6]);
-        assert_eq!(ram.commit(Phys(block.0 + 4096), 1 << 20), Err(CommitError::OutOfMemory));
+        assert_eq!(ram.commit(Phys(block.0 + 4096), 1 << 20, Fresh::Zeroed), Err(CommitError::OutOfMemory));
     }
 
     #[test]
@@ -315,7 +324,7 @@ mod tests {
         let whole = ram.frames.size();
         let (a, b) = (ram.reserve(whole / 2).unwrap(), ram.reserve(whole / 2).unwrap());
         assert_eq!(ram.reserve(4096), Err(ENOMEM));
-        ram.commit(a, 16 << 20).unwrap();
+        ram.commit(a, 16 << 20, Fresh::Zeroed).unwrap();
         ram.unreserve(a);
         ram.unreserve(b);
         assert_eq!(ram.reserve(whole), Err(ENOMEM));

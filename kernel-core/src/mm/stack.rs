@@ -19,6 +19,9 @@ const TOTAL: (u64, u64) = (128 << 10, 6 << 20);
 /// Room that is mapped below the first stack pointer.
 const ROOM: u64 = 128 << 10;
 
+/// So much of it below the first stack pointer is brought in at once: the program's first calls need it.
+const EARLY_STACK: u64 = 16 << 10;
+
 /// The name of the machine (`AT_PLATFORM`).
 const PLATFORM: &[u8] = b"x86_64\0";
 
@@ -165,6 +168,7 @@ pub fn build<H: Host>(mm: &Mm<H>, image: &Image, start: &Start<'_>) -> Result<u6
         flags: sys::MAP_PRIVATE | sys::MAP_FIXED | sys::MAP_GROWSDOWN,
         object: Object::Anonymous,
     })?;
+    mm.change(|inner, batch| mm.bring_in_early(inner, batch, sp.saturating_sub(EARLY_STACK)..sp));
     mm.user().write_bytes(sp, &bytes).map_err(|_| ENOMEM)?;
     mm.set_layout(|layout| {
         layout.stack_start = sp;

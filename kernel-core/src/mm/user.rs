@@ -12,7 +12,7 @@ use crate::io::{Sink, Source, UserMemory};
 use crate::mm::Mm;
 use crate::mm::backing::{Inner, Mapped};
 use crate::mm::batch::Batch;
-use crate::mm::fault::FaultError;
+use crate::mm::fault::{FaultError, Wanted};
 use crate::mm::map::Object;
 
 /// The most bytes one read or write moves (`MAX_RW_COUNT`).
@@ -121,7 +121,7 @@ impl<H: Host> Mm<H> {
                 if access == Access::Write && !vma.is_private() && !vma.prot.contains(Prot::WRITE) {
                     return None;
                 }
-                self.settle(inner, batch, page, &range, &vma, access).ok()?;
+                self.settle(inner, batch, &Wanted { page, access, early: None }, &range, &vma).ok()?;
             }
         }
         let (range, _) = inner.vmas.get(addr)?;

@@ -11,7 +11,8 @@ use core::ops::Range;
 
 use crate::errno::{ENOMEM, Result};
 use crate::host::{PAGE_SIZE, Phys};
-use crate::mm::ram::{CommitError, Ram};
+use crate::mm::ram::{CommitError, Fresh, Ram};
+use crate::mm::range::intersect;
 
 /// The size of large windows. A terabyte of offsets has 65,536 of them.
 const LARGE: u64 = 16 << 20;
@@ -76,8 +77,8 @@ impl Windows {
         self.cut.window(key)
     }
 
-    /// Commits zeroed RAM for `range`, whole pages inside one window; the caller holds it once. ENOMEM.
-    pub fn commit(&mut self, range: &Range<u64>) -> Result<Phys> {
+    /// Commits RAM for `range`, whole pages inside one window; the caller holds it once. ENOMEM.
+    pub fn commit(&mut self, range: &Range<u64>, fresh: Fresh) -> Result<Phys> {
         let window = self.window(range.start);
         let len = range.end - range.start;
         for _ in 0..2 {
@@ -90,7 +91,7 @@ impl Windows {
                 }
             };
             let at = Phys(block.0 + (range.start - window.start));
-            match self.ram.commit(at, len) {
+            match self.ram.commit(at, len, fresh) {
                 Ok(()) => return Ok(at),
                 Err(CommitError::OutOfMemory) => return Err(ENOMEM),
                 Err(CommitError::Occupied) => self.forget(window.start),
@@ -99,15 +100,16 @@ impl Windows {
         Err(ENOMEM)
     }
 
-    /// Like [`Windows::commit`] for as much of `wish`, around the page at `key`, as RAM allows: when it is short, for
-    /// that page only. Says for which range.
-    pub fn commit_around(&mut self, key: u64, wish: &Range<u64>) -> Result<(Range<u64>, Phys)> {
-        match self.commit(wish) {
-            Ok(at) => Ok((wish.clone(), at)),
+    /// Like [`Windows::commit`] for as much of `wish`, around the page at `key`, as is in the same window and RAM allows:
+    /// when it is short, for that page only. Says for which range.
+    pub fn commit_around(&mut self, key: u64, wish: &Range<u64>, fresh: Fresh) -> Result<(Range<u64>, Phys)> {
+        let wish = intersect(wish, &self.window(key));
+        match self.commit(&wish, fresh) {
+            Ok(at) => Ok((wish, at)),
             Err(_) => {
                 let page = key - key % PAGE_SIZE;
                 let page = page..page + PAGE_SIZE;
-                let at = self.commit(&page)?;
+                let at = self.commit(&page, fresh)?;
                 Ok((page, at))
             }
         }

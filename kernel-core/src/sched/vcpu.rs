@@ -6,34 +6,36 @@ use core::sync::atomic::Ordering;
 use crate::host::{Fiber, Host, Resumed, VcpuId};
 use crate::kernel::Kernel;
 use crate::task::Task;
+use crate::task::times::Moment;
 
 impl<H: Host> Kernel<H> {
     /// Serves as `vcpu` until the instance is over. Each vCPU is one host thread in here.
     pub fn run_vcpu(&self, vcpu: VcpuId) {
+        // Where one task's slice ends the next one's begins, unless the vCPU was idle between them.
+        let mut last_end = None;
         while !self.is_over() {
-            match self.scheduler.dequeue() {
-                Some(task) => self.run_task(vcpu, task),
-                None => self.idle(vcpu),
-            }
+            last_end = match self.scheduler.dequeue() {
+                Some(task) => Some(self.run_task(vcpu, task, last_end.unwrap_or_else(|| self.moment()))),
+                None => {
+                    self.idle(vcpu);
+                    None
+                }
+            };
         }
     }
 
-    fn run_task(&self, vcpu: VcpuId, task: Arc<Task<H>>) {
+    /// Runs a task, from `now` on, until it suspends or ends, and says when that was.
+    fn run_task(&self, vcpu: VcpuId, task: Arc<Task<H>>, now: Moment) -> Moment {
         // The fiber is in the task whenever the task is queued: it is put back before `park` lets anyone queue it.
-        let Some(mut fiber) = task.fiber.lock().take() else { return };
+        let Some(mut fiber) = task.fiber.lock().take() else { return now };
         task.set_vcpu(vcpu);
         task.state.run();
-        let (start, user) = (self.now_ns(), task.user_ns.load(Ordering::Relaxed));
-        self.begin_slice(vcpu, start, user);
+        self.begin_slice(vcpu, &task, now);
         self.begin_heap_share();
         let resumed = fiber.resume();
         self.charge_heap(&task.process);
-        let spent = self.now_ns().saturating_sub(start);
-        let in_guest = task.user_ns.load(Ordering::Relaxed).saturating_sub(user);
-        task.system_ns.fetch_add(spent.saturating_sub(in_guest), Ordering::Relaxed);
+        let end = self.end_slice(vcpu, &task);
         self.switches.fetch_add(1, Ordering::Relaxed);
-        self.user_ns.fetch_add(in_guest, Ordering::Relaxed);
-        self.system_ns.fetch_add(spent.saturating_sub(in_guest), Ordering::Relaxed);
         match resumed {
             Resumed::Suspended => {
                 *task.fiber.lock() = Some(fiber);
@@ -43,6 +45,7 @@ impl<H: Host> Kernel<H> {
             }
             Resumed::Finished => {}
         }
+        end
     }
 
     fn idle(&self, vcpu: VcpuId) {

@@ -80,7 +80,7 @@ pub fn getrusage<H: Host>(cx: &Cx<'_, H>, who: i32, usage: u64) -> SysResult {
             process.children_user_ns.load(Ordering::Relaxed),
             process.children_system_ns.load(Ordering::Relaxed),
         ),
-        1 => cx.thread_cpu_ns(),
+        1 => cx.kernel.thread_cpu_ns(cx.task),
         _ => return Err(EINVAL.into()),
     };
     let mut raw = Rusage::of_times(times);

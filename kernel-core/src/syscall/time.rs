@@ -1,7 +1,5 @@
 //! Clocks and sleeping: `clock_gettime(2)`, `clock_nanosleep(2)`, `gettimeofday(2)`, `time(2)`.
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use linux_raw_sys::general as sys;
 
 use crate::abi::time::{SECOND_NS, TimeSpec};
@@ -69,7 +67,7 @@ fn read<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<u64> {
         Source::Monotonic => cx.services().clock.monotonic_ns(),
         Source::Boottime => cx.services().clock.boottime_ns(),
         Source::Process => sum(cx.cpu_ns()),
-        Source::Thread => sum(cx.thread_cpu_ns()),
+        Source::Thread => sum(cx.kernel.thread_cpu_ns(cx.task)),
         Source::Other(id) => {
             let tree = cx.kernel.tree.lock();
             let of_thread = clock & 4 != 0;
@@ -77,8 +75,8 @@ fn read<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<u64> {
             let process = tree.process(id);
             drop(tree);
             match (task, process) {
-                (Some(task), _) => sum((task.user_ns.load(Relaxed), task.system_ns.load(Relaxed))),
-                (None, Some(process)) => sum(process.cpu_ns()),
+                (Some(task), _) => sum(cx.kernel.thread_cpu_ns(&task)),
+                (None, Some(process)) => sum(cx.kernel.process_cpu_ns(&process)),
                 (None, None) => return Err(EINVAL),
             }
         }

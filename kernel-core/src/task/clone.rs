@@ -8,6 +8,7 @@ use crate::errno::{EAGAIN, EINVAL, ENOMEM, Result};
 use crate::host::{Fpu, Host, Registers, UserContext};
 use crate::ipc::pidfd::PidFd;
 use crate::kernel::Kernel;
+use crate::mm::Mm;
 use crate::sched::wait::{Events, Wake};
 use crate::syscall::{Cx, SysResult, Wait};
 use crate::task::process::ExitStatus;
@@ -143,7 +144,7 @@ impl<H: Host> Cx<'_, H> {
         let kernel = self.kernel;
         kernel.check_task_limits(self)?;
         let resources = Resources {
-            mm: if flags.contains(CloneFlags::VM) { self.mm.clone() } else { self.mm.fork()? },
+            mm: if flags.contains(CloneFlags::VM) { self.mm.clone() } else { self.fork_memory()? },
             files: if flags.contains(CloneFlags::FILES) { self.files.clone() } else { self.files.copy() },
             fs: if flags.contains(CloneFlags::FS) { self.fs.clone() } else { self.fs.copy() },
         };
@@ -206,6 +207,17 @@ impl<H: Host> Cx<'_, H> {
                 self.wait_killable(&[(&completion.queue, Events::IN)], || completion.is_done().then_some(()));
         }
         Ok(u64::from(tid))
+    }
+
+    /// A copy of the memory.
+    fn fork_memory(&self) -> Result<Arc<Mm<H>>> {
+        let hot = {
+            let regs = &self.context.borrow().regs;
+            [regs.fs_base, regs.rsp]
+        };
+        // The task's reference and this one, or else another thread runs in it.
+        let alone = Arc::strong_count(&self.mm) <= 2;
+        self.mm.fork(if alone { &hot } else { &[] })
     }
 
     /// An open pidfd.

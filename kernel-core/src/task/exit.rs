@@ -75,6 +75,7 @@ impl<H: Host> Kernel<H> {
             }
             if !group.threads.is_empty() { None } else { Some(group.ending.unwrap_or(status)) }
         };
+        self.settle(task);
         process.ended_user_ns.fetch_add(task.user_ns.load(Ordering::Relaxed), Ordering::Relaxed);
         process.ended_system_ns.fetch_add(task.system_ns.load(Ordering::Relaxed), Ordering::Relaxed);
         // Exec may wait to be the only thread.

@@ -62,8 +62,9 @@ impl<H: Host> Kernel<H> {
     /// What was allocated since the last look is the process's. Says whether that made the heap too large.
     pub(crate) fn charge_heap(&self, process: &Process<H>) -> bool {
         let now = self.host.heap_bytes();
-        let before = self.heap.last.swap(now, Ordering::Relaxed);
+        let before = self.heap.last.load(Ordering::Relaxed);
         if now != before {
+            self.heap.last.store(now, Ordering::Relaxed);
             process.heap.0.fetch_add(now.wrapping_sub(before).cast_signed(), Ordering::Relaxed);
         }
         now > before && now > self.heap.limit.load(Ordering::Relaxed)

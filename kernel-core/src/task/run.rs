@@ -2,7 +2,6 @@
 
 use alloc::sync::Arc;
 use core::cell::RefCell;
-use core::sync::atomic::Ordering;
 
 use linux_raw_sys::general as sys;
 
@@ -78,18 +77,18 @@ impl<H: Host> Cx<'_, H> {
     fn enter_guest(&self) -> Exit {
         let host = &self.kernel.host;
         let vcpu = self.task.vcpu();
-        let start = self.kernel.now_ns();
         let timers = &self.task.process.timers;
-        let slice_ns = self.task.nice().time_slice_ns();
-        let mut deadline = self.kernel.guest_deadline(vcpu, slice_ns);
+        let nice = self.task.nice();
+        let mut deadline = self.kernel.guest_deadline(vcpu, nice);
         if timers.cpu.is_armed() {
             // Nothing else may end a computation that these timers are to end.
-            let slice = start.saturating_add(slice_ns);
+            let slice = self.kernel.now_ns().saturating_add(nice.time_slice_ns());
             deadline = Some(deadline.map_or(slice, |deadline| deadline.min(slice)));
         }
-        let exit = host.run(vcpu, self.mm.space(), &mut self.context.borrow_mut(), deadline);
-        let spent = self.kernel.now_ns().saturating_sub(start);
-        self.task.user_ns.fetch_add(spent, Ordering::Relaxed);
+        let mut context = self.context.borrow_mut();
+        let run = || host.run(vcpu, self.mm.space(), &mut context, deadline);
+        let exit = self.kernel.account(vcpu).in_guest(|| host.ticks(), run);
+        drop(context);
         if timers.cpu.is_armed() {
             let (user_ns, system_ns) = self.cpu_ns();
             timers.check_cpu(user_ns, user_ns.saturating_add(system_ns));

@@ -161,10 +161,8 @@ impl<H: Host> TaskView for View<H> {
         let session = process.session();
         let tty = session.tty.lock().clone();
         let (user_ns, system_ns) = match &self.task {
-            Some(task) if !self.whole => {
-                (task.user_ns.load(Ordering::Relaxed), task.system_ns.load(Ordering::Relaxed))
-            }
-            _ => process.cpu_ns(),
+            Some(task) if !self.whole => self.kernel.thread_cpu_ns(task),
+            _ => self.kernel.process_cpu_ns(process),
         };
         let comm = self.task.as_ref().map_or_else(|| process.last_comm(), |task| task.comm());
         TaskStat {

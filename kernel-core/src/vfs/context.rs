@@ -82,6 +82,8 @@ impl FsContext {
 
     /// Walks paths for `caller` with its present credentials.
     pub fn walker<'a>(&'a self, caller: &'a dyn Caller) -> Walker<'a> {
-        Walker::new(&self.namespace, self.root(), caller, caller.cred(), self.umask())
+        let cred = caller.cred();
+        let state = self.state.lock();
+        Walker::new(&self.namespace, state.root.clone(), caller, cred, state.umask)
     }
 }
