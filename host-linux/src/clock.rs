@@ -25,6 +25,13 @@ fn nanoseconds(clock: ClockId) -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
+/// The processor's time stamp counter, which is cheaper to read than a clock: for spans of a thread that keeps to a
+/// processor.
+pub fn ticks() -> u64 {
+    // SAFETY: the instruction is there on every x86-64 processor, and Linux lets programs use it.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
+
 /// Fills `buf` with random bytes, waiting for the host's pool if that has only just booted.
 ///
 /// # Panics

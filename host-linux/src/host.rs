@@ -156,6 +156,10 @@ impl<K: Keeper> Host for LinuxHost<K> {
         clock::monotonic_ns()
     }
 
+    fn ticks(&self) -> u64 {
+        clock::ticks()
+    }
+
     fn boottime_ns(&self) -> u64 {
         clock::boottime_ns()
     }
