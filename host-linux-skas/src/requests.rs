@@ -14,7 +14,12 @@ pub const REQUESTS_A_PAGE: usize = ((PAGE_SIZE - HEADER_SIZE) / REQUEST_SIZE) as
 
 /// The requests for all that is pending, a page at a time.
 pub fn pages(batch: &Batch) -> impl Iterator<Item = Vec<u8>> {
-    batch.ops().chunks(REQUESTS_A_PAGE).map(|ops| ops.iter().flat_map(request).collect())
+    batch.ops().chunks(REQUESTS_A_PAGE).map(page)
+}
+
+/// The requests for changes that fit into a page.
+pub fn page(ops: &[MapOp]) -> Vec<u8> {
+    ops.iter().flat_map(request).collect()
 }
 
 /// The eight words of a request.

@@ -57,7 +57,7 @@ use crate::seccomp::sites::{Counts, Sites};
 use crate::stub::Failure;
 
 /// How often a thread that has just posted gets the chance to fall asleep.
-const CHANCES: u32 = 32;
+const CHANCES: u32 = 3;
 /// How often the vCPU looks whether a guest thread on another processor has posted, before it sleeps.
 const LOOKS: u32 = 1000;
 /// How often the guest thread looks whether it may go on: longer than most calls take.
