@@ -494,6 +494,7 @@ impl Filtered {
             frame.reset(data, self.area);
         }
         self.fpu.forget();
+        self.pace = Pace::default();
         self.at_site = false;
         self.counts = self.seccomp.patch.then(Counts::new);
     }

@@ -11,11 +11,11 @@ use host_linux::clock;
 /// A turn that is longer than this is not quick, in nanoseconds.
 const QUICK_NS: u64 = 30_000;
 /// How many quick turns in a row it takes to go.
-const FIRST: u32 = 64;
+const FIRST: u32 = 24;
 /// And at most, if going did not pay.
 const LAST: u32 = 1 << 14;
 /// How many turns away pay for the way there and back.
-const PAYS: u32 = 512;
+const PAYS: u32 = 64;
 
 /// The pace of one guest thread.
 pub struct Pace {
