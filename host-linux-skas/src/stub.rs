@@ -28,7 +28,7 @@ pub struct Stub {
 
 enum Kind {
     Traced(Traced),
-    Filtered(Filtered),
+    Filtered(Box<Filtered>),
 }
 
 /// Why changes were not made.
@@ -70,7 +70,7 @@ impl Stub {
 
     /// A fresh one of the seccomp trap.
     pub fn filtered(pid: i32, slot: u32, filtered: Filtered) -> Stub {
-        Stub { pid, slot, used: false, kind: Kind::Filtered(filtered) }
+        Stub { pid, slot, used: false, kind: Kind::Filtered(Box::new(filtered)) }
     }
 
     /// Learns from the first stub of all what the host allows, and the format of vector state.
