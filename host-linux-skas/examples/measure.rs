@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use host_linux::backend::{Backend, Settings, Trap};
 use host_linux_skas::SkasHost;
-use kernel_core::host::{Exit, Fill, Fpu, Host, MapOp, Phys, Prot, Registers, Space, UserContext, VcpuId};
+use kernel_core::host::{
+    CallCode, Exit, Fill, Fpu, Host, MapOp, Phys, Prot, Registers, Space, UserContext, VcpuId,
+};
 
 const CODE: u64 = 0x40_0000;
 const DATA: u64 = 0x1000_0000;
@@ -74,9 +76,13 @@ fn measure(host: &SkasHost, vcpu: VcpuId, stores: u64) {
     // The guest's code is at the start of RAM; where the host wants it rewritten, it is, if it was told so.
     let run = |space: &_, ctx: &mut UserContext| loop {
         match host.run(vcpu, space, ctx, None) {
-            Exit::Rewrite(rewrite) => {
-                host.ram().write(Phys(rewrite.at - CODE), &rewrite.new);
-                ctx.regs.rip = rewrite.at;
+            Exit::Rewrite(at) => {
+                let mut code = CallCode::default();
+                host.ram().read(Phys(at - CODE), &mut code);
+                if let Some(new) = host.rewrite(at, code) {
+                    host.ram().write(Phys(at - CODE), &new);
+                    ctx.regs.rip = at;
+                }
             }
             exit => return exit,
         }

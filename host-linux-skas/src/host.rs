@@ -10,7 +10,7 @@ use host_linux::ram::RamFile;
 use host_linux::vcpu::Vcpu;
 use host_linux::vm;
 use host_linux::xstate::Format;
-use kernel_core::host::{Frames, HostError, Phys};
+use kernel_core::host::{CallCode, Frames, HostError, Phys};
 
 use crate::clock_image::ClockImage;
 use crate::error::StartError;
@@ -54,6 +54,14 @@ impl Keeper for Skas {
 
     fn clock_image(&self) -> Option<u64> {
         self.clock_image
+    }
+
+    fn rewrite(&self, at: u64, code: CallCode) -> Option<CallCode> {
+        self.pool.sites()?.rewrite(at, code)
+    }
+
+    fn is_rewritten(&self, at: u64, code: CallCode) -> bool {
+        self.pool.sites().is_some_and(|sites| sites.is_rewritten(at, code))
     }
 
     fn let_go(&self) {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kernel_core::host::HostError;
 
+use crate::seccomp::sites::Sites;
 use crate::seccomp::{Filtered, Seccomp};
 use crate::spawner::Spawner;
 use crate::stub::Stub;
@@ -69,6 +70,11 @@ impl Pool {
             let _ = state.order();
         }
         made
+    }
+
+    /// The call sites that were rewritten, if the trap is one for which they are.
+    pub fn sites(&self) -> Option<&Sites> {
+        self.seccomp.as_ref().map(|seccomp| seccomp.sites())
     }
 
     fn stub(&self, pid: i32, slot: u32) -> Result<Stub, HostError> {

@@ -226,6 +226,22 @@ fn a_guest_that_blocks_signals_ends() {
     });
 }
 
+#[test]
+fn a_guest_that_waits_in_the_kernels_place_ends() {
+    on_host(|host| {
+        let mut guest = machine(host, call_and_jump());
+        assert_eq!(guest.run(), Exit::Syscall);
+        // The handler's wait: nobody will let it go.
+        let wait = syscall_of(&guest, libc::SYS_futex, 2);
+        let regs = &mut guest.ctx.regs;
+        (regs.rip, regs.rax, regs.rdi) = (wait, libc::SYS_futex as u64, GO);
+        (regs.rsi, regs.rdx, regs.r10) = (libc::FUTEX_WAIT as u64, 0, 0);
+        let deadline = host.monotonic_ns() + 20_000_000;
+        let exit = host.run(VcpuId(0), &guest.space, &mut guest.ctx, Some(deadline));
+        assert_eq!(exit, Exit::Died);
+    });
+}
+
 // Says that it has stopped, by the stub's own instruction at rbx, with a frame at r12 from which it goes on at once; there
 // it copies the word at r8 to r9 for ever.
 guest!(

@@ -5,7 +5,9 @@ use std::error::Error;
 use std::ops::Range;
 use std::sync::Arc;
 
-use kernel_core::host::{Cpu, Exit, FiberBody, Frames, Host, HostError, Space, UserContext, VcpuId};
+use kernel_core::host::{
+    CallCode, Cpu, Exit, FiberBody, Frames, Host, HostError, Space, UserContext, VcpuId,
+};
 
 use crate::backend::{Backend, Settings};
 use crate::fiber::{FiberPool, HostFiber};
@@ -45,6 +47,14 @@ pub trait Keeper: Send + Sync + Sized + 'static {
     fn new_space(self: &Arc<Self>, including: Range<u64>) -> Result<Self::Space, HostError>;
     /// See [`Host::clock_image`].
     fn clock_image(&self) -> Option<u64>;
+    /// See [`Host::rewrite`].
+    fn rewrite(&self, _at: u64, _code: CallCode) -> Option<CallCode> {
+        None
+    }
+    /// See [`Host::is_rewritten`].
+    fn is_rewritten(&self, _at: u64, _code: CallCode) -> bool {
+        false
+    }
     /// Ends what only the calling thread, the vCPU's, can trace: it is about to be the vCPU no more.
     fn let_go(&self);
 }
@@ -122,6 +132,14 @@ impl<K: Keeper> Host for LinuxHost<K> {
         let exit = space.run(ctx);
         self.watcher().set_deadline(None);
         exit
+    }
+
+    fn rewrite(&self, at: u64, code: CallCode) -> Option<CallCode> {
+        self.keeper.rewrite(at, code)
+    }
+
+    fn is_rewritten(&self, at: u64, code: CallCode) -> bool {
+        self.keeper.is_rewritten(at, code)
     }
 
     fn save_fpu(&self, space: &K::Space, ctx: &UserContext) {

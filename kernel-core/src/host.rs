@@ -239,16 +239,8 @@ pub enum Trap {
     AlignmentCheck,
 }
 
-/// Another form of the code by which a guest makes a system call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rewrite {
-    /// The guest address of the code.
-    pub at: u64,
-    /// The guest's own code, whose last instruction makes the call.
-    pub old: [u8; 7],
-    /// What does the same, but only here.
-    pub new: [u8; 7],
-}
+/// The code by which a guest makes a system call: the instruction that does it, and what fits before that.
+pub type CallCode = [u8; 7];
 
 /// Why guest code stopped running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,12 +256,12 @@ pub enum Exit {
     },
     /// It raised another exception.
     Trap(Trap),
-    /// It often makes a system call by what may be [`Rewrite::old`], and is about to do it again: `rip` is at the last of its
-    /// instructions. The kernel may put [`Rewrite::new`] there, and `rip` at its start: then such calls cost less.
-    Rewrite(Rewrite),
-    /// It ran into the middle of what should be [`Rewrite::new`], where a system call was that it expected. If that is
-    /// there, it makes the call, with the registers that it has; else this is an invalid opcode.
-    Rewritten(Rewrite),
+    /// It often makes a system call by the [`CallCode`] at this address, and is about to do it again: `rip` is at its last
+    /// instruction. The kernel may ask [`Host::rewrite`] for another form, put that there, and set `rip` to its start.
+    Rewrite(u64),
+    /// It ran into the middle of the code at this address. If the [`CallCode`] there is by [`Host::rewrite`], it makes the
+    /// call that it expected there, with the registers that it has; else this is an invalid opcode.
+    Rewritten(u64),
     /// Nothing of its own doing: a kick or the deadline.
     Interrupted,
     /// What kept the space is dead; the space cannot run again.
@@ -329,6 +321,17 @@ pub trait Host: Send + Sync + 'static {
     /// [`Exit::Interrupted`] at `deadline_ns` (monotonic) or soon after, or once `vcpu` was kicked.
     fn run(&self, vcpu: VcpuId, space: &Self::Space, ctx: &mut UserContext, deadline_ns: Option<u64>)
     -> Exit;
+
+    /// A form of `code`, which is at `at` in a guest, that does the same and costs less; `None` if there is none. It means
+    /// nothing but there.
+    fn rewrite(&self, _at: u64, _code: CallCode) -> Option<CallCode> {
+        None
+    }
+
+    /// Whether `code` at `at` is by [`Host::rewrite`].
+    fn is_rewritten(&self, _at: u64, _code: CallCode) -> bool {
+        false
+    }
 
     /// Makes the area in memory of `ctx.fpu` current. `space` is where that thread ran last.
     fn save_fpu(&self, space: &Self::Space, ctx: &UserContext);

@@ -16,9 +16,9 @@ use nix::errno::Errno;
 use crate::error::StartError;
 use crate::layout::{self, CONSTANTS};
 use crate::seccomp::deaths::Mortal;
-use crate::seccomp::frame::{CALL_LENGTH, Frame};
+use crate::seccomp::frame::{CALL_LENGTH, Frame, SINGLE_STEP};
 use crate::seccomp::pace::Pace;
-use crate::seccomp::sites::Counts;
+use crate::seccomp::sites::{Counts, Sites};
 use crate::seccomp::{Seccomp, code, constants, data, frame};
 
 /// What a guest thread did that has stopped.
@@ -53,6 +53,8 @@ pub struct Filtered {
     pub(super) pace: Pace,
     /// Whether the thread has stopped at a rewritten site, and not in the handler of a signal.
     at_site: bool,
+    /// Whether it was making single steps when it came to the code of a site, over which it goes without.
+    stepping: bool,
     /// Where it makes calls; `None` if sites are left alone.
     counts: Option<Counts>,
 }
@@ -79,6 +81,7 @@ impl Filtered {
             request: 0,
             pace: Pace::default(),
             at_site: false,
+            stepping: false,
             counts,
         })
     }
@@ -211,21 +214,19 @@ impl Filtered {
         self.at_site = self.word(data::AT_SITE).load(Ordering::Relaxed) != 0;
         if self.at_site {
             ctx.regs = frame::load_at_site(&self.seccomp.data, self.area);
+            if std::mem::take(&mut self.stepping) {
+                ctx.regs.rflags |= SINGLE_STEP;
+            }
             return Ok(Stop::Exit(Exit::Syscall));
         }
         let (mut stopped, signal) = self.frame()?.load(&self.seccomp.data, self.area);
         if let Some(exit) = signal.at_syscall(&mut stopped) {
-            let site = self.counts.as_mut().and_then(|counts| counts.add(stopped.regs.rip, stopped.regs.rax));
-            let rewrite =
-                site.filter(|_| exit == Exit::Syscall).and_then(|site| self.seccomp.sites.rewrite(site));
             ctx.regs = stopped.regs;
-            return Ok(Stop::Exit(match rewrite {
-                Some(rewrite) => {
-                    ctx.regs.rip -= CALL_LENGTH;
-                    Exit::Rewrite(rewrite)
-                }
-                None => exit,
-            }));
+            let is_call = exit == Exit::Syscall;
+            let site = self.counts.as_mut().filter(|_| is_call).and_then(|counts| counts.add(ctx.regs.rip));
+            let Some(site) = site else { return Ok(Stop::Exit(exit)) };
+            ctx.regs.rip -= CALL_LENGTH;
+            return Ok(Stop::Exit(Exit::Rewrite(site)));
         }
         let is_kick = signal.raised.signal == KICK_SIGNAL;
         if is_kick && self.is_stubs(stopped.regs.rip) {
@@ -235,13 +236,18 @@ impl Filtered {
             // The registers that the kernel gave it were not to be had.
             return Ok(Stop::Exit(Exit::Trap(Trap::GeneralProtection)));
         }
-        if let Some(site) = self.seccomp.sites.at_code(stopped.regs.rip) {
-            // Nothing has happened since it jumped there, but for what the call does to the registers.
-            stopped.regs.rip = site.at;
+        if let Some(place) = self.seccomp.sites.place(stopped.regs.rip) {
             if signal.raised.signal == libc::SIGTRAP {
-                (stopped.regs.rip, stopped.regs.rax) = (site.end(), site.number.into());
-                ctx.regs = stopped.regs;
-                return Ok(Stop::Exit(Exit::Syscall));
+                // A single step goes over all of it.
+                self.stepping = true;
+                stopped.regs.rflags &= !SINGLE_STEP;
+                self.frame()?.store(&self.seccomp.data, self.area, &stopped.regs);
+                return Ok(Stop::Stale);
+            }
+            // Nothing has happened since it jumped there that would not happen again.
+            stopped.regs.rip = place;
+            if std::mem::take(&mut self.stepping) {
+                stopped.regs.rflags |= SINGLE_STEP;
             }
         }
         let exit = if is_kick {
@@ -249,14 +255,14 @@ impl Filtered {
         } else {
             trap::at_signal(&signal.raised, &stopped, limits)
         };
-        let Some(mut exit) = exit else { return Ok(Stop::Stale) };
-        if exit == Exit::Trap(Trap::InvalidOpcode)
-            && let Some(rewrite) = self.seccomp.sites.at_second(stopped.regs.rip)
-        {
-            exit = Exit::Rewritten(rewrite);
-        }
+        let Some(exit) = exit else { return Ok(Stop::Stale) };
         ctx.regs = stopped.regs;
-        Ok(Stop::Exit(exit))
+        Ok(Stop::Exit(match exit {
+            Exit::Trap(Trap::InvalidOpcode) if self.counts.is_some() => {
+                Exit::Rewritten(Sites::of_second(stopped.regs.rip))
+            }
+            exit => exit,
+        }))
     }
 
     /// Whether an address is in the stub's own code.
@@ -291,6 +297,7 @@ impl Filtered {
         self.fpu.forget();
         self.pace = Pace::default();
         self.at_site = false;
+        self.stepping = false;
         self.counts = self.seccomp.patch.then(Counts::new);
     }
 

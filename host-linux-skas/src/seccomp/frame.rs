@@ -238,7 +238,7 @@ pub fn store_at_site(data: &Ram, area: Phys, regs: &Registers) -> bool {
 
 /// Flags that a program may have, the one for single steps, and those that are always set.
 const FLAGS: u64 = 0x4_0cd5;
-const SINGLE_STEP: u64 = 0x100;
+pub const SINGLE_STEP: u64 = 0x100;
 const ALWAYS: u64 = 0x202;
 
 /// The number of a page fault among the processor's exceptions.

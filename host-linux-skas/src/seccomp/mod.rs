@@ -34,7 +34,7 @@ mod handoff;
 mod mapper;
 mod overdue;
 mod pace;
-mod sites;
+pub mod sites;
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -95,5 +95,10 @@ impl Seccomp {
         let sites = Sites::new(requests.clone());
         let overdue = Overdue::watch(watcher, &vcpu.signals, deaths.clone())?;
         Ok(Seccomp { requests, data, done, deaths, _overdue: overdue, frame: OnceLock::new(), sites, patch })
+    }
+
+    /// The call sites that were rewritten.
+    pub fn sites(&self) -> &Sites {
+        &self.sites
     }
 }

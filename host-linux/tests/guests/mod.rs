@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use host_linux::backend::Backend;
 use kernel_core::host::{
-    Access, Exit, Fill, Fpu, Host, MapOp, Phys, Prot, Registers, Space, Trap, UserContext, VcpuId,
+    Access, CallCode, Exit, Fill, Fpu, Host, MapOp, Phys, Prot, Registers, Space, Trap, UserContext, VcpuId,
 };
 
 use super::subject::{self, TheHost, TheSpace, told};
@@ -73,18 +73,20 @@ impl Machine {
 pub fn run_thread(host: &TheHost, space: &TheSpace, ctx: &mut UserContext) -> Exit {
     loop {
         let exit = host.run(VcpuId(0), space, ctx, None);
-        let (Exit::Rewrite(rewrite) | Exit::Rewritten(rewrite)) = exit else { return exit };
-        let phys = Phys(0x1_0000 + rewrite.at - CODE);
-        let mut code = [0; 7];
-        host.ram().read(phys, &mut code);
-        if exit == Exit::Rewrite(rewrite) {
-            assert_eq!(ctx.regs.rip, rewrite.at + 5);
-            if code == rewrite.old {
-                host.ram().write(phys, &rewrite.new);
-                ctx.regs.rip = rewrite.at;
+        let (Exit::Rewrite(at) | Exit::Rewritten(at)) = exit else { return exit };
+        let phys = Phys(0x1_0000_u64.wrapping_add(at).wrapping_sub(CODE));
+        let mut code = CallCode::default();
+        if (CODE..CODE + PAGE).contains(&at) {
+            host.ram().read(phys, &mut code);
+        }
+        if exit == Exit::Rewrite(at) {
+            assert_eq!(ctx.regs.rip, at + 5);
+            if let Some(new) = host.rewrite(at, code) {
+                host.ram().write(phys, &new);
+                ctx.regs.rip = at;
             }
-        } else if code == rewrite.new {
-            ctx.regs.rip = rewrite.at + 7;
+        } else if host.is_rewritten(at, code) {
+            ctx.regs.rip = at + 7;
             return Exit::Syscall;
         } else {
             return Exit::Trap(Trap::InvalidOpcode);

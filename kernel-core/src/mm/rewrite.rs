@@ -3,35 +3,31 @@
 //! Only code that the guest itself cannot write is changed, and only the guest's own copy: what is in the file, and what
 //! other programs have of it, stays. A child has what its parent had, as of any private page.
 
-use crate::host::{Host, PAGE_SIZE, Prot, Rewrite};
+use crate::host::{CallCode, Host, PAGE_SIZE, Prot};
 use crate::mm::Mm;
 
 impl<H: Host> Mm<H> {
-    /// Writes the new form, if the old one is there and may be changed, and RAM is left for a copy. Whether it was.
-    pub fn rewrite(&self, rewrite: &Rewrite) -> bool {
-        let len = rewrite.old.len();
-        rewrite.at % PAGE_SIZE <= PAGE_SIZE - len as u64
-            && self.is_program(rewrite.at)
-            && self.has(rewrite.at, &rewrite.old)
-            && self.poke(rewrite.at, &rewrite.new) == len
+    /// Writes the host's form of the code at an address, if it has one, and the code may be changed, and RAM is left for a
+    /// copy. Whether it was.
+    pub fn rewrite(&self, at: u64) -> bool {
+        let new = self.program_code(at).and_then(|code| self.host.rewrite(at, code));
+        new.is_some_and(|new| self.poke(at, &new) == new.len())
     }
 
-    /// Whether the new form is there.
-    pub fn is_rewritten(&self, rewrite: &Rewrite) -> bool {
-        self.has(rewrite.at, &rewrite.new)
+    /// Whether the host's form is at an address.
+    pub fn is_rewritten(&self, at: u64) -> bool {
+        self.program_code(at).is_some_and(|code| self.host.is_rewritten(at, code))
     }
 
-    /// Whether an address has code that is private to this space and not written by it.
-    fn is_program(&self, addr: u64) -> bool {
-        self.change(|inner, _| {
-            inner.vmas.get(addr).is_some_and(|(_, vma)| {
+    /// The code at an address, within one page, that is private to this space and not written by it.
+    fn program_code(&self, at: u64) -> Option<CallCode> {
+        let mut code = CallCode::default();
+        let is_program = self.change(|inner, _| {
+            inner.vmas.get(at).is_some_and(|(_, vma)| {
                 vma.is_private() && vma.prot.contains(Prot::EXEC) && !vma.prot.contains(Prot::WRITE)
             })
-        })
-    }
-
-    fn has(&self, addr: u64, code: &[u8; 7]) -> bool {
-        let mut found = [0; 7];
-        self.peek(addr, &mut found) == found.len() && found == *code
+        });
+        let in_one_page = at % PAGE_SIZE <= PAGE_SIZE - code.len() as u64;
+        (is_program && in_one_page && self.peek(at, &mut code) == code.len()).then_some(code)
     }
 }

@@ -7,7 +7,7 @@ use linux_raw_sys::general as sys;
 
 use crate::arch::x86_64::syscall_args;
 use crate::errno::EFAULT;
-use crate::host::{Access, Exit, Host, Rewrite, Suspend, Trap, UserContext};
+use crate::host::{Access, CallCode, Exit, Host, Suspend, Trap, UserContext};
 use crate::kernel::Kernel;
 use crate::mm::fault::FaultError;
 use crate::syscall::{Cx, SysError, table};
@@ -63,8 +63,8 @@ impl<H: Host> Cx<'_, H> {
                 Exit::Syscall => self.serve_syscall(),
                 Exit::Fault { addr, access } => self.serve_fault(addr, access),
                 Exit::Trap(trap) => self.serve_trap(trap),
-                Exit::Rewrite(rewrite) => self.serve_rewrite(&rewrite),
-                Exit::Rewritten(rewrite) => self.serve_rewritten(&rewrite),
+                Exit::Rewrite(at) => self.serve_rewrite(at),
+                Exit::Rewritten(at) => self.serve_rewritten(at),
                 Exit::Interrupted => self.serve_interrupt(),
                 Exit::Died => self.task.process.end(ExitStatus::Signaled { signal: SIGKILL, core: false }),
             }
@@ -149,15 +149,15 @@ impl<H: Host> Cx<'_, H> {
         self.task.force(SigInfo::fault(signal as u8, code, addr));
     }
 
-    fn serve_rewrite(&self, rewrite: &Rewrite) {
-        if self.mm.rewrite(rewrite) {
-            self.context.borrow_mut().regs.rip = rewrite.at;
+    fn serve_rewrite(&self, at: u64) {
+        if self.mm.rewrite(at) {
+            self.context.borrow_mut().regs.rip = at;
         }
     }
 
-    fn serve_rewritten(&self, rewrite: &Rewrite) {
-        if self.mm.is_rewritten(rewrite) {
-            self.context.borrow_mut().regs.rip = rewrite.at + rewrite.new.len() as u64;
+    fn serve_rewritten(&self, at: u64) {
+        if self.mm.is_rewritten(at) {
+            self.context.borrow_mut().regs.rip = at + size_of::<CallCode>() as u64;
             self.serve_syscall();
         } else {
             self.serve_trap(Trap::InvalidOpcode);

@@ -19,6 +19,7 @@ mod garbage;
 mod hostile;
 mod lock;
 mod memory;
+mod often;
 mod path;
 mod perm;
 mod pipe;
@@ -48,6 +49,7 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("altstack", altstack::CASES),
     ("thread", thread::CASES),
     ("futex", futex::CASES),
+    ("often", often::CASES),
     ("path", path::CASES),
     ("file", file::CASES),
     ("perm", perm::CASES),
