@@ -95,8 +95,9 @@ unsafe fn registers_are_kept() -> Done {
     let fd = file(c"f", b"")?;
     seek(fd, OFTEN)?;
     for turn in 0..OFTEN {
-        let (mut rdi, mut rsi, mut rdx, mut r8, mut r9, mut r10) = (i64::from(fd), turn, 0_i64, 5_i64, 6_i64, 7_i64);
-        let (result, r12, r13, below, equal): (i64, i64, i64, i64, u8);
+        let (mut rdi, mut rsi, mut rdx, mut r8, mut r9, mut r10) =
+            (i64::from(fd), turn, 0_i64, 5_i64, 6_i64, 7_i64);
+        let (result, r12, r13, below, equal): (i64, i64, i64, i64, i32);
         asm!(
             "movq xmm7, r12",
             "sub rsp, 128",
