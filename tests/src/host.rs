@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::Pid;
@@ -33,6 +33,20 @@ pub fn children(pid: Pid) -> Result<Vec<Pid>> {
         }
     }
     Ok(found)
+}
+
+/// What a process has used: nanoseconds on a processor, and how often its threads were switched to.
+pub fn usage(pid: Pid) -> Result<(u64, u64)> {
+    let mut used = (0, 0);
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let mut numbers = schedstat.split_whitespace().map(str::parse::<u64>);
+        let (Some(Ok(ns)), _, Some(Ok(times))) = (numbers.next(), numbers.next(), numbers.next()) else {
+            bail!("what is `{schedstat}`?")
+        };
+        used = (used.0 + ns, used.1 + times);
+    }
+    Ok(used)
 }
 
 /// A mapping of a process.

@@ -1,5 +1,6 @@
-//! What the backends claim of address spaces, asked of the host while a guest runs: on SKAS every guest process has one of
-//! its own, with nothing in it of the kernel; on TT the kernel and all guest tasks have one together.
+//! What the backends claim, asked of the host while a guest runs. Of address spaces: on SKAS every guest process has one of
+//! its own, with nothing in it of the kernel; on TT the kernel and all guest tasks have one together. Of idle guests: they
+//! use no processor.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -29,12 +30,47 @@ fn main() -> ExitCode {
             let root = roots::busybox()?;
             claims(on, &words(on, root.path(), &[], &["/bin/sh", "-c", SCRIPT]))
         });
+        trials.each("an_idle_guest_uses_nothing", an_idle_guest_uses_nothing);
         trials.each("programs_that_go_anywhere", |on| {
             let programs = ["/bin/sh", "/bin/sleep"].map(Path::new);
             let root = roots::dynamic(&programs)?;
             claims(on, &words(on, root.path(), &[], &["/bin/sh", "-c", SCRIPT]))
         });
     })
+}
+
+/// How long an idle guest is watched, and what it may use meanwhile: nanoseconds on processors, and switches to threads.
+const IDLE: Duration = Duration::from_secs(3);
+const IDLE_NS: u64 = 1_500_000;
+const IDLE_SWITCHES: u64 = 15;
+
+fn an_idle_guest_uses_nothing(on: Backend) -> Result<()> {
+    let root = roots::busybox()?;
+    let instance = Instance::start(&words(on, root.path(), &[], &["/bin/sh", "-c", SCRIPT]))?;
+    until_all_run(|| Ok(family(instance.pid())?.len()))?;
+    let used = || {
+        family(instance.pid())?.into_iter().try_fold((0, 0), |sum, process| {
+            let (ns, times) = host::usage(process)?;
+            anyhow::Ok((sum.0 + ns, sum.1 + times))
+        })
+    };
+    // What it still does after it has said that it is ready is no matter.
+    std::thread::sleep(Duration::from_secs(1));
+    let before = used()?;
+    std::thread::sleep(IDLE);
+    let after = used()?;
+    let (ns, times) = (after.0 - before.0, after.1 - before.1);
+    ensure!(ns < IDLE_NS && times < IDLE_SWITCHES, "{ns} ns and {times} switches in {IDLE:?}");
+    Ok(())
+}
+
+/// A process, its children, and theirs.
+fn family(pid: Pid) -> Result<Vec<Pid>> {
+    let mut all = vec![pid];
+    for child in host::children(pid)? {
+        all.extend(family(child)?);
+    }
+    Ok(all)
 }
 
 /// An instance whose guest has said that it is ready; it is ended with this.

@@ -162,6 +162,7 @@ impl Labels<'_> {
         match mapping.name.as_str() {
             _ if host != self.facts.kernel => match (with_kernel(), mapping.executable) {
                 (true, true) => (Whose::Stub, "its code"),
+                (true, false) if mapping.writable => (Whose::Stub, "its signal stack"),
                 (true, false) => (Whose::Stub, "its requests"),
                 _ if provided => (Whose::Stub, "vDSO"),
                 _ => (Whose::Unexplained, "nobody knows what"),
