@@ -43,6 +43,7 @@ use host_linux::ram::{Ram, RamFile};
 use host_linux::vcpu::Vcpu;
 use host_linux::watcher::Watcher;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::layout;
 use crate::seccomp::deaths::Deaths;
@@ -63,8 +64,18 @@ pub struct Files {
 impl Files {
     /// New ones.
     pub fn new() -> io::Result<Files> {
+        allow_descriptors();
         let data = RamFile::new(c"lodger-data", layout::DATA_FILE)?;
         Ok(Files { data, done: EventFd::from_flags(EfdFlags::EFD_CLOEXEC)? })
+    }
+}
+
+/// Raises this process's limit of descriptors as far as it may: each stub takes one, by which its death is noticed, and the
+/// usual limit is for programs that have few.
+fn allow_descriptors() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // With the limit as it is, there can be fewer guest processes.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
 }
 
