@@ -158,7 +158,19 @@ fn one_for_each_guest(kernel: Pid) -> Result<()> {
         }
     }
     // Fresh ones hold nothing yet but what is their own.
-    stubs.iter().try_for_each(|stub| check_stub(&host::mappings(*stub)?))
+    stubs.iter().try_for_each(|stub| in_the_end(|| check_stub(&host::mappings(*stub)?)))
+}
+
+/// Tries again for a while: a stub that is just being made still has what the process had that makes it.
+fn in_the_end(check: impl Fn() -> Result<()>) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let result = check();
+        if result.is_ok() || Instant::now() >= end {
+            return result;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Guest memory, and what the stub has itself: the code that reads the host's clocks, its own code, its requests, and
