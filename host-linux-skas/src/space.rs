@@ -46,6 +46,13 @@ pub struct Skas {
     pub(crate) clock_image: Option<u64>,
 }
 
+impl Skas {
+    /// Removes everything that a guest may have mapped.
+    pub(crate) fn unmap_all(&self) -> MapOp {
+        MapOp::Unmap { va: self.limits.start, len: self.limits.end - self.limits.start }
+    }
+}
+
 /// A guest address space. When it is dropped, its stub goes back to the pool.
 pub struct SkasSpace {
     skas: Arc<Skas>,
@@ -80,8 +87,7 @@ impl SkasSpace {
         let pid = stub.pid;
         if stub.used {
             stub.clean(&skas);
-            let Range { start, end } = skas.limits;
-            batch.push(MapOp::Unmap { va: start, len: end - start });
+            batch.push(skas.unmap_all());
         }
         let state = State { stub: Some(stub), batch, mappings: MAPPINGS_RESERVED, changed: true };
         SkasSpace { skas, pid, state: Mutex::new(state) }

@@ -2,7 +2,8 @@
 //!
 //! It ends when its socket does, that is with the kernel, whatever ends that; and stubs end with it (PDEATHSIG, which
 //! follows the thread that made them: the spawner has only one). It is a session of its own, so that no signal of the
-//! user's terminal reaches it or a stub. It holds three descriptors and none of the kernel's rights to more.
+//! user's terminal reaches it or a stub. It holds its socket and the descriptors of stubs, and none of the kernel's
+//! rights to more.
 //!
 //! It is made in two steps. A fork inherits the restartable sequence (`rseq(2)`) that the C library registered, and in
 //! a stub, where that memory is unmapped, the host would kill the process for it. A thread-like clone does not inherit

@@ -1,11 +1,10 @@
 //! A stub: the process that holds one guest address space. What it does for the kernel is the same for both traps.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use host_linux::trap::Lost;
 use host_linux::xstate::Format;
-use kernel_core::host::{Exit, Fpu, Frames, MapOp, PAGE_SIZE, Phys, UserContext};
+use kernel_core::host::{Exit, Fpu, Frames, PAGE_SIZE, Phys, UserContext};
 use nix::errno::Errno;
 
 use crate::error::StartError;
@@ -120,21 +119,20 @@ impl Stub {
     /// Whether it can be used for another space, by the calling thread; nothing of the last one is left in it then but
     /// mappings.
     pub fn can_be_used_again(&mut self, skas: &Skas) -> bool {
-        if let Kind::Traced(traced) = &self.kind {
-            return !traced.is_attached() || skas.machine.vcpu.is_here();
-        }
-        if self.settles(skas) {
-            return true;
-        }
-        // That the mappings go has to be done some time, and gives the thread time to fall asleep.
-        let Range { start, end } = skas.limits;
-        let nothing = requests::page(&[MapOp::Unmap { va: start, len: end - start }]);
-        self.change(skas, &nothing).is_ok() && self.settles(skas)
+        self.settles(skas)
+            // That the mappings go has to be done some time, and gives the thread of a filtered one time to fall asleep.
+            || (self.is_filtered()
+                && self.change(skas, &requests::page(&[skas.unmap_all()])).is_ok()
+                && self.settles(skas))
+    }
+
+    fn is_filtered(&self) -> bool {
+        matches!(self.kind, Kind::Filtered(_))
     }
 
     fn settles(&mut self, skas: &Skas) -> bool {
         match &mut self.kind {
-            Kind::Traced(_) => true,
+            Kind::Traced(traced) => !traced.is_attached() || skas.machine.vcpu.is_here(),
             Kind::Filtered(filtered) => filtered.settle(&skas.machine),
         }
     }
