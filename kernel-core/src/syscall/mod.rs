@@ -31,6 +31,7 @@ pub mod priority;
 pub mod process;
 pub mod resource;
 pub mod scheduling;
+pub mod seccomp;
 pub mod signals;
 pub mod socket;
 pub mod socket_control;

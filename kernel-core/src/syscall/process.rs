@@ -531,7 +531,8 @@ pub fn prctl<H: Host>(cx: &Cx<'_, H>, option: u32, args: [u64; 4]) -> SysResult 
             }
             return Ok(u64::from(process.no_new_privs.load(Ordering::Relaxed)));
         }
-        prctl::PR_GET_SECCOMP => return Ok(0),
+        prctl::PR_GET_SECCOMP => return Ok(cx.task.seccomp.lock().mode().into()),
+        prctl::PR_SET_SECCOMP => return super::seccomp::set_mode(cx, first, second),
         prctl::PR_GET_KEEPCAPS => return Ok(0),
         prctl::PR_CAPBSET_READ => {
             if first > 40 {

@@ -6,8 +6,8 @@ use super::Arg::{
     CloneFlags, DirFd, Enum, Fd, Flags, Hex, In, Int, Out, Ptr, Signal, SignalSet, Size, Str, Strs, Time,
 };
 use super::{
-    Arg, Args, Cx, SysError, SysResult, creds, memory, priority, process, resource, scheduling, signals,
-    system,
+    Arg, Args, Cx, SysError, SysResult, creds, memory, priority, process, resource, scheduling, seccomp,
+    signals, system,
 };
 use crate::debug::{names, strace};
 use crate::errno::ENOSYS;
@@ -125,6 +125,13 @@ impl<H: Host> Table<H> {
         sys(274, "get_robust_list", &[Int, Ptr, Ptr], Full, |cx, a| {
             process::get_robust_list(cx, a.int(0), a.ptr(1), a.ptr(2))
         }),
+        sys(
+            317,
+            "seccomp",
+            &[Int, Hex, Ptr],
+            Partial("no listener (user notification), no tracer asked"),
+            |cx, a| seccomp::seccomp(cx, a.uint(0), a.uint(1), a.ptr(2)),
+        ),
         sys(322, "execveat", &[DirFd, Str, Strs, Ptr, Flags(names::AT)], Full, |cx, a| {
             process::execveat(cx, a.fd(0), a.ptr(1), a.ptr(2), a.ptr(3), a.uint(4))
         }),

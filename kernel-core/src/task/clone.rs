@@ -239,6 +239,7 @@ impl<H: Host> Cx<'_, H> {
             {
                 return Err(EAGAIN);
             }
+            task.set_seccomp(self.task.seccomp.lock().clone());
             group.threads.push(task.clone());
             if group.stop.is_some() {
                 group.to_stop += 1;

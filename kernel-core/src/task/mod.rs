@@ -13,6 +13,7 @@ pub mod process;
 pub mod rlimit;
 pub mod rseq;
 pub mod run;
+pub mod seccomp;
 pub mod session;
 pub mod siginfo;
 pub mod signal;
@@ -21,6 +22,7 @@ pub mod times;
 pub mod tree;
 pub mod view;
 pub mod wait;
+pub mod watched;
 
 pub use process::Process;
 pub use thread::Task;

@@ -10,7 +10,7 @@ use crate::errno::EFAULT;
 use crate::host::{Access, CallCode, Exit, Host, Suspend, Trap, UserContext};
 use crate::kernel::Kernel;
 use crate::mm::fault::FaultError;
-use crate::syscall::{Cx, SysError, table};
+use crate::syscall::{Cx, SysError, SysResult, table};
 use crate::task::Task;
 use crate::task::process::ExitStatus;
 use crate::task::siginfo::SigInfo;
@@ -97,10 +97,18 @@ impl<H: Host> Cx<'_, H> {
     }
 
     fn serve_syscall(&self) {
-        let (number, args) = {
-            let context = self.context.borrow();
-            (context.regs.rax, syscall_args(&context.regs))
-        };
+        let watch = self.task.watch();
+        if !watch.is_empty() {
+            return self.serve_watched_call(watch);
+        }
+        let number = self.context.borrow().regs.rax;
+        let result = self.make_call(number);
+        self.finish_call(number, result);
+    }
+
+    /// Makes a call with the arguments that are in the registers.
+    pub(super) fn make_call(&self, number: u64) -> SysResult {
+        let args = syscall_args(&self.context.borrow().regs);
         self.mm.take_starved();
         let mut result = table::dispatch(self, number, &args);
         // As a fault of the guest itself, but from here the call is made again. Each round ends a process.
@@ -111,6 +119,11 @@ impl<H: Host> Cx<'_, H> {
             }
             result = table::dispatch(self, number, &args);
         }
+        result
+    }
+
+    /// Puts the result of a call into the registers; or has signals delivered first, which say what it is.
+    pub(super) fn finish_call(&self, number: u64, result: SysResult) {
         match result {
             Ok(value) => self.context.borrow_mut().regs.rax = value,
             Err(SysError::Errno(errno)) => {

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::host::{Host, VcpuId};
 use crate::mm::Mm;
@@ -14,7 +14,9 @@ use crate::sync::Mutex;
 use crate::syscall::{Cx, SysResult};
 use crate::task::cred::Cred;
 use crate::task::process::{ExitStatus, Process};
+use crate::task::seccomp::Seccomp;
 use crate::task::signal::TaskSignals;
+use crate::task::watched::NO_CALL;
 use crate::vfs::context::FsContext;
 use crate::vfs::fd::FdTable;
 
@@ -91,6 +93,12 @@ pub struct Task<H: Host> {
     pub(crate) signals: Mutex<TaskSignals>,
     /// Set when the task has to look at signals, stops or its end before it goes back to the guest.
     attention: AtomicBool,
+    /// See [`Task::watch`].
+    pub(super) watch: AtomicU8,
+    /// See [`Task::call`].
+    pub(super) call: AtomicU64,
+    /// What it may call. Changes under the process's signal lock.
+    pub(crate) seccomp: Mutex<Seccomp>,
     /// Set when [`Resources`] were replaced, so that a [`Cx`] made before is old.
     stale: AtomicBool,
     resources: Mutex<Option<Resources<H>>>,
@@ -148,6 +156,9 @@ impl<H: Host> Task<H> {
             fiber: Mutex::new(None),
             signals: Mutex::new(new.signals),
             attention: AtomicBool::new(false),
+            watch: AtomicU8::new(0),
+            call: AtomicU64::new(NO_CALL),
+            seccomp: Mutex::default(),
             stale: AtomicBool::new(false),
             resources: Mutex::new(Some(new.resources)),
             cred: Mutex::new(new.cred),

@@ -186,6 +186,10 @@ impl<H: Host> TaskView for View<H> {
             exit_code: status.map_or(0, |status| status.wait_status()),
             oom_score_adj: process.oom_score_adj.load(Ordering::Relaxed),
             no_new_privs: process.no_new_privs.load(Ordering::Relaxed),
+            seccomp: self.task.as_ref().map_or((0, 0), |task| {
+                let seccomp = task.seccomp.lock();
+                (seccomp.mode(), seccomp.filters().len())
+            }),
             dumpable: process.dumpable.load(Ordering::Relaxed),
             nice: self.task.as_ref().map_or(0, |task| task.nice().value().into()),
             ..TaskStat::default()

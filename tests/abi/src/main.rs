@@ -26,6 +26,7 @@ mod pipe;
 mod proc;
 mod process;
 mod runner;
+mod seccomp;
 mod signal;
 mod support;
 mod thread;
@@ -49,6 +50,7 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("altstack", altstack::CASES),
     ("thread", thread::CASES),
     ("futex", futex::CASES),
+    ("seccomp", seccomp::CASES),
     ("often", often::CASES),
     ("path", path::CASES),
     ("file", file::CASES),

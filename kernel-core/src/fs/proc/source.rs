@@ -115,6 +115,8 @@ pub struct TaskStat {
     pub oom_score_adj: i32,
     /// `PR_SET_NO_NEW_PRIVS`.
     pub no_new_privs: u8,
+    /// Mode of seccomp, and how many filters.
+    pub seccomp: (u8, usize),
     /// 0 if other processes of the same user must not look into it (`PR_SET_DUMPABLE`).
     pub dumpable: u8,
 }

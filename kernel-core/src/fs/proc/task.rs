@@ -471,9 +471,9 @@ fn status(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
     }
     let _ = write!(
         text,
-        "NoNewPrivs:\t{}\nSeccomp:\t0\nSeccomp_filters:\t0\nCpus_allowed:\t1\nCpus_allowed_list:\t0\n\
+        "NoNewPrivs:\t{}\nSeccomp:\t{}\nSeccomp_filters:\t{}\nCpus_allowed:\t1\nCpus_allowed_list:\t0\n\
          Mems_allowed:\t1\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t{}\nnonvoluntary_ctxt_switches:\t{}\n",
-        stat.no_new_privs, stat.switches.0, stat.switches.1
+        stat.no_new_privs, stat.seccomp.0, stat.seccomp.1, stat.switches.0, stat.switches.1
     );
     out.extend_from_slice(text.as_bytes());
     Ok(out)

@@ -160,11 +160,20 @@ impl<H: Host> Task<H> {
     /// Sends a signal that the task's own instruction caused. It cannot be put off: if it is blocked or ignored, it gets
     /// its default action, which ends the process. Source: `force_sig` in Linux.
     pub fn force(&self, info: SigInfo) {
+        self.force_with(info, false);
+    }
+
+    /// As [`Task::force`], and a handler does not help.
+    pub(crate) fn force_default(&self, info: SigInfo) {
+        self.force_with(info, true);
+    }
+
+    fn force_with(&self, info: SigInfo, default: bool) {
         let mut group = self.process.signals.lock();
         let actions = self.process.actions();
         let mut signals = self.signals.lock();
         let action = actions.get(info.signal);
-        if action.handler == super::action::IGNORE || signals.blocked & bit(info.signal) != 0 {
+        if default || action.handler == super::action::IGNORE || signals.blocked & bit(info.signal) != 0 {
             actions.set(info.signal, SignalAction::default());
         }
         signals.blocked &= !bit(info.signal);
