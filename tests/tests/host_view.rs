@@ -1,6 +1,6 @@
 //! What the backends claim, asked of the host while a guest runs. Of address spaces: on SKAS every guest process has one of
 //! its own, with nothing in it of the kernel; on TT the kernel and all guest tasks have one together. Of idle guests: they
-//! use no processor.
+//! use no processor. Of sparse memory: it takes few of the host's mappings.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
             claims(on, &words(on, root.path(), &[], &["/bin/sh", "-c", SCRIPT]))
         });
         trials.each("an_idle_guest_uses_nothing", an_idle_guest_uses_nothing);
+        trials.each("sparse_memory_takes_few_mappings", sparse_memory_takes_few_mappings);
         trials.each("programs_that_go_anywhere", |on| {
             let programs = ["/bin/sh", "/bin/sleep"].map(Path::new);
             let root = roots::dynamic(&programs)?;
@@ -61,6 +62,20 @@ fn an_idle_guest_uses_nothing(on: Backend) -> Result<()> {
     let after = used()?;
     let (ns, times) = (after.0 - before.0, after.1 - before.1);
     ensure!(ns < IDLE_NS && times < IDLE_SWITCHES, "{ns} ns and {times} switches in {IDLE:?}");
+    Ok(())
+}
+
+/// The most mappings of the host that a process may have for 65,536 pages here and there; by default the host allows 65,530.
+const FEW: usize = 6000;
+
+/// A program touches one byte in every 64 KiB of 4 GiB, in random order.
+fn sparse_memory_takes_few_mappings(on: Backend) -> Result<()> {
+    let root = roots::abi()?;
+    let instance = Instance::start(&words(on, root.path(), &["--mem", "8G"], &["/abi", "sparse"]))?;
+    for process in family(instance.pid())? {
+        let count = host::mappings(process)?.len();
+        ensure!(count < FEW, "{process} has {count} mappings");
+    }
     Ok(())
 }
 

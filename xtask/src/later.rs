@@ -20,8 +20,6 @@ pub enum Verb {
     Sim(Words),
     /// (not there yet) Fuzz the kernel
     Fuzz(Words),
-    /// (not there yet) Run workloads for hours
-    Soak(Words),
 }
 
 impl Verb {
@@ -31,7 +29,6 @@ impl Verb {
             Verb::Rootfs(_) => "rootfs",
             Verb::Sim(_) => "sim",
             Verb::Fuzz(_) => "fuzz",
-            Verb::Soak(_) => "soak",
         };
         bail!("the verb `{name}` is not there yet");
     }

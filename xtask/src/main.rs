@@ -9,6 +9,7 @@ mod guest;
 mod install;
 mod later;
 mod run;
+mod soak;
 mod test;
 mod tidy;
 
@@ -43,6 +44,8 @@ enum Verb {
     Demo(demo::Args),
     /// Run suites that nobody here wrote, natively and in a guest, and write docs/conformance.md
     Conformance(conformance::Args),
+    /// Run a mix of work for minutes or hours, and see that nothing grows
+    Soak(soak::Args),
     /// Check format, lints and the rules of the code base, with the time of each
     Ci(ci::Args),
     /// Check the rules of the code base that no compiler knows
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Verb::Install(args) => install::run(&args),
         Verb::Demo(args) => return demo::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
+        Verb::Soak(args) => soak::run(&args),
         Verb::Ci(args) => ci::run(&args),
         Verb::Tidy(args) => tidy::run(&args),
         Verb::Later(verb) => verb.refuse(),

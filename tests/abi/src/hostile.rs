@@ -24,6 +24,32 @@ pub fn eat_memory() -> c_int {
     }
 }
 
+/// Touches one byte in every 64 KiB of 4 GiB, in an order that looks random, says so, and waits for the end of standard
+/// input; 1 if it cannot.
+pub fn sparse() -> c_int {
+    const STEP: usize = 64 << 10;
+    const STEPS: usize = 1 << 16;
+    // SAFETY: fresh memory, never unmapped; each store lies in it.
+    unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let at =
+            libc::mmap(std::ptr::null_mut(), STEPS * STEP, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+        if at == libc::MAP_FAILED {
+            println!("mmap: {}", std::io::Error::last_os_error());
+            return 1;
+        }
+        let mut step = 1;
+        for _ in 0..STEPS {
+            // Of full period: each comes once.
+            step = (step * 25173 + 13849) % STEPS;
+            at.byte_add(step * STEP + step % STEP).cast::<u8>().write_volatile(1);
+        }
+    }
+    println!("ready");
+    let _ = std::io::stdin().read_line(&mut String::new());
+    0
+}
+
 /// Has the kernel fill memory, until something gives way: 0 when a gibibyte is full, 3 for an error of the call.
 pub fn eat_by_read() -> c_int {
     const CHUNK: usize = 1 << 20;

@@ -4,7 +4,7 @@
 //! * `abi --list` prints the cases, one a line, as `family::name`.
 //! * `abi CASE` runs one in this process: 0 is right, 77 is skipped, 1 is wrong; the reason is on stderr.
 //! * `abi --all [PREFIX]` runs each in a process of its own, ten seconds at most.
-//! * `abi garbage [SEED]`, `abi eat-memory`, `abi eat-by-read`, `abi hoard`, `abi fork-bomb [N]`, `abi spin-blocked`,
+//! * `abi garbage [SEED]`, `abi eat-memory`, `abi eat-by-read`, `abi sparse`, `abi hoard`, `abi fork-bomb [N]`, `abi spin-blocked`,
 //!   `abi segv`, `abi exit N`, `abi kill-self N` misbehave, for the system tests; `abi show WHAT` serves the cases about
 //!   `execve(2)`.
 
@@ -87,6 +87,7 @@ fn main() {
         ["garbage"] => garbage::run(1),
         ["garbage", seed] => garbage::run(number(seed)),
         ["eat-memory"] => hostile::eat_memory(),
+        ["sparse"] => hostile::sparse(),
         ["eat-by-read"] => hostile::eat_by_read(),
         ["hoard"] => hostile::hoard(),
         ["fork-bomb"] => hostile::fork_bomb(1000),
