@@ -364,3 +364,28 @@ fn a_running_instance_can_be_inspected() {
     assert_ne!(our_stack, its_stack);
     assert_eq!(used, our_stack.union(&its_stack).count() as u64 * 4096);
 }
+
+/// What a program gives up goes back to the host while it sleeps.
+#[test]
+fn an_idle_vcpu_gives_memory_back() {
+    const BYTES: u64 = 3 << 20;
+    let host = FakeHost::new(1);
+    guest(&host, |step, result, regs, _| match step {
+        0 => Ok((sys::__NR_mmap, [0, BYTES, 3, 0x22])),
+        1 => {
+            regs.r12 = result as u64;
+            Ok((sys::__NR_getrandom, [regs.r12, BYTES, 0, 0]))
+        }
+        2 => {
+            assert_eq!(result as u64, BYTES);
+            Ok((sys::__NR_munmap, [regs.r12, BYTES, 0, 0]))
+        }
+        3 => Ok((sys::__NR_poll, [0, 0, 1000, 0])),
+        _ => Ok((sys::__NR_exit_group, [0; 4])),
+    });
+    let mut ram = None;
+    let end = run_watched(&host, 1, |kernel| ram = Some(kernel.services.ram.clone()));
+    assert_eq!(end, exited(0));
+    let dirty = ram.unwrap().dirty();
+    assert!(dirty < 2 << 20, "{dirty} bytes are kept");
+}

@@ -5,7 +5,7 @@
 //! it when they are used; neighbours in address are then neighbours in RAM. Committed ranges are counted: one for each
 //! address space that maps them, for the file they belong to, for each copy in progress. What nobody counts any more
 //! is dirty: it is zeroed when it is committed again, or given back to the host in wide pieces when there is too
-//! much of it. Memory that was never used reads as zero and is not zeroed.
+//! much of it, or a vCPU has nothing else to do. Memory that was never used reads as zero and is not zeroed.
 //!
 //! All ranges here are in bytes and in whole pages.
 
@@ -188,9 +188,7 @@ impl Ram {
             }
             state.dirty.covered() > self.dirty_limit
         };
-        if excess {
-            self.discard_down_to(self.dirty_limit);
-        }
+        while excess && self.discard_piece(self.dirty_limit) {}
     }
 
     /// The longest range around `at`, inside `within`, that has exactly one holder; empty if `at` has more.
@@ -201,13 +199,17 @@ impl Ram {
         }
     }
 
-    /// Gives dirty memory back to the host until at most `bytes` of it are left. More of it than an eighth of RAM is
-    /// given back when it is released; a vCPU with nothing to do may give back the rest.
-    pub fn discard_down_to(&self, bytes: u64) {
-        while let Some(range) = self.begin_discard(bytes) {
-            self.frames.discard(range.clone());
-            self.state.lock().holders.remove(range);
-        }
+    /// Dirty bytes: nobody's, and not given back.
+    pub fn dirty(&self) -> u64 {
+        self.state.lock().dirty.covered()
+    }
+
+    /// Gives a piece of dirty memory back to the host, if there are more than `keep` bytes of it. Says whether it did.
+    pub fn discard_piece(&self, keep: u64) -> bool {
+        let Some(range) = self.begin_discard(keep) else { return false };
+        self.frames.discard(range.clone());
+        self.state.lock().holders.remove(range);
+        true
     }
 
     /// Takes a piece off the dirty list and holds it, so that nobody commits it before it is discarded.

@@ -8,6 +8,12 @@ use crate::kernel::Kernel;
 use crate::task::Task;
 use crate::task::times::Moment;
 
+/// For so long nothing has to happen until memory that nobody uses goes back to the host: what is used again soon is cheaper
+/// to keep.
+const REST_NS: u64 = 100_000_000;
+/// So much of it is kept in any case.
+const KEEP_BYTES: u64 = 1 << 20;
+
 impl<H: Host> Kernel<H> {
     /// Serves as `vcpu` until the instance is over. Each vCPU is one host thread in here.
     pub fn run_vcpu(&self, vcpu: VcpuId) {
@@ -53,11 +59,28 @@ impl<H: Host> Kernel<H> {
         self.poll_outside();
         if !self.scheduler.has_runnable() && !self.is_over() {
             let start = self.now_ns();
-            self.host.wait(vcpu, self.services.timers.next());
+            self.wait_outside(vcpu, start);
             self.idle_ns.fetch_add(self.now_ns().saturating_sub(start), Ordering::Relaxed);
-            self.poll_outside();
         }
         self.scheduler.clear_idle(vcpu);
+    }
+
+    /// Waits for a timer or a device. If it takes long, memory is given back meanwhile, piece by piece, with a look outside
+    /// after each.
+    fn wait_outside(&self, vcpu: VcpuId, start: u64) {
+        let ram = &self.services.ram;
+        let timer = self.services.timers.next();
+        let rest = Some(start.saturating_add(REST_NS))
+            .filter(|rest| ram.dirty() > KEEP_BYTES && timer.is_none_or(|timer| timer > *rest));
+        self.host.wait(vcpu, rest.or(timer));
+        self.poll_outside();
+        if rest.is_none_or(|rest| self.now_ns() < rest) {
+            return;
+        }
+        while !self.scheduler.has_runnable() && !self.is_over() && ram.discard_piece(KEEP_BYTES) {
+            self.host.wait(vcpu, Some(start));
+            self.poll_outside();
+        }
     }
 
     /// Fires timers that are due and looks at the devices.

@@ -38,7 +38,7 @@ files() {
 
 memory() {
     mkdir -p "$work"
-    head -c 64M /dev/zero > "$work/large"
+    head -c 67108864 /dev/zero > "$work/large"
     count=$(cat "$work/large" | wc -c)
     [ "$count" -eq 67108864 ] || complain "$count bytes were there"
     rm -r "$work"
