@@ -11,6 +11,7 @@ use crate::errno::{EIO, Errno, Result};
 use crate::fs::archive;
 use crate::fs::dev;
 use crate::fs::devpts::PtsType;
+use crate::fs::overlay::OverlayType;
 use crate::fs::proc::source::ProcessSource;
 use crate::fs::proc::{Facts, ProcType};
 use crate::fs::stream::Stream;
@@ -308,6 +309,7 @@ fn namespace(
     let facts = Facts::new(source.clone(), services.clone(), types);
     let dev = dev::devtmpfs(services, types.next_device())?;
     types.register(Arc::new(TmpfsType(services.clone())));
+    types.register(Arc::new(OverlayType));
     types.register(Arc::new(PtsType(terminals.ptys.clone())));
     types.register(Arc::new(ProcType(facts.clone())));
     types.register(Arc::new(SysType(facts)));

@@ -2,6 +2,7 @@
 pub mod archive;
 pub mod dev;
 pub mod devpts;
+pub mod overlay;
 pub mod proc;
 pub mod pseudo;
 pub mod stream;

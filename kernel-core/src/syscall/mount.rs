@@ -97,7 +97,7 @@ pub fn mount<H: Host>(
         if kind == 0 {
             return Err(if kind_name.is_empty() { EINVAL } else { EFAULT }.into());
         }
-        let fs = namespace.types.make(&kind_name, &source_name, &options)?;
+        let fs = namespace.types.make(&kind_name, &from, &source_name, &options)?;
         let shown = if source_name.is_empty() { b"none".as_slice() } else { &source_name };
         namespace.mount(fs, shown, &at, mount_flags(flags))?;
     }

@@ -128,7 +128,7 @@ impl Device {
 }
 
 /// What `stat(2)` tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
     /// The file system's device number.
     pub dev: Device,

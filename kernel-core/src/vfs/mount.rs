@@ -55,6 +55,10 @@ pub trait FileSystem: Send + Sync {
     fn options(&self) -> String {
         String::new()
     }
+    /// How many file systems are stacked on others to make it.
+    fn stack_depth(&self) -> u32 {
+        0
+    }
     /// Changes options, as `MS_REMOUNT` asks.
     fn remount(&self, options: &[u8]) -> Result<()> {
         let _ = options;

@@ -8,6 +8,7 @@ use crate::errno::{ENODEV, Result};
 use crate::sync::Mutex;
 use crate::vfs::inode::Device;
 use crate::vfs::mount::FileSystem;
+use crate::vfs::path::Path;
 
 /// Whether a type is mounted from a block device; `/proc/filesystems` says `nodev` if not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,9 @@ pub enum Needs {
     /// Nothing.
     Nothing,
 }
+
+/// Finds what a path names, for whoever mounts.
+pub type LookUp<'a> = &'a dyn Fn(&[u8]) -> Result<Path>;
 
 /// Makes file systems of one type.
 pub trait FsType: Send + Sync {
@@ -28,6 +32,17 @@ pub trait FsType: Send + Sync {
     }
     /// A file system; `device` is the number it may show, `options` is the text behind `-o`. EINVAL for bad options.
     fn mount(&self, source: &[u8], options: &[u8], device: Device) -> Result<Arc<dyn FileSystem>>;
+    /// As [`FsType::mount`], for types whose source or options name files.
+    fn mount_with(
+        &self,
+        look_up: LookUp<'_>,
+        source: &[u8],
+        options: &[u8],
+        device: Device,
+    ) -> Result<Arc<dyn FileSystem>> {
+        let _ = look_up;
+        self.mount(source, options, device)
+    }
 }
 
 /// The types of an instance. Whoever has one registers it at boot.
@@ -52,9 +67,15 @@ impl FsTypes {
     }
 
     /// Makes a file system of type `name`; ENODEV if nobody knows it.
-    pub fn make(&self, name: &[u8], source: &[u8], options: &[u8]) -> Result<Arc<dyn FileSystem>> {
+    pub fn make(
+        &self,
+        name: &[u8],
+        look_up: LookUp<'_>,
+        source: &[u8],
+        options: &[u8],
+    ) -> Result<Arc<dyn FileSystem>> {
         let found = self.types.lock().iter().find(|known| known.name().as_bytes() == name).cloned();
-        found.ok_or(ENODEV)?.mount(source, options, self.next_device())
+        found.ok_or(ENODEV)?.mount_with(look_up, source, options, self.next_device())
     }
 
     /// All types.

@@ -20,6 +20,8 @@ mod hostile;
 mod lock;
 mod memory;
 mod often;
+mod overlay;
+mod overlay_layers;
 mod path;
 mod perm;
 mod pipe;
@@ -55,6 +57,8 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("path", path::CASES),
     ("file", file::CASES),
     ("perm", perm::CASES),
+    ("overlay", overlay::CASES),
+    ("overlay-layers", overlay_layers::CASES),
     ("lock", lock::CASES),
     ("pipe", pipe::CASES),
     ("epoll", epoll::CASES),

@@ -1,0 +1,220 @@
+//! Listing directories: the entries of all layers, each name once.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::sync::atomic::Ordering;
+
+use hashbrown::HashSet;
+
+use super::Shared;
+use super::file::open;
+use super::inode::OverlayInode;
+use super::lookup::{Lower, is_whiteout};
+use crate::errno::{EINVAL, EISDIR, ENOENT, ENOTEMPTY, Result};
+use crate::io::Sink;
+use crate::sync::Mutex;
+use crate::vfs::dentry::Dentry;
+use crate::vfs::dir::DirSink;
+use crate::vfs::file::{FileOps, Op, OpenFlags, Whence};
+use crate::vfs::inode::{FileKind, Inode};
+use crate::vfs::limit::seek_to;
+
+/// Positions 0 and 1 are `.` and `..`; the others are places in the listing.
+const FIRST: u64 = 2;
+
+/// An entry of a layer's directory.
+struct Entry {
+    ino: u64,
+    kind: u8,
+    name: Box<[u8]>,
+}
+
+/// All entries of a directory at one time. A reader keeps it until it begins again, so positions stay what they are.
+pub(super) struct Listing {
+    version: u64,
+    entries: Vec<Entry>,
+}
+
+/// Takes all entries but `.` and `..`.
+struct Collector(Vec<Entry>);
+
+impl DirSink for Collector {
+    fn entry(&mut self, ino: u64, _: u64, kind: u8, name: &[u8]) -> Result<bool> {
+        if name != b"." && name != b".." {
+            self.0.push(Entry { ino, kind, name: name.into() });
+        }
+        Ok(true)
+    }
+}
+
+impl Shared {
+    /// What a layer's directory has.
+    fn entries_of(&self, dir: &Arc<dyn Inode>) -> Result<Vec<Entry>> {
+        let flags = OpenFlags::DIRECTORY | OpenFlags::NOATIME | OpenFlags::LARGEFILE;
+        let file = open(dir, flags, &self.mounter)?;
+        let mut all = Collector(Vec::new());
+        loop {
+            let before = all.0.len();
+            file.ops.read_dir(Op { file: &file, caller: &self.mounter }, &mut all)?;
+            if all.0.len() == before {
+                return Ok(all.0);
+            }
+        }
+    }
+
+    /// Removes the whiteouts from a directory of the upper layer, which has nothing else.
+    pub(super) fn clear_whiteouts(&self, dir: &Arc<Dentry>) -> Result<()> {
+        for entry in self.entries_of(dir.inode())? {
+            let found = dir.child(&entry.name, &self.dentries)?;
+            if is_whiteout(&**found.inode()) {
+                dir.remove(&entry.name, &found, &self.dentries)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl OverlayInode {
+    /// ENOTEMPTY if the directory shows an entry.
+    pub(super) fn check_empty(&self) -> Result<()> {
+        if self.list()?.entries.is_empty() { Ok(()) } else { Err(ENOTEMPTY) }
+    }
+
+    /// The entries of all layers, those of higher ones first.
+    fn list(&self) -> Result<Listing> {
+        let version = self.version.load(Ordering::Relaxed);
+        let mut entries = Vec::new();
+        let mut seen: HashSet<Box<[u8]>> = HashSet::new();
+        if let Some(upper) = self.upper() {
+            for entry in self.fs.entries_of(upper.inode())? {
+                let last = self.lowers.is_empty();
+                // What was copied up has the number of where it came from; whiteouts are not found.
+                match self.resolve(&entry.name) {
+                    Ok(stack) => {
+                        let ino = self.fs.number_of(&stack);
+                        if !last {
+                            seen.insert(entry.name.clone());
+                        }
+                        entries.push(Entry { ino, ..entry });
+                    }
+                    Err(ENOENT) => {
+                        seen.insert(entry.name);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        for (index, lower) in self.lowers.iter().enumerate() {
+            let is_last = index + 1 == self.lowers.len();
+            let dev = lower.inode.metadata().dev;
+            for entry in self.fs.entries_of(&lower.inode)? {
+                if seen.contains(&entry.name) {
+                    continue;
+                }
+                if !is_last {
+                    seen.insert(entry.name.clone());
+                }
+                if !self.is_hidden(lower, &entry)? {
+                    entries.push(Entry { ino: self.fs.unique(dev, entry.ino), ..entry });
+                }
+            }
+        }
+        Ok(Listing { version, entries })
+    }
+
+    /// Whether an entry of a lower directory is a whiteout, or gone.
+    fn is_hidden(&self, dir: &Lower, entry: &Entry) -> Result<bool> {
+        let char = FileKind::Char.dirent_type();
+        if entry.kind != char && entry.kind != 0 && !dir.may_hide_by_files() {
+            return Ok(false);
+        }
+        match dir.inode.lookup(&entry.name) {
+            Ok(inode) => Ok(dir.is_whiteout(&self.fs, &*inode)),
+            Err(ENOENT) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The entries now; shared by all who read the directory as it is.
+    fn listing(&self) -> Result<Arc<Listing>> {
+        let version = self.version.load(Ordering::Relaxed);
+        let known = self.listing.lock().upgrade();
+        if let Some(known) = known.filter(|known| known.version == version) {
+            return Ok(known);
+        }
+        let new = Arc::new(self.list()?);
+        *self.listing.lock() = Arc::downgrade(&new);
+        Ok(new)
+    }
+}
+
+/// An open directory.
+pub(super) struct DirFile {
+    inode: Arc<OverlayInode>,
+    listing: Mutex<Option<Arc<Listing>>>,
+}
+
+impl DirFile {
+    pub fn new(inode: Arc<OverlayInode>) -> DirFile {
+        DirFile { inode, listing: Mutex::new(None) }
+    }
+
+    /// What is being read; from the beginning, what is there now.
+    fn listing(&self, position: u64) -> Result<Arc<Listing>> {
+        let known = self.listing.lock().clone();
+        if let Some(known) = known.filter(|_| position != 0) {
+            return Ok(known);
+        }
+        let new = self.inode.listing()?;
+        let old = self.listing.lock().replace(new.clone());
+        drop(old);
+        Ok(new)
+    }
+}
+
+impl FileOps for DirFile {
+    fn read(&self, _: Op<'_>, _: &mut dyn Sink) -> Result<usize> {
+        Err(EISDIR)
+    }
+
+    fn read_at(&self, _: Op<'_>, _: u64, _: &mut dyn Sink) -> Result<usize> {
+        Err(EISDIR)
+    }
+
+    fn seek(&self, op: Op<'_>, offset: i64, whence: Whence) -> Result<u64> {
+        if !matches!(whence, Whence::Set | Whence::Current) {
+            return Err(EINVAL);
+        }
+        seek_to(op, offset, whence, 0, |_, _| Err(EINVAL))
+    }
+
+    fn read_dir(&self, op: Op<'_>, sink: &mut dyn DirSink) -> Result<()> {
+        let start = *op.file.position.lock();
+        let listing = self.listing(start)?;
+        let mut position = op.file.position.lock();
+        let directory = FileKind::Directory.dirent_type();
+        let (own, parent) = (self.inode.ino(), self.inode.parent().map_or(self.inode.ino(), |dir| dir.ino()));
+        for (at, ino, name) in [(0, own, b".".as_slice()), (1, parent, b"..")] {
+            if *position == at {
+                if !sink.entry(ino, at + 1, directory, name)? {
+                    return Ok(());
+                }
+                *position = at + 1;
+            }
+        }
+        let first = usize::try_from(position.saturating_sub(FIRST)).unwrap_or(usize::MAX);
+        for entry in listing.entries.iter().skip(first) {
+            if !sink.entry(entry.ino, *position + 1, entry.kind, &entry.name)? {
+                return Ok(());
+            }
+            *position += 1;
+        }
+        Ok(())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
