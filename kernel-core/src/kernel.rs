@@ -57,6 +57,9 @@ pub struct HostNames {
 /// Takes the lines of `--strace`.
 pub type TraceSink = Box<dyn Fn(&str) + Send + Sync>;
 
+/// As much of files' pages is given back at least when RAM has run out, in bytes.
+const EVICTED: u64 = 4 << 20;
+
 /// The kernel of an instance.
 pub struct Kernel<H: Host> {
     /// The machine.
@@ -234,8 +237,12 @@ impl<H: Host> Kernel<H> {
         }
     }
 
-    /// RAM ran out under a task: the largest process is killed, and the task tries again; if it is itself, it ends.
+    /// RAM ran out under a task: pages of files are given back, or if there are none the largest process is killed, and the
+    /// task tries again; if it is itself, it ends.
     pub(crate) fn out_of_memory(&self, cx: &Cx<'_, H>) {
+        if self.services.ram.evict(EVICTED) > 0 {
+            return;
+        }
         if self.is_another_ending(&cx.task.process) {
             // It gives its memory back once it has run; more than one need not end.
             cx.yield_now();

@@ -7,6 +7,8 @@
 //! `process tree -> thread group -> file objects that are never mapped (pipe, socket, terminal, epoll) ->
 //! address space (mm) -> inode and page cache -> ram -> wait queue -> run queue, timers`
 //!
+//! A store ([`mm::cache::Store`]), and what of a page cache is held while it is used, come before the address space.
+//!
 //! A copy to or from a guest takes the lock of its address space and what is right of it. So an inode or page cache lock
 //! must not be held across such a copy (pin the frames, unlock, copy), while a pipe's may. Wake after unlock.
 #![no_std]

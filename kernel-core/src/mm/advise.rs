@@ -133,7 +133,7 @@ impl<H: Host> Mm<H> {
         })
     }
 
-    /// `msync(2)`. Mappings and files share their pages, so there is nothing to do but to check.
+    /// `msync(2)`. Mappings and files share their pages, so only what lasts elsewhere has to be written.
     pub fn msync(&self, addr: u64, len: u64, flags: u32) -> Result<()> {
         let both = sys::MS_ASYNC | sys::MS_SYNC;
         if flags & !(both | sys::MS_INVALIDATE) != 0
@@ -144,12 +144,28 @@ impl<H: Host> Mm<H> {
         }
         let len = len.checked_next_multiple_of(PAGE_SIZE).ok_or(ENOMEM)?;
         let range = addr..addr.checked_add(len).ok_or(ENOMEM)?;
-        let inner = self.contents.inner.lock();
-        let locked = |(_, vma): &(Range<u64>, &Vma)| vma.flags.contains(VmaFlags::LOCKED);
-        if flags & sys::MS_INVALIDATE != 0 && inner.vmas.overlapping(range.clone()).any(|vma| locked(&vma)) {
-            return Err(EBUSY);
-        }
-        if inner.vmas.mapped_bytes(&range) < len { Err(ENOMEM) } else { Ok(()) }
+        let files: Vec<_> = {
+            let inner = self.contents.inner.lock();
+            let locked = |(_, vma): &(Range<u64>, &Vma)| vma.flags.contains(VmaFlags::LOCKED);
+            if flags & sys::MS_INVALIDATE != 0
+                && inner.vmas.overlapping(range.clone()).any(|vma| locked(&vma))
+            {
+                return Err(EBUSY);
+            }
+            if inner.vmas.mapped_bytes(&range) < len {
+                return Err(ENOMEM);
+            }
+            let shared = inner.vmas.overlapping(range.clone()).filter(|(_, vma)| !vma.is_private());
+            let written = |(at, vma): (Range<u64>, &Vma)| match &vma.object {
+                Object::File { pages, offset, .. } if flags & sys::MS_SYNC != 0 && pages.tracks_stores() => {
+                    let part = intersect(&at, &range);
+                    Some((pages.clone(), offset + (part.start - at.start)..offset + (part.end - at.start)))
+                }
+                _ => None,
+            };
+            shared.filter_map(written).collect()
+        };
+        files.into_iter().try_for_each(|(pages, part)| pages.write_back(part))
     }
 
     /// `mincore(2)`; `out` is the address of a byte for each page.

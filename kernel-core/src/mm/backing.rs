@@ -1,10 +1,13 @@
 //! Which parts of an address space are in RAM, and how far the host was told.
 
+use alloc::sync::Arc;
 use core::ops::Range;
 
 use crate::errno::{ENOMEM, Result};
 use crate::host::{Phys, Prot};
 use crate::mm::batch::Batch;
+use crate::mm::cache::PageCache;
+use crate::mm::map::Object;
 use crate::mm::range::{RangeMap, Value};
 use crate::mm::vma::{Vma, Vmas};
 use crate::mm::window::Windows;
@@ -54,6 +57,21 @@ impl Value for Back {
     }
 }
 
+impl Mapped {
+    /// How a page of a file is mapped at first: stores are let through at once if nobody has to know of them.
+    pub fn of_file(vma: &Vma, pages: &PageCache) -> Mapped {
+        if vma.is_private() || pages.tracks_stores() { Mapped::ReadOnly } else { Mapped::Full }
+    }
+
+    /// How what `vma` has in its backing is mapped at first.
+    pub fn at_first(vma: &Vma) -> Mapped {
+        match &vma.object {
+            Object::File { pages, .. } => Mapped::of_file(vma, pages),
+            Object::Anonymous => Mapped::ReadOnly,
+        }
+    }
+}
+
 impl Back {
     /// What the host allows on it inside `vma`. On x86-64, what can be written or executed can be read.
     pub fn host_prot(&self, vma: &Vma) -> Prot {
@@ -94,6 +112,8 @@ pub struct Inner {
     pub spurious: (u64, u64, u32),
     /// RAM that the host may still reach, as it failed to unmap it.
     pub limbo: alloc::vec::Vec<(Phys, u64)>,
+    /// What a fault with [`crate::mm::fault::FaultError::Missed`] needs: the cache, the page, and what to load with it.
+    pub missed: Option<(Arc<PageCache>, u64, Range<u64>)>,
     /// The host lost the space.
     pub dead: bool,
 }

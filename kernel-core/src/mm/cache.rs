@@ -11,6 +11,9 @@
 
 mod blob;
 mod copy;
+#[cfg(test)]
+pub(crate) mod mem_store;
+mod store;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::{Arc, Weak};
@@ -21,8 +24,10 @@ use smallvec::SmallVec;
 
 pub use blob::{Backing, Blob};
 use copy::{Copying, Piece};
+pub use store::{Store, WritePolicy};
+use store::{Stored, Tracked, Wanted};
 
-use crate::errno::{EBUSY, EFBIG, ENOMEM, ENOSPC, ENXIO, Result};
+use crate::errno::{EAGAIN, EBUSY, EFBIG, ENOMEM, ENOSPC, ENXIO, EOPNOTSUPP, Result};
 use crate::host::{PAGE_SIZE, Phys};
 use crate::mm::ram::{Fresh, Ram};
 use crate::mm::range::{Pieces, RangeMap, Value, intersect};
@@ -45,12 +50,18 @@ pub enum Lost {
     Everything,
     /// Those of the file's own pages.
     FilePages,
+    /// The same, but for what is locked in memory: they can be mapped again.
+    Evicted,
 }
 
 /// Somebody who maps pages of caches: an address space.
 pub trait Mapper: Send + Sync {
     /// Unmaps a range of a cache: these pages are no longer the file's. Called with no lock held.
     fn invalidate(&self, cache: &PageCache, range: Range<u64>, lost: Lost);
+
+    /// Takes the right to write to a range of a cache away, until the next fault. Called with no lock held that is to the
+    /// right of an address space's.
+    fn protect(&self, cache: &PageCache, range: Range<u64>);
 
     /// Whether stores through a mapping would change a cache, or would after `mprotect`. Called with no lock held.
     fn may_write(&self, cache: &PageCache) -> bool;
@@ -85,6 +96,8 @@ struct State {
     mappers_check: usize,
     /// No mapping may be made through which it can be written.
     writers_denied: bool,
+    /// For caches over stores.
+    tracked: Tracked,
 }
 
 /// The contents of one file, or of one piece of shared anonymous memory.
@@ -92,6 +105,7 @@ pub struct PageCache {
     ram: Arc<Ram>,
     id: u64,
     backing: Backing,
+    stored: Option<Stored>,
     state: Mutex<State>,
 }
 
@@ -108,10 +122,15 @@ impl PageCache {
     pub fn new(ram: &Arc<Ram>, backing: Backing) -> Arc<PageCache> {
         let len = backing.bytes().len() as u64;
         let cut = if len == 0 { Cut::Doubling } else { Cut::Sized(len) };
-        Arc::new(PageCache {
+        Arc::new(PageCache::assemble(ram, backing, None, len, cut))
+    }
+
+    fn assemble(ram: &Arc<Ram>, backing: Backing, stored: Option<Stored>, len: u64, cut: Cut) -> PageCache {
+        PageCache {
             ram: ram.clone(),
             id: ram.next_id(),
             backing,
+            stored,
             state: Mutex::new(State {
                 len,
                 backed_len: len,
@@ -123,8 +142,9 @@ impl PageCache {
                 mappers: BTreeMap::new(),
                 mappers_check: 16,
                 writers_denied: false,
+                tracked: Tracked::default(),
             }),
-        })
+        }
     }
 
     /// Differs from that of every other page cache and address space that ever was.
@@ -142,23 +162,30 @@ impl PageCache {
         self.len() == 0
     }
 
-    /// Sets the length. What is cut off is zero if the file grows again, and gone from all mappings.
+    /// Sets the length. What is cut off is zero if the file grows again, and gone from all mappings. EFBIG, and what the
+    /// store says, and then nothing has changed.
     pub fn truncate(&self, len: u64) -> Result<()> {
-        if len > MAX_FILE_LEN {
-            return Err(EFBIG);
+        match &self.stored {
+            _ if len > MAX_FILE_LEN => return Err(EFBIG),
+            Some(stored) => return self.truncate_stored(stored, len),
+            None => self.cut(len),
         }
+        Ok(())
+    }
+
+    fn cut(&self, len: u64) {
         let removed = {
             let mut state = self.state.lock();
             if len >= state.len {
                 self.zero_tail(&mut state);
                 state.len = len;
-                return Ok(());
+                return;
             }
             state.len = len;
             state.backed_len = state.backed_len.min(len);
             self.zero_tail(&mut state);
             state.holes.remove(page_up(len)..u64::MAX);
-            let removed = state.cut_off(&self.ram, page_up(len)..u64::MAX);
+            let removed = self.cut_off(&mut state, page_up(len)..u64::MAX);
             let last = removed.last().map_or(0, |(piece, _)| piece.end);
             let unused: Vec<u64> =
                 state.windows.in_use(&(page_up(len)..last)).map(|window| window.start).collect();
@@ -167,12 +194,14 @@ impl PageCache {
         };
         self.invalidate(page_up(len)..u64::MAX, Lost::Everything);
         self.drop_pages(removed);
-        Ok(())
     }
 
     /// Makes `offset .. offset + len` read as zero and gives whole pages of it back; the length stays. ENOSPC if there
     /// is no RAM for a page that becomes zero in part.
     pub fn punch_hole(&self, offset: u64, len: u64) -> Result<()> {
+        if let Some(stored) = &self.stored {
+            return self.punch_stored(stored, offset..offset.saturating_add(len));
+        }
         let (whole, removed) = {
             let mut state = self.state.lock();
             let range = offset..offset.saturating_add(len).min(page_up(state.len));
@@ -188,7 +217,7 @@ impl PageCache {
             }
             self.zero_part(&mut state, range.start..whole.start)?;
             self.zero_part(&mut state, whole.end..range.end)?;
-            let removed = state.cut_off(&self.ram, whole.clone());
+            let removed = self.cut_off(&mut state, whole.clone());
             let backed = intersect(&whole, &(0..page_up(state.backed_len)));
             state.holes.insert(backed, ());
             (whole, removed)
@@ -198,8 +227,12 @@ impl PageCache {
         Ok(())
     }
 
-    /// Commits RAM for a range, without changing the length (see [`PageCache::truncate`]); ENOSPC.
+    /// Commits RAM for a range, without changing the length (see [`PageCache::truncate`]); ENOSPC. Not for caches over a
+    /// store, where it would be no promise: EOPNOTSUPP.
     pub fn allocate(&self, offset: u64, len: u64) -> Result<()> {
+        if self.stored.is_some() {
+            return Err(EOPNOTSUPP);
+        }
         let end = offset.checked_add(len).filter(|&end| end <= MAX_FILE_LEN).ok_or(EFBIG)?;
         let range = page_down(offset)..page_up(end);
         if range.end - range.start > self.ram.total() {
@@ -216,6 +249,9 @@ impl PageCache {
 
     /// `SEEK_DATA`: the first offset from `offset` on that holds data; ENXIO.
     pub fn next_data(&self, offset: u64) -> Result<u64> {
+        if let Some(stored) = &self.stored {
+            return self.next_stored(stored, offset, Wanted::Data);
+        }
         let mut at = offset;
         let len = self.len();
         while at < len {
@@ -230,6 +266,9 @@ impl PageCache {
 
     /// `SEEK_HOLE`: the first offset from `offset` on in a hole, the end being one; ENXIO.
     pub fn next_hole(&self, offset: u64) -> Result<u64> {
+        if let Some(stored) = &self.stored {
+            return self.next_stored(stored, offset, Wanted::Hole);
+        }
         let mut at = offset;
         let len = self.len();
         if at >= len {
@@ -276,6 +315,7 @@ impl PageCache {
 
     /// The page at `offset`, loaded if needed, and what lies contiguously around it inside `within`; if it has to be
     /// loaded or made, about `wish` of its surroundings. Held once more, for a mapping. `Ok(None)`: the file ends before.
+    /// EAGAIN: [`PageCache::load`] has to load it first.
     pub(super) fn map_around(
         &self,
         offset: u64,
@@ -290,6 +330,7 @@ impl PageCache {
         self.ensure(&mut state, page_down(offset), &intersect(wish, &file))?;
         let Some((piece, At(phys))) = state.pages.get(offset) else { return Err(ENOMEM) };
         let part = intersect(&piece, &intersect(within, &file));
+        self.touch(&mut state, wish);
         let at = Phys(phys.0 + (part.start - piece.start));
         self.ram.hold(at, part.end - part.start);
         Ok(Some((part, at)))
@@ -311,7 +352,7 @@ impl PageCache {
 
     /// See [`PageCache::map_resident`]. Not when RAM is short, and at most `max` of them, as the cache is locked.
     fn fill_gaps(&self, state: &mut State, range: &Range<u64>, max: usize) {
-        if self.ram.free() < self.ram.total() / 8 {
+        if self.stored.is_some() || self.ram.free() < self.ram.total() / 8 {
             return;
         }
         let mut upto = state.pages.at_or_after(range.start).map_or(range.end, |(first, _)| first.end);
@@ -372,13 +413,22 @@ impl PageCache {
     }
 
     /// Makes the page at `at` present; if it is not, about `wish` (whole pages around it) with it. Gives the pages from
-    /// `at` on, inside `wish`, that are present and contiguous.
+    /// `at` on, inside `wish`, that are present and contiguous. EAGAIN for what a store has to load.
     fn ensure(&self, state: &mut State, at: u64, wish: &Range<u64>) -> Result<(Range<u64>, Phys)> {
-        let gap = state.pages.gap(at, &intersect(wish, &state.windows.window(at)));
+        let mut around = intersect(wish, &state.windows.window(at));
+        if self.stored.is_some() {
+            around.start = around.start.max(page_up(state.backed_len));
+        }
+        let gap = if around.contains(&at) { state.pages.gap(at, &around) } else { at..at };
         if !gap.is_empty() {
             let (made, phys) = state.windows.commit_around(at, &gap, Fresh::Zeroed)?;
-            self.load(state, &made, phys);
+            match &self.stored {
+                Some(stored) => state.pages_came(&self.ram, stored, &made),
+                None => self.fill(state, &made, phys),
+            }
             state.pages.insert(made, At(phys));
+        } else if self.stored.is_some() && state.pages.get(at).is_none() {
+            return Err(EAGAIN);
         }
         let (piece, value) = state.pages.get(at).ok_or(ENOMEM)?;
         let At(phys) = value.skip(at - piece.start);
@@ -386,7 +436,7 @@ impl PageCache {
     }
 
     /// Copies the backing's bytes to pages that were just made.
-    fn load(&self, state: &State, pages: &Range<u64>, phys: Phys) {
+    fn fill(&self, state: &State, pages: &Range<u64>, phys: Phys) {
         let mut at = pages.start;
         let end = pages.end.min(state.backed_len);
         while at < end {
@@ -430,9 +480,14 @@ impl PageCache {
         Ok(())
     }
 
-    /// Tells all mappers that a range is no longer the file's. A fork may add a mapper, with a copy of what another one
-    /// maps, until that other one was told; so this goes on until nobody is new.
+    /// Tells all mappers that a range is no longer the file's.
     fn invalidate(&self, range: Range<u64>, lost: Lost) {
+        self.tell_mappers(|mapper| mapper.invalidate(self, range.clone(), lost));
+    }
+
+    /// Calls `f` with all mappers. A fork may add one, with a copy of what another one maps, until that other one was told;
+    /// so this goes on until nobody is new.
+    fn tell_mappers(&self, f: impl Fn(&dyn Mapper)) {
         let mut told = BTreeSet::new();
         loop {
             let new: Vec<(u64, Arc<dyn Mapper>)> = {
@@ -444,9 +499,26 @@ impl PageCache {
                 return;
             }
             for (id, mapper) in new {
-                mapper.invalidate(self, range.clone(), lost);
+                f(&*mapper);
                 told.insert(id);
             }
+        }
+    }
+
+    /// Takes pages out, see [`State::take_out`].
+    fn cut_off(&self, state: &mut State, range: Range<u64>) -> Pieces<At> {
+        let removed = state.take_out(&self.ram, range.clone());
+        if self.stored.is_some() {
+            let bytes = removed.iter().map(|(piece, _)| piece.end - piece.start).sum();
+            state.pages_went(&self.ram, &range, bytes);
+        }
+        removed
+    }
+
+    /// Notes that pages are used.
+    fn touch(&self, state: &mut State, range: &Range<u64>) {
+        if self.stored.is_some() {
+            state.tracked.touch(range);
         }
     }
 
@@ -457,6 +529,9 @@ impl PageCache {
 
 impl Drop for PageCache {
     fn drop(&mut self) {
+        if let Some(stored) = &self.stored {
+            self.finish(stored);
+        }
         let pages = self.state.lock().pages.remove(0..u64::MAX);
         self.drop_pages(pages);
     }

@@ -10,7 +10,7 @@ use core::ops::Range;
 
 use linux_raw_sys::general as sys;
 
-use crate::errno::Result;
+use crate::errno::{EAGAIN, ENOMEM, Result};
 use crate::host::{Access, Fill, Host, PAGE_SIZE, Phys, Prot};
 use crate::mm::Mm;
 use crate::mm::backing::{Back, Inner, Kind, Mapped};
@@ -33,6 +33,13 @@ const AROUND: u64 = 16 << 20;
 /// How far a stack stays away from the mapping below it (`stack_guard_gap`).
 pub const STACK_GAP: u64 = 256 * PAGE_SIZE;
 
+/// What the first store to a file's page through a shared mapping makes dirty: a fault each is dear, and so is to write
+/// what nobody changed.
+const DIRTY: u64 = 16 << 10;
+
+/// So often a fault may find that what was loaded for it is gone again.
+pub(super) const MAX_LOADS: u32 = 16;
+
 /// An instruction has at most so many bytes.
 const MAX_INSTRUCTION: u64 = 15;
 
@@ -54,6 +61,8 @@ pub enum FaultError {
     OutOfMemory,
     /// The host lost the space: the process gets SIGKILL.
     Dead,
+    /// [`Inner::missed`] is to be loaded with the address space unlocked ([`Mm::load_missed`]), and then it is tried again.
+    Missed,
 }
 
 impl FaultError {
@@ -83,11 +92,35 @@ pub(super) struct Wanted {
 impl<H: Host> Mm<H> {
     /// Serves a page fault of a guest thread whose instruction pointer is `rip`; the thread then tries again.
     pub fn fault(&self, addr: u64, access: Access, rip: u64) -> Result<(), FaultError> {
-        let result = self.change(|inner, batch| {
-            inner.faults += 1;
-            self.resolve(inner, batch, addr, access, rip)
-        });
+        let mut tries = 0;
+        let result = loop {
+            let result = self.change(|inner, batch| {
+                inner.faults += 1;
+                self.resolve(inner, batch, addr, access, rip)
+            });
+            match result {
+                Err(FaultError::Missed) if tries < MAX_LOADS => self.load_missed()?,
+                Err(FaultError::Missed) => break Err(FaultError::OutOfMemory),
+                result => break result,
+            }
+            tries += 1;
+        };
+        if self.ram().is_too_dirty() {
+            self.ram().write_some_back();
+        }
         if self.is_dead() { Err(FaultError::Dead) } else { result }
+    }
+
+    /// Loads what a fault missed, with the address space unlocked.
+    pub(super) fn load_missed(&self) -> Result<(), FaultError> {
+        // Whoever else missed something meanwhile has taken its place, or will miss it again.
+        let missed = self.contents.inner.lock().missed.take();
+        let Some((pages, at, wish)) = missed else { return Ok(()) };
+        pages.load(at, &wish).map_err(|error| match error {
+            ENOMEM => FaultError::OutOfMemory,
+            // As if the file ended before: `mmap(2)` has SIGBUS for both.
+            _ => FaultError::BEYOND_FILE,
+        })
     }
 
     /// Brings the page of `addr` in for `access`. Afterwards, if it is `Write`, the page is mapped for writing; else
@@ -143,11 +176,21 @@ impl<H: Host> Mm<H> {
         let part = intersect(&piece, range);
         let mut back = back.skip(part.start - piece.start);
         if back.mapped == Mapped::No {
-            back.mapped = if vma.is_private() { Mapped::ReadOnly } else { Mapped::Full };
+            back.mapped = Mapped::at_first(vma);
             inner.backing.insert(part.clone(), back);
             batch.map(part.start, part.end - part.start, back.phys, back.host_prot(vma), Fill::Lazy);
         }
         if wanted.access == Access::Write && back.mapped == Mapped::ReadOnly {
+            if let (false, Object::File { pages, offset, .. }) = (vma.is_private(), &vma.object) {
+                let dirty = intersect(&chunk_at(page, DIRTY), &part);
+                let len = dirty.end - dirty.start;
+                let start = offset + (dirty.start - range.start);
+                pages.mark_dirty(&(start..start + len));
+                let full = Back { mapped: Mapped::Full, ..back.skip(dirty.start - part.start) };
+                batch.protect(dirty.start, len, full.host_prot(vma));
+                inner.backing.insert(dirty, full);
+                return Ok(());
+            }
             return self.make_writable(inner, batch, wanted, part, back, vma);
         }
         Ok(())
@@ -177,13 +220,17 @@ impl<H: Host> Mm<H> {
                     |part: &Range<u64>| part.start - range.start + offset..part.end - range.start + offset;
                 let around = page.saturating_sub(AROUND / 2)..page.saturating_add(AROUND / 2);
                 let gap = inner.backing.gap(page, &intersect(&around, range));
-                let found = pages
-                    .map_around(page - range.start + offset, &to_file(&wish), &to_file(&gap))
-                    .map_err(|_| FaultError::OutOfMemory)?;
+                let (at, wish) = (page - range.start + offset, to_file(&wish));
+                let found = match pages.map_around(at, &wish, &to_file(&gap)) {
+                    Err(EAGAIN) => {
+                        inner.missed = Some((pages.clone(), at, wish));
+                        return Err(FaultError::Missed);
+                    }
+                    found => found.map_err(|_| FaultError::OutOfMemory)?,
+                };
                 let (part, phys) = found.ok_or(FaultError::BEYOND_FILE)?;
                 let start = range.start + (part.start - offset);
-                let mapped = if vma.is_private() { Mapped::ReadOnly } else { Mapped::Full };
-                let back = Back { phys, kind: Kind::File, mapped };
+                let back = Back { phys, kind: Kind::File, mapped: Mapped::of_file(vma, pages) };
                 (start..start + (part.end - part.start), back, Fill::Lazy)
             }
         };
@@ -246,6 +293,7 @@ impl<H: Host> Mm<H> {
                     let early = Some(page..range.end.next_multiple_of(PAGE_SIZE));
                     let wanted = Wanted { page, access: Access::Write, early };
                     if self.settle(inner, batch, &wanted, &mapping, &vma).is_err() {
+                        inner.missed = None;
                         return;
                     }
                 }
@@ -256,9 +304,11 @@ impl<H: Host> Mm<H> {
     /// Brings a range in (`MAP_POPULATE`, `mlock`, `MADV_POPULATE_*`), in steps, as it may be long.
     pub(super) fn populate(&self, range: Range<u64>, access: Access) -> Result<(), FaultError> {
         let mut page = range.start;
+        let mut loads = 0;
         while page < range.end && !self.is_dead() {
             let stop = range.end.min(page.saturating_add(AROUND));
-            self.change(|inner, batch| {
+            let before = page;
+            let result = self.change(|inner, batch| {
                 while page < stop {
                     let present = inner.backing.get(page).filter(|(_, back)| match access {
                         Access::Write => back.mapped == Mapped::Full,
@@ -270,7 +320,13 @@ impl<H: Host> Mm<H> {
                     }
                 }
                 Ok(())
-            })?;
+            });
+            loads = if page > before { 0 } else { loads + 1 };
+            match result {
+                Err(FaultError::Missed) if loads < MAX_LOADS => self.load_missed()?,
+                Err(FaultError::Missed) => return Err(FaultError::OutOfMemory),
+                result => result?,
+            }
         }
         Ok(())
     }

@@ -184,7 +184,7 @@ impl<H: Host> Mm<H> {
         if batch.ops.len() >= MAX_EAGER || vma.prot.is_empty() {
             back.mapped = Mapped::No;
         } else {
-            back.mapped = if vma.is_private() { Mapped::ReadOnly } else { Mapped::Full };
+            back.mapped = Mapped::at_first(vma);
             batch.map(part.start, len, back.phys, back.host_prot(vma), Fill::Lazy);
         }
         child.backing.insert(part, back);
@@ -205,8 +205,7 @@ impl<H: Host> Mm<H> {
         let in_file = *offset..offset.saturating_add(range.end - range.start);
         for (part, phys) in pages.map_resident(in_file, RESIDENT_PIECES) {
             let start = range.start + (part.start - offset);
-            let mapped = if vma.is_private() { Mapped::ReadOnly } else { Mapped::Full };
-            let back = Back { phys, kind: Kind::File, mapped };
+            let back = Back { phys, kind: Kind::File, mapped: Mapped::of_file(vma, pages) };
             batch.map(start, part.end - part.start, phys, back.host_prot(vma), Fill::Lazy);
             inner.backing.insert(start..start + (part.end - part.start), back);
         }

@@ -22,6 +22,7 @@ pub mod map;
 mod protect;
 pub mod ram;
 pub mod range;
+pub mod reclaim;
 mod remap;
 mod rewrite;
 pub mod script;
@@ -38,7 +39,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::errno::{EINVAL, Result};
 use crate::host::{Host, PAGE_SIZE, Space};
-use crate::mm::backing::{Inner, Kind};
+use crate::mm::backing::{Back, Inner, Kind, Mapped};
 use crate::mm::batch::Batch;
 use crate::mm::cache::{Lost, Mapper, PageCache};
 use crate::mm::info::Layout;
@@ -112,6 +113,7 @@ impl<H: Host> Mm<H> {
             sequence: (0, 0),
             spurious: (0, 0, 0),
             limbo: alloc::vec::Vec::new(),
+            missed: None,
             dead: false,
         };
         let id = ram.next_id();
@@ -235,7 +237,8 @@ impl<H: Host> Mapper for Mm<H> {
             let mut gone = alloc::vec::Vec::new();
             for (vma_range, vma) in inner.vmas.iter() {
                 let Object::File { pages, offset, .. } = &vma.object else { continue };
-                if pages.id() != cache.id() {
+                let kept = lost == Lost::Evicted && vma.flags.contains(VmaFlags::LOCKED);
+                if pages.id() != cache.id() || kept {
                     continue;
                 }
                 let mapped = *offset..offset + (vma_range.end - vma_range.start);
@@ -248,6 +251,31 @@ impl<H: Host> Mapper for Mm<H> {
                 }
             }
             gone.into_iter().for_each(|piece| inner.drop_pages(&piece, batch));
+        });
+    }
+
+    fn protect(&self, cache: &PageCache, range: Range<u64>) {
+        self.change(|inner, batch| {
+            let mut written = alloc::vec::Vec::new();
+            for (vma_range, vma) in inner.vmas.iter() {
+                let Object::File { pages, offset, .. } = &vma.object else { continue };
+                if pages.id() != cache.id() || vma.is_private() {
+                    continue;
+                }
+                let mapped = *offset..offset + (vma_range.end - vma_range.start);
+                let cut = intersect(&mapped, &range);
+                let there = vma_range.start + (cut.start - offset)..vma_range.start + (cut.end - offset);
+                for (piece, back) in inner.backing.overlapping(there) {
+                    if back.mapped == Mapped::Full {
+                        let back = Back { mapped: Mapped::ReadOnly, ..back };
+                        written.push((piece, back, back.host_prot(vma)));
+                    }
+                }
+            }
+            for (piece, back, prot) in written {
+                batch.protect(piece.start, piece.end - piece.start, prot);
+                inner.backing.insert(piece, back);
+            }
         });
     }
 

@@ -14,9 +14,12 @@ use alloc::sync::Arc;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use smallvec::SmallVec;
+
 use crate::errno::{ENOMEM, Errno, Result};
 use crate::host::{Frames, Phys};
 use crate::mm::range::{Pieces, RangeMap, Value, intersect};
+use crate::mm::reclaim::Caches;
 use crate::sync::Mutex;
 
 /// The most that is given back to the host in one call.
@@ -86,6 +89,8 @@ pub struct Ram {
     /// More than this many dirty bytes are not kept.
     dirty_limit: u64,
     next_id: AtomicU64,
+    /// Pages of files that could be given up.
+    pub(super) caches: Caches,
     state: Mutex<State>,
 }
 
@@ -98,6 +103,7 @@ impl Ram {
             limit: limit_bytes.min(size),
             dirty_limit: (limit_bytes / 8).clamp(4 << 20, 256 << 20),
             next_id: AtomicU64::new(1),
+            caches: Caches::default(),
             state: Mutex::new(State {
                 free: BTreeMap::from([(0, size)]),
                 free_by_len: BTreeSet::from([(size, 0)]),
@@ -142,8 +148,17 @@ impl Ram {
         }
     }
 
-    /// Commits a range of one reserved block, held once by the caller.
+    /// Commits a range of one reserved block, held once by the caller. Pages of files are given up for it if need be.
     pub fn commit(&self, at: Phys, len: u64, fresh: Fresh) -> Result<(), CommitError> {
+        match self.try_commit(at, len, fresh) {
+            Err(CommitError::OutOfMemory) if self.cached() > 0 && self.reclaim(len) > 0 => {
+                self.try_commit(at, len, fresh)
+            }
+            result => result,
+        }
+    }
+
+    fn try_commit(&self, at: Phys, len: u64, fresh: Fresh) -> Result<(), CommitError> {
         let range = at.0..at.0 + len;
         let dirty = {
             let mut state = self.state.lock();
@@ -197,6 +212,13 @@ impl Ram {
             Some((piece, Holders(1))) => intersect(&piece, &within),
             _ => at.0..at.0,
         }
+    }
+
+    /// The parts of a committed range that have exactly one holder.
+    pub fn held_once_in(&self, at: Phys, len: u64) -> SmallVec<[Range<u64>; 4]> {
+        let state = self.state.lock();
+        let parts = state.holders.overlapping(at.0..at.0 + len);
+        parts.filter(|(_, holders)| *holders == Holders(1)).map(|(part, _)| part).collect()
     }
 
     /// Dirty bytes: nobody's, and not given back.

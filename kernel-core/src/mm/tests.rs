@@ -12,7 +12,8 @@ use crate::host::fake::{FakeHost, GuestMem};
 use crate::host::{Access, Exit, HostError, Prot};
 use crate::io::{Sink, SliceSource, Source, VecSink};
 use crate::mm::backing::Mapped;
-use crate::mm::cache::{Backing, PageCache};
+use crate::mm::cache::mem_store::MemStore;
+use crate::mm::cache::{Backing, PageCache, WritePolicy};
 use crate::mm::fault::FaultError;
 use crate::mm::map::{MapRequest, Object};
 use crate::mm::user::FutexScope;
@@ -25,6 +26,7 @@ const FIXED: u32 = sys::MAP_FIXED;
 const BASE: u64 = 0x10_0000_0000;
 
 mod early;
+mod stored;
 
 type TestMm = Arc<Mm<FakeHost>>;
 
@@ -112,6 +114,8 @@ const PAGES: usize = 96;
 struct Model {
     seed: u64,
     ram: Arc<Ram>,
+    /// Whether files are over stores.
+    stored: bool,
     /// Files: their pages, and what is in each; beyond the end nothing.
     files: Vec<(Arc<PageCache>, Vec<u64>)>,
     /// A file that never changes: page n has n + 1000.
@@ -151,7 +155,10 @@ impl Model {
             1 => (PRIVATE, file(&self.constant, offset as u64 * PAGE)),
             2 => (SHARED, file(&self.files[object].0, offset as u64 * PAGE)),
             _ => {
-                let pages = PageCache::new(&self.ram, Backing::Empty);
+                let pages = match self.stored {
+                    true => PageCache::over(&self.ram, MemStore::of(Vec::new()), 0, WritePolicy::Back),
+                    false => PageCache::new(&self.ram, Backing::Empty),
+                };
                 pages.truncate(len as u64 * PAGE).unwrap();
                 self.files.push((pages, vec![0; len]));
                 let object = &self.files[self.files.len() - 1].0;
@@ -273,6 +280,8 @@ impl Model {
                 let end = model.len().min(start + len);
                 model.get_mut(start..end).unwrap_or_default().fill(0);
             }
+            11 => self.ram.write_all_back(),
+            12 => drop(self.ram.evict(1 << 30)),
             _ => {
                 for n in 0..4 {
                     self.access(index, start, step * 4 + n);
@@ -290,11 +299,22 @@ fn agrees_with_pages_in_an_array() {
             .flat_map(|page| (0..PAGE / 8).flat_map(move |_| (page + 1000).to_ne_bytes()))
             .collect();
         let owner: Arc<dyn cache::Blob> = Arc::new(bytes);
-        let constant = PageCache::new(&ram, Backing::Blob { owner, offset: 0, len: usize::MAX });
-        let changing = PageCache::new(&ram, Backing::Empty);
+        let stored = seed % 2 == 1;
+        let over = |bytes: Vec<u8>| {
+            let len = bytes.len() as u64;
+            PageCache::over(&ram, MemStore::of(bytes), len, WritePolicy::Back)
+        };
+        let (constant, changing) = match stored {
+            true => (over(owner.bytes().to_vec()), over(Vec::new())),
+            false => {
+                let blob = Backing::Blob { owner, offset: 0, len: usize::MAX };
+                (PageCache::new(&ram, blob), PageCache::new(&ram, Backing::Empty))
+            }
+        };
         let mut model = Model {
             seed,
             ram: ram.clone(),
+            stored,
             files: vec![(changing, Vec::new())],
             constant,
             processes: vec![(mm, vec![None; PAGES])],

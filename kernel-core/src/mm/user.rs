@@ -12,7 +12,7 @@ use crate::io::{Sink, Source, UserMemory};
 use crate::mm::Mm;
 use crate::mm::backing::{Inner, Mapped};
 use crate::mm::batch::Batch;
-use crate::mm::fault::{FaultError, Wanted};
+use crate::mm::fault::{FaultError, MAX_LOADS, Wanted};
 use crate::mm::map::Object;
 
 /// The most bytes one read or write moves (`MAX_RW_COUNT`).
@@ -66,9 +66,10 @@ impl<H: Host> Mm<H> {
         mut copy: impl FnMut(Phys, usize),
     ) -> usize {
         let mut done = 0;
+        let mut loads = 0;
         while done < len && !self.is_dead() {
-            let stop = len.min(done + STEP);
-            self.change(|inner, batch| {
+            let (before, stop) = (done, len.min(done + STEP));
+            let missed = self.change(|inner, batch| {
                 while done < stop {
                     let Some(at) = addr.checked_add(done as u64) else { break };
                     let Some((phys, run)) = self.piece(inner, batch, at, access, rights) else { break };
@@ -76,7 +77,16 @@ impl<H: Host> Mm<H> {
                     copy(phys, run);
                     done += run;
                 }
+                done < stop && inner.missed.is_some()
             });
+            loads = if done > before { 0 } else { loads + 1 };
+            if missed && loads < MAX_LOADS {
+                match self.load_missed() {
+                    Ok(()) => continue,
+                    Err(FaultError::OutOfMemory) => self.starved.store(true, Ordering::Relaxed),
+                    Err(_) => {}
+                }
+            }
             if done < stop {
                 break;
             }

@@ -141,7 +141,7 @@ impl<H: Host> Cx<'_, H> {
                 self.kernel.note_fault(self, signal, addr);
                 self.task.force(SigInfo::fault(signal, code, addr));
             }
-            Err(FaultError::OutOfMemory) => self.kernel.out_of_memory(self),
+            Err(FaultError::OutOfMemory | FaultError::Missed) => self.kernel.out_of_memory(self),
             Err(FaultError::Dead) => {
                 self.task.process.end(ExitStatus::Signaled { signal: SIGKILL, core: false })
             }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::{At, MAX_FILE_LEN, PageCache, STEP, State, page_down, page_up};
-use crate::errno::{EFBIG, ENOSPC, Result};
+use crate::errno::{EFBIG, ENOMEM, ENOSPC, Result};
 use crate::host::Phys;
 use crate::io::{Sink, Source};
 use crate::mm::ram::Ram;
@@ -14,7 +14,7 @@ use crate::mm::range::{Pieces, Value, intersect};
 pub(super) struct Copying {
     number: u64,
     /// The pages, as offsets into RAM.
-    pages: Range<u64>,
+    pub(super) pages: Range<u64>,
     /// What of them was cut off since, held for the copy.
     cut_off: Vec<(Phys, u64)>,
 }
@@ -64,7 +64,7 @@ impl State {
     }
 
     /// Takes pages out of the cache, and holds them for whoever copies them just now.
-    pub(super) fn cut_off(&mut self, ram: &Ram, range: Range<u64>) -> Pieces<At> {
+    pub(super) fn take_out(&mut self, ram: &Ram, range: Range<u64>) -> Pieces<At> {
         let removed = self.pages.remove(range);
         for (piece, At(phys)) in &removed {
             let pages = phys.0..phys.0 + (piece.end - piece.start);
@@ -82,7 +82,7 @@ impl State {
 
 impl PageCache {
     /// Copies from `offset` on to `dst` until it is full or the file ends; 0 at and behind the end.
-    /// EFAULT only if nothing was copied. Takes no RAM.
+    /// EFAULT only if nothing was copied, and EIO and ENOMEM, over a store. Else it takes no RAM.
     pub fn read_at(&self, offset: u64, dst: &mut dyn Sink) -> Result<usize> {
         let mut done = 0;
         while dst.remaining() > 0 {
@@ -92,7 +92,10 @@ impl PageCache {
                 let mut state = self.state.lock();
                 let piece = state.piece(at, wish);
                 let copy = match piece {
-                    Piece::Ram(phys, len) => state.begin_copy(phys, len),
+                    Piece::Ram(phys, len) => {
+                        self.touch(&mut state, &(at..at + len));
+                        state.begin_copy(phys, len)
+                    }
                     _ => 0,
                 };
                 (piece, copy)
@@ -102,6 +105,12 @@ impl PageCache {
                     let result = dst.put_frames(&*self.ram.frames, phys, len as usize);
                     self.end_copy(&mut self.state.lock(), copy);
                     (result, len)
+                }
+                Piece::Backing(len) if self.tracks_stores() => {
+                    match self.load(at, &(page_down(at)..page_up(at + len))) {
+                        Ok(()) => continue,
+                        error => (error.map(|()| 0), len),
+                    }
                 }
                 Piece::Backing(len) => {
                     let bytes = self.backing.bytes().get(at as usize..(at + len) as usize);
@@ -150,18 +159,23 @@ impl PageCache {
             return Err(EFBIG);
         }
         let first = page_down(offset);
-        let (pages, phys, copy) = {
-            let mut state = self.state.lock();
+        let around = first..page_up(offset + wish);
+        let begin = |state: &mut State, pages: Range<u64>, phys: Phys| {
             if offset > state.len {
-                self.zero_tail(&mut state);
+                self.zero_tail(state);
             }
-            let around = first..page_up(offset + wish);
-            let (pages, phys) = self.ensure(&mut state, first, &around).map_err(|_| ENOSPC)?;
+            self.touch(state, &pages);
             let copy = state.begin_copy(phys, pages.end - pages.start);
             (pages, phys, copy)
         };
+        let no_room = |error| if error == ENOMEM { ENOSPC } else { error };
+        let (pages, phys, copy) = self.with_pages(first, &around, begin).map_err(no_room)?;
         let len = wish.min(pages.end - offset) as usize;
-        let result = src.take_frames(&*self.ram.frames, Phys(phys.0 + (offset - first)), len);
+        let at = Phys(phys.0 + (offset - first));
+        let mut result = src.take_frames(&*self.ram.frames, at, len);
+        if let (true, Ok(copied @ 1..)) = (self.tracks_stores(), result) {
+            result = self.wrote(&(offset..offset + copied as u64), at).map(|()| copied);
+        }
         let mut state = self.state.lock();
         self.end_copy(&mut state, copy);
         // Pages that were cut off meanwhile: the write came before that.
@@ -171,7 +185,7 @@ impl PageCache {
         }
         if result != Ok(len) {
             let end = page_up(state.len);
-            let excess = state.cut_off(&self.ram, end.max(first)..pages.end.max(end));
+            let excess = self.cut_off(&mut state, end.max(first)..pages.end.max(end));
             self.drop_pages(excess);
         }
         drop(state);
@@ -195,7 +209,7 @@ impl PageCache {
         if done < end && state.len == end {
             state.len = done;
             let excess = page_up(done)..page_up(end).max(page_up(done));
-            let excess = state.cut_off(&self.ram, excess);
+            let excess = self.cut_off(&mut state, excess);
             self.drop_pages(excess);
         }
         result.map(|written| (start, written))
