@@ -14,8 +14,6 @@ pub struct Words {
 /// The verbs.
 #[derive(clap::Subcommand)]
 pub enum Verb {
-    /// (not there yet) Fetch or make root file systems
-    Rootfs(Words),
     /// (not there yet) Run the kernel on a simulated host
     Sim(Words),
     /// (not there yet) Fuzz the kernel
@@ -26,7 +24,6 @@ impl Verb {
     /// Says that the verb is not there yet.
     pub fn refuse(&self) -> Result<()> {
         let name = match self {
-            Verb::Rootfs(_) => "rootfs",
             Verb::Sim(_) => "sim",
             Verb::Fuzz(_) => "fuzz",
         };

@@ -8,6 +8,7 @@ mod demo;
 mod guest;
 mod install;
 mod later;
+mod rootfs;
 mod run;
 mod soak;
 mod test;
@@ -46,6 +47,8 @@ enum Verb {
     Conformance(conformance::Args),
     /// Run a mix of work for minutes or hours, and see that nothing grows
     Soak(soak::Args),
+    /// Make root file systems: Debian, busybox
+    Rootfs(rootfs::Args),
     /// Check format, lints and the rules of the code base, with the time of each
     Ci(ci::Args),
     /// Check the rules of the code base that no compiler knows
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => return demo::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Soak(args) => soak::run(&args),
+        Verb::Rootfs(args) => rootfs::run(&args),
         Verb::Ci(args) => ci::run(&args),
         Verb::Tidy(args) => tidy::run(&args),
         Verb::Later(verb) => verb.refuse(),

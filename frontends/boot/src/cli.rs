@@ -130,8 +130,8 @@ pub struct Run {
     /// How guest processes are kept on the host; without it, skas
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
-    /// The root file system: a name (`default`, `busybox`, `debian`) or a path with a `/` in it to a directory or a cpio
-    /// archive, gzip-compressed or not; it is never changed, changes go to memory
+    /// The root file system: a name (`default`, or what `cargo xtask rootfs` has made: `debian`, `busybox`) or a path with a
+    /// `/` in it to a directory or a cpio archive, gzip-compressed or not; it is never changed, changes go to memory
     #[arg(long, value_name = "ROOT", default_value = "default")]
     pub root: OsString,
     /// Memory of the guest: bytes, or with K, M, G or T behind the number

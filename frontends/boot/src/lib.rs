@@ -4,6 +4,7 @@
 //! From the words to a running guest: [`words`] (with [`cli`] and [`uml_words`]) reads what was asked, [`plan`] works out
 //! what PID 1 gets, [`userland`] and [`root`] find the files, and [`instance`] boots the kernel and serves it until its end.
 
+mod cache;
 pub mod cli;
 pub mod console;
 pub mod control;

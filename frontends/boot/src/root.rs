@@ -11,6 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use kernel_core::mm::cache::Blob;
 
+use crate::cache;
 use crate::mapped;
 use crate::pack::Packer;
 use crate::userland::Userland;
@@ -85,16 +86,20 @@ fn named(name: &OsStr, userland: &Userland) -> Result<PathBuf> {
     if path.exists() {
         return Ok(path);
     }
+    if let Some(path) = cache::root(&shown) {
+        return Ok(path);
+    }
     match name.to_str() {
-        Some("default" | "busybox" | "debian") => bail!(
-            "there is no root file system `{shown}` in {}; give --root a directory or a cpio archive",
-            userland.dir.display()
+        Some("default") => bail!("there is no root file system `default` in {}", userland.dir.display()),
+        Some("busybox" | "debian") => bail!(
+            "the root file system `{shown}` is not there yet: `cargo xtask rootfs {shown}` in Lodger's source tree makes it"
         ),
         _ if Path::new(name).exists() => {
             bail!("`{shown}` is no name of a root file system; if the path is meant, write ./{shown}")
         }
         _ => bail!(
-            "`{shown}` is no name of a root file system; there are default, busybox and debian, and a path has a `/` in it"
+            "`{shown}` is no name of a root file system; there are default and what `cargo xtask rootfs` has made, and a path \
+             has a `/` in it"
         ),
     }
 }
@@ -182,7 +187,6 @@ mod tests {
         let userland = Userland { dir: dir.path().to_owned() };
         let sentence = |root: &str| format!("{:#}", open(OsStr::new(root), &userland).unwrap_err());
         assert!(open(OsStr::new("default"), &userland).is_ok());
-        assert!(sentence("debian").contains("there is no root file system `debian`"));
         assert!(sentence("src").contains("write ./src"), "the tests run in the package's directory");
         assert!(sentence("nonsense").contains("is no name"));
         assert!(sentence("./nonsense").contains("cannot use ./nonsense"));
