@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use crate::arch::x86_64::xsave;
-use crate::errno::{EIO, Errno, Result};
+use crate::errno::{EIO, ENOENT, Errno, Result};
 use crate::fs::archive;
 use crate::fs::dev;
 use crate::fs::devpts::PtsType;
@@ -36,6 +36,7 @@ use crate::task::rlimit::Rlimits;
 use crate::task::session::Session;
 use crate::task::signal::TaskSignals;
 use crate::task::thread::{NewTask, Resources};
+use crate::task::user_ns::UserNs;
 use crate::task::{Process, Task};
 use crate::tty::Terminals;
 use crate::vfs::context::FsContext;
@@ -177,7 +178,7 @@ impl<H: Host> Kernel<H> {
         let pid = self.tree.lock().allocate().unwrap_or(1);
         let session = Session::new(0);
         let process = Process::new(pid, 0, session, Arc::default(), Rlimits::default(), &self.services);
-        let fs = FsContext::new(self.namespace.clone());
+        let fs = FsContext::new(self.namespace.clone())?;
         let task = Task::new(
             &self.scheduler,
             NewTask {
@@ -189,6 +190,7 @@ impl<H: Host> Kernel<H> {
                     fs,
                 },
                 cred: Arc::new(Cred::root()),
+                namespaces: self.namespaces.clone(),
                 signals: TaskSignals::default(),
                 comm: *b"init\0\0\0\0\0\0\0\0\0\0\0\0",
                 nice: Nice::default(),
@@ -314,9 +316,9 @@ fn namespace(
     types.register(Arc::new(ProcType(facts.clone())));
     types.register(Arc::new(SysType(facts)));
     types.register(Arc::new(dev::DevType(dev.clone())));
-    let root = namespace.root();
+    let root = namespace.root().ok_or(ENOENT)?;
     let dentry = root.dentry.child(b"dev", &namespace.dentries)?;
     let at = Path { mount: root.mount, dentry };
-    namespace.mount(dev, b"devtmpfs", &at, MountFlags::NO_SUID | MountFlags::NO_EXEC)?;
+    namespace.mount(dev, b"devtmpfs", &at, MountFlags::NO_SUID | MountFlags::NO_EXEC, &UserNs::INITIAL)?;
     Ok(namespace)
 }

@@ -20,6 +20,7 @@ use crate::sync::Mutex;
 use crate::syscall::Cx;
 use crate::task::cred::{Caps, Cred};
 use crate::task::heap::HeapWatch;
+use crate::task::namespaces::{Namespaces, NsCounts};
 use crate::task::process::ExitStatus;
 use crate::task::signal::SIGKILL;
 use crate::task::times::Account;
@@ -45,15 +46,6 @@ pub enum Shutdown {
     Ended,
 }
 
-/// `uname`'s names that can be set.
-#[derive(Clone, Debug)]
-pub struct HostNames {
-    /// `nodename`.
-    pub host: Vec<u8>,
-    /// `domainname`.
-    pub domain: Vec<u8>,
-}
-
 /// Takes the lines of `--strace`.
 pub type TraceSink = Box<dyn Fn(&str) + Send + Sync>;
 
@@ -74,8 +66,10 @@ pub struct Kernel<H: Host> {
     pub ipc: Ipc,
     /// The tree of mounts.
     pub namespace: Arc<Namespace>,
-    /// Host and domain name.
-    pub names: Mutex<HostNames>,
+    /// What PID 1 starts with of the other namespaces.
+    pub namespaces: Arc<Namespaces>,
+    /// How many namespaces there are of whom.
+    pub ns_counts: Arc<NsCounts>,
     /// The command line that `/proc/cmdline` shows.
     pub command_line: Vec<u8>,
     /// Kernel messages, for `dmesg`.
@@ -125,7 +119,8 @@ impl<H: Host> Kernel<H> {
             tree: Mutex::default(),
             ipc: Ipc::default(),
             namespace: parts.namespace,
-            names: Mutex::new(HostNames { host: parts.hostname, domain: b"(none)".to_vec() }),
+            namespaces: Namespaces::initial(parts.hostname),
+            ns_counts: NsCounts::new(u32::try_from(parts.max_tasks / 2).unwrap_or(u32::MAX)),
             command_line: parts.command_line,
             log: parts.log,
             trace: parts.trace,

@@ -5,10 +5,12 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::errno::{EACCES, EINVAL, EISDIR, ENOTDIR, EPERM, Result};
 use crate::io::{Sink, Source};
 use crate::ipc::pidfd::PidFd;
+use crate::sched::wait::{Events, WaitQueue};
 use crate::sync::Mutex;
 use crate::vfs::caller::Caller;
 use crate::vfs::dir::DirSink;
@@ -25,6 +27,19 @@ const FIRST_POSITION: u64 = 2;
 pub type ReadText = Box<dyn Fn(&dyn Caller) -> Result<Vec<u8>> + Send + Sync>;
 /// Takes what was written to a file.
 pub type WriteText = Box<dyn Fn(&dyn Caller, &[u8]) -> Result<()> + Send + Sync>;
+/// Says what tells of changes.
+pub type MakeWatch = Box<dyn Fn() -> Result<Watch> + Send + Sync>;
+
+/// Tells of changes: `poll` says PRI and ERR once after each, as `/proc/PID/mounts` has it (`proc_pid_mounts(5)`).
+pub struct Watch {
+    /// Woken at a change.
+    pub queue: Arc<WaitQueue>,
+    /// How many there were.
+    pub count: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// How many of them `poll` has told of.
+    pub seen: AtomicU64,
+}
+
 /// Says where a link leads.
 pub type ReadLink = Box<dyn Fn(&dyn Caller) -> Result<LinkTarget> + Send + Sync>;
 
@@ -62,6 +77,13 @@ pub enum Body {
         read: ReadText,
         /// Takes changes, if there can be any.
         write: Option<WriteText>,
+    },
+    /// A file of text that can be watched for changes.
+    Watched {
+        /// Makes it.
+        read: ReadText,
+        /// What tells of changes, for an open file.
+        watch: MakeWatch,
     },
     /// A directory.
     Directory(Arc<dyn Listing>),
@@ -113,7 +135,7 @@ impl Inode for Node {
     fn metadata(&self) -> Metadata {
         let attr = &self.attr;
         let (kind, nlink) = match &*self.body {
-            Body::Text { .. } => (FileKind::Regular, 1),
+            Body::Text { .. } | Body::Watched { .. } => (FileKind::Regular, 1),
             Body::Directory(_) => (FileKind::Directory, 2),
             Body::Link(_) => (FileKind::Symlink, 1),
         };
@@ -152,7 +174,14 @@ impl Inode for Node {
                 // What the reader may not see is refused at once.
                 let first = if flags.readable() && !flags.writable() { Some(read(caller)?) } else { None };
                 let text = Mutex::new(first);
-                Ok(Opened::File(Arc::new(TextFile { body: self.body.clone(), text })))
+                Ok(Opened::File(Arc::new(TextFile { body: self.body.clone(), text, watch: None })))
+            }
+            Body::Watched { read, watch } => {
+                if flags.writable() {
+                    return Err(EACCES);
+                }
+                let (text, watch) = (Mutex::new(Some(read(caller)?)), Some(watch()?));
+                Ok(Opened::File(Arc::new(TextFile { body: self.body.clone(), text, watch })))
             }
             Body::Directory(listing) => {
                 Ok(Opened::File(Arc::new(ListFile { ino: self.attr.ino, listing: listing.clone() })))
@@ -196,11 +225,12 @@ impl Inode for Node {
 struct TextFile {
     body: Arc<Body>,
     text: Mutex<Option<Vec<u8>>>,
+    watch: Option<Watch>,
 }
 
 impl TextFile {
     fn copy(&self, op: Op<'_>, offset: u64, dst: &mut dyn Sink) -> Result<usize> {
-        let Body::Text { read, .. } = &*self.body else { return Err(EINVAL) };
+        let (Body::Text { read, .. } | Body::Watched { read, .. }) = &*self.body else { return Err(EINVAL) };
         // Taken out meanwhile: no lock is held while text is made or copied.
         let kept = self.text.lock().take();
         let text = match kept {
@@ -216,6 +246,19 @@ impl TextFile {
 }
 
 impl FileOps for TextFile {
+    fn poll(&self, _: Op<'_>) -> Events {
+        let ready = Events::IN | Events::OUT | Events::RDNORM | Events::WRNORM;
+        let Some(watch) = &self.watch else { return ready };
+        let count = (watch.count)();
+        let news = watch.seen.swap(count, Ordering::AcqRel) != count;
+        let events = Events::IN | Events::RDNORM;
+        if news { events | Events::PRI | Events::ERR } else { events }
+    }
+
+    fn wait_queue(&self) -> Option<&WaitQueue> {
+        self.watch.as_ref().map(|watch| &*watch.queue)
+    }
+
     fn read(&self, op: Op<'_>, dst: &mut dyn Sink) -> Result<usize> {
         let offset = *op.file.position.lock();
         let read = self.copy(op, offset, dst)?;

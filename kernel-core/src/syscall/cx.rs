@@ -20,6 +20,7 @@ use crate::syscall::args::RawFd;
 use crate::syscall::{Restart, SysError, SysResult};
 use crate::task::Task;
 use crate::task::cred::Cred;
+use crate::task::namespaces::Namespaces;
 use crate::task::session::Session;
 use crate::task::siginfo::SigInfo;
 use crate::task::thread::Resources;
@@ -303,6 +304,10 @@ impl<H: Host> Caller for Cx<'_, H> {
 
     fn has_signal(&self, mask: u64) -> bool {
         self.task.has_signal(mask)
+    }
+
+    fn namespaces(&self) -> Option<Arc<Namespaces>> {
+        Some(self.task.namespaces())
     }
 
     fn signal_queue(&self) -> Arc<WaitQueue> {

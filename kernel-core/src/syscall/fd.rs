@@ -3,11 +3,12 @@
 use linux_raw_sys::general as sys;
 
 use crate::errno::{EBADF, EINVAL, ENOTTY};
+use crate::fs::nsfs::NsFile;
 use crate::host::Host;
 use crate::sched::wait::Events;
 use crate::syscall::args::RawFd;
 use crate::syscall::paths::check_flags;
-use crate::syscall::{Cx, SysResult};
+use crate::syscall::{Cx, SysResult, namespaces};
 use crate::tty::pty::PtyMaster;
 use crate::vfs::fd::OnExec;
 use crate::vfs::file::{OpenFile, OpenFlags};
@@ -123,6 +124,7 @@ pub fn ioctl<H: Host>(cx: &Cx<'_, H>, fd: RawFd, command: u32, arg: u64) -> SysR
             cx.user().set(arg, &(left.min(i32::MAX as u64) as i32))?;
         }
         TIOCGPTPEER if file.ops.as_any().is::<PtyMaster>() => return open_pty_peer(cx, &file, arg),
+        _ if file.ops.as_any().is::<NsFile>() => return namespaces::ioctl(cx, &file, command, arg),
         // Some wait: `tcdrain`, `tcsetattr` with output to drain.
         _ => return cx.block_on(&file, Events::all(), |op| op.file.ops.ioctl(op, command, arg)),
     }

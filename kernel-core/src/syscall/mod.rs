@@ -24,6 +24,7 @@ pub mod futex;
 pub mod locks;
 pub mod memory;
 pub mod mount;
+pub mod namespaces;
 pub mod paths;
 pub mod pipe;
 pub mod poll;

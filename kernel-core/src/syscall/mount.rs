@@ -5,37 +5,46 @@ use alloc::vec::Vec;
 
 use linux_raw_sys::general as sys;
 
-use crate::errno::{EBUSY, EFAULT, EINVAL, ENOENT, ENOTDIR, EPERM, Result};
+use crate::errno::{EFAULT, EINVAL, ENOTDIR, EPERM, Result};
 use crate::host::{Host, PAGE_SIZE};
 use crate::syscall::{Cx, SysResult};
-use crate::task::cred::Caps;
+use crate::task::cred::{Caps, Cred};
 use crate::vfs::context::FsContext;
 use crate::vfs::inode::FileKind;
-use crate::vfs::mount::{BindDepth, MountFlags, Unmount};
+use crate::vfs::mount::{BindDepth, FileSystem, MountFlags, Namespace, Origin, Propagation, Unmount};
 use crate::vfs::path::Path;
 use crate::vfs::walk::LastLink;
 
+const MS_RDONLY: u64 = 1;
 const MS_REMOUNT: u64 = 32;
 const MS_NOATIME: u64 = 1024;
+const MS_NODIRATIME: u64 = 2048;
 const MS_BIND: u64 = 4096;
 const MS_MOVE: u64 = 8192;
 const MS_REC: u64 = 16384;
+const MS_SILENT: u64 = 32768;
 const MS_UNBINDABLE: u64 = 1 << 17;
 const MS_PRIVATE: u64 = 1 << 18;
 const MS_SLAVE: u64 = 1 << 19;
 const MS_SHARED: u64 = 1 << 20;
+const MS_RELATIME: u64 = 1 << 21;
 const MS_STRICTATIME: u64 = 1 << 24;
+const MS_NOUSER: u64 = 1 << 31;
+const MS_TYPES: u64 = MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE;
 /// Old programs put this in the upper half; it means nothing.
 const MS_MGC_VAL: u64 = 0xc0ed_0000;
 const MS_MGC_MSK: u64 = 0xffff_0000;
 
-const UMOUNT_KNOWN: u32 = 1 | 2 | 4 | 8;
+const MNT_FORCE: u32 = 1;
 const MNT_DETACH: u32 = 2;
 const MNT_EXPIRE: u32 = 4;
 const UMOUNT_NOFOLLOW: u32 = 8;
+const UMOUNT_KNOWN: u32 = MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW;
 
-fn privileged<H: Host>(cx: &Cx<'_, H>) -> Result<()> {
-    if cx.cred().capable(Caps::SYS_ADMIN) { Ok(()) } else { Err(EPERM) }
+/// EPERM: the caller may not change the mounts of its namespace.
+pub(super) fn privileged<H: Host>(cx: &Cx<'_, H>) -> Result<()> {
+    let namespace = cx.fs.namespace();
+    if cx.cred().capable_in(&namespace.user_ns, Caps::SYS_ADMIN) { Ok(()) } else { Err(EPERM) }
 }
 
 /// A string that may be absent; at most a page.
@@ -43,13 +52,38 @@ fn text<H: Host>(cx: &Cx<'_, H>, addr: u64) -> Result<Vec<u8>> {
     if addr == 0 { Ok(Vec::new()) } else { cx.user().read_cstr(addr, PAGE_SIZE as usize) }
 }
 
-/// What a new mount forbids; relatime is the default.
-fn mount_flags(flags: u64) -> MountFlags {
+/// What a new mount forbids; relatime is the default. A remount that does not speak of access times leaves them as they
+/// are in `present`.
+fn mount_flags(flags: u64, present: Option<MountFlags>) -> MountFlags {
     let mut result = MountFlags::from_bits_truncate(flags as u32);
-    if flags & (MS_NOATIME | MS_STRICTATIME) == 0 {
+    if flags & MS_NOATIME == 0 {
         result |= MountFlags::REL_ATIME;
     }
-    result
+    if flags & MS_STRICTATIME != 0 {
+        result -= MountFlags::REL_ATIME | MountFlags::NO_ATIME;
+    }
+    let about_times = MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME;
+    match present {
+        Some(present) if flags & about_times == 0 => {
+            (result - MountFlags::ATIME) | (present & MountFlags::ATIME)
+        }
+        _ => result,
+    }
+}
+
+/// The one kind of propagation that is asked for; EINVAL for none, several, or other flags with it.
+fn propagation(flags: u64) -> Result<Propagation> {
+    match flags & !(MS_REC | MS_SILENT) {
+        MS_SHARED => Ok(Propagation::Shared),
+        MS_PRIVATE => Ok(Propagation::Private),
+        MS_SLAVE => Ok(Propagation::Slave),
+        MS_UNBINDABLE => Ok(Propagation::Unbindable),
+        _ => Err(EINVAL),
+    }
+}
+
+fn depth(flags: u64) -> BindDepth {
+    if flags & MS_REC != 0 { BindDepth::Recursive } else { BindDepth::One }
 }
 
 /// `mount(2)`.
@@ -65,43 +99,96 @@ pub fn mount<H: Host>(
     let source_name = text(cx, source)?;
     let options = text(cx, data)?;
     let at = cx.walk(sys::AT_FDCWD, target, LastLink::Follow)?;
-    privileged(cx)?;
     let flags = if flags & MS_MGC_MSK == MS_MGC_VAL { flags & !MS_MGC_MSK } else { flags };
+    if flags & MS_NOUSER != 0 {
+        return Err(EINVAL.into());
+    }
+    privileged(cx)?;
     let namespace = cx.fs.namespace();
-    let from = |name: &[u8]| -> Result<Path> {
-        if name.is_empty() {
-            return Err(if source == 0 { EINVAL } else { ENOENT });
+    let from = || -> Result<Path> {
+        if source_name.is_empty() {
+            return Err(EINVAL);
         }
-        let start = cx.start(sys::AT_FDCWD, name)?;
-        cx.fs.walker(cx.caller()).resolve(&start, name, LastLink::Follow)
+        let start = cx.start(sys::AT_FDCWD, &source_name)?;
+        cx.fs.walker(cx.caller()).resolve(&start, &source_name, LastLink::Follow)
     };
     if flags & MS_REMOUNT != 0 {
-        if !is_mount_root(&at) {
-            return Err(EINVAL.into());
-        }
+        let wanted = mount_flags(flags, Some(at.mount.own_flags()));
         if flags & MS_BIND == 0 {
-            at.mount.fs.remount(&options)?;
+            remount(cx, &at, wanted, flags & MS_RDONLY != 0, &options)?;
+        } else {
+            namespace.set_flags(&at, wanted)?;
         }
-        at.mount.set_flags(mount_flags(flags));
     } else if flags & MS_BIND != 0 {
-        let depth = if flags & MS_REC != 0 { BindDepth::Recursive } else { BindDepth::One };
-        namespace.bind(&from(&source_name)?, &at, depth)?;
-    } else if flags & (MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE) != 0 {
-        // Every mount is private, so only sharing would be a change.
-        if !is_mount_root(&at) || flags & MS_SHARED != 0 {
-            return Err(EINVAL.into());
-        }
+        namespace.bind(&from()?, &at, depth(flags))?;
+    } else if flags & MS_TYPES != 0 {
+        namespace.set_propagation(&at, propagation(flags)?, depth(flags))?;
     } else if flags & MS_MOVE != 0 {
-        namespace.move_mount(&from(&source_name)?, &at)?;
+        namespace.move_mount(&from()?, &at, Origin::Attached)?;
     } else {
         if kind == 0 {
             return Err(if kind_name.is_empty() { EINVAL } else { EFAULT }.into());
         }
-        let fs = namespace.types.make(&kind_name, &from, &source_name, &options)?;
+        let (fs, implied) = make(cx, &kind_name, &source_name, &options)?;
         let shown = if source_name.is_empty() { b"none".as_slice() } else { &source_name };
-        namespace.mount(fs, shown, &at, mount_flags(flags))?;
+        let wanted = mount_flags(flags, None) | implied;
+        check_not_revealing(namespace, &*fs, wanted, &cx.cred())?;
+        namespace.mount(fs, shown, &at, wanted, &cx.cred().user_ns)?;
     }
     Ok(0)
+}
+
+/// A file system of a type, and what its mounts forbid in any case. ENODEV: there is no such type; EPERM: the caller's
+/// user namespace may not mount it.
+pub(super) fn make<H: Host>(
+    cx: &Cx<'_, H>,
+    kind: &[u8],
+    source: &[u8],
+    options: &[u8],
+) -> Result<(Arc<dyn FileSystem>, MountFlags)> {
+    let types = &cx.fs.namespace().types;
+    let found = types.find(kind)?;
+    let foreign = !cx.cred().user_ns.is_initial();
+    if !found.may_mount(cx.caller()) {
+        return Err(EPERM);
+    }
+    let fs = found.mount_for(cx.caller(), source, options, types.next_device())?;
+    Ok((fs, if foreign { MountFlags::NO_DEV } else { MountFlags::empty() }))
+}
+
+/// A less privileged user namespace may mount `proc` and `sysfs` only where it sees such a one whole already.
+pub(super) fn check_not_revealing(
+    namespace: &Namespace,
+    fs: &dyn FileSystem,
+    flags: MountFlags,
+    cred: &Cred,
+) -> Result<()> {
+    if cred.user_ns.is_initial() || !["proc", "sysfs"].contains(&fs.name()) {
+        return Ok(());
+    }
+    if namespace.sees_whole(fs.name(), flags) { Ok(()) } else { Err(EPERM) }
+}
+
+/// `MS_REMOUNT`: changes the file system with all its mounts, and this mount.
+fn remount<H: Host>(
+    cx: &Cx<'_, H>,
+    at: &Path,
+    wanted: MountFlags,
+    read_only: bool,
+    options: &[u8],
+) -> Result<()> {
+    let namespace = cx.fs.namespace();
+    if !is_mount_root(at) || !at.mount.is_in(namespace) {
+        return Err(EINVAL);
+    }
+    let superblock = &at.mount.superblock;
+    if !cx.cred().capable_in(&superblock.user_ns, Caps::SYS_ADMIN) {
+        return Err(EPERM);
+    }
+    namespace.check_flags(&at.mount, wanted)?;
+    at.mount.fs.remount(options)?;
+    superblock.set_read_only(read_only);
+    namespace.set_flags(at, wanted)
 }
 
 fn is_mount_root(path: &Path) -> bool {
@@ -110,16 +197,35 @@ fn is_mount_root(path: &Path) -> bool {
 
 /// `umount2(2)`.
 pub fn umount2<H: Host>(cx: &Cx<'_, H>, target: u64, flags: u32) -> SysResult {
-    if flags & !UMOUNT_KNOWN != 0 || flags & MNT_EXPIRE != 0 {
+    if flags & !UMOUNT_KNOWN != 0 {
         return Err(EINVAL.into());
     }
     let last = if flags & UMOUNT_NOFOLLOW != 0 { LastLink::Keep } else { LastLink::Follow };
     let at = cx.walk(sys::AT_FDCWD, target, last)?;
+    privileged(cx)?;
     if !is_mount_root(&at) {
         return Err(EINVAL.into());
     }
-    privileged(cx)?;
-    let how = if flags & MNT_DETACH != 0 { Unmount::Detach } else { Unmount::Idle };
+    if flags & MNT_FORCE != 0 && !cx.cred().capable_in(&at.mount.superblock.user_ns, Caps::SYS_ADMIN) {
+        return Err(EPERM.into());
+    }
+    let is_own_root = Arc::ptr_eq(&at.mount, &cx.fs.root().mount);
+    if flags & MNT_EXPIRE != 0 && (is_own_root || flags & (MNT_FORCE | MNT_DETACH) != 0) {
+        return Err(EINVAL.into());
+    }
+    let how = match flags & (MNT_DETACH | MNT_EXPIRE) {
+        0 => Unmount::Idle,
+        MNT_EXPIRE => Unmount::Expire,
+        _ => Unmount::Detach,
+    };
+    if is_own_root && how == Unmount::Idle && at.mount.is_in(cx.fs.namespace()) {
+        // One's own root is not taken away but made read-only.
+        if !cx.cred().capable_in(&at.mount.superblock.user_ns, Caps::SYS_ADMIN) {
+            return Err(EPERM.into());
+        }
+        at.mount.superblock.set_read_only(true);
+        return Ok(0);
+    }
     cx.fs.namespace().unmount(at, how)?;
     Ok(0)
 }
@@ -135,18 +241,15 @@ fn all_contexts<H: Host>(cx: &Cx<'_, H>) -> Vec<Arc<FsContext>> {
 pub fn pivot_root<H: Host>(cx: &Cx<'_, H>, new_root: u64, put_old: u64) -> SysResult {
     privileged(cx)?;
     let new = cx.walk(sys::AT_FDCWD, new_root, LastLink::Follow)?;
+    if new.dentry.kind() != FileKind::Directory {
+        return Err(ENOTDIR.into());
+    }
     let old = cx.walk(sys::AT_FDCWD, put_old, LastLink::Follow)?;
-    if new.dentry.kind() != FileKind::Directory || old.dentry.kind() != FileKind::Directory {
+    if old.dentry.kind() != FileKind::Directory {
         return Err(ENOTDIR.into());
     }
     let root = cx.fs.root();
-    if Arc::ptr_eq(&new.mount, &root.mount) || Arc::ptr_eq(&old.mount, &root.mount) && !old.is(&new) {
-        return Err(EBUSY.into());
-    }
-    if !is_mount_root(&new) || !is_mount_root(&root) || !Arc::ptr_eq(&old.mount, &new.mount) {
-        return Err(EINVAL.into());
-    }
-    cx.fs.namespace().pivot_root(&new, &old)?;
+    cx.fs.namespace().pivot_root(&root, &new, &old)?;
     for context in all_contexts(cx) {
         context.replace(&root, &new);
     }

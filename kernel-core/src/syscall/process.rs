@@ -562,22 +562,3 @@ pub fn personality(persona: u32) -> SysResult {
     const QUERY: u32 = u32::MAX;
     if persona == 0 || persona == QUERY { Ok(0) } else { Err(EINVAL.into()) }
 }
-
-/// `unshare(2)`: descriptors and directories; what only threads share is not shared by a process that has one thread.
-pub fn unshare<H: Host>(cx: &Cx<'_, H>, flags: u64) -> SysResult {
-    let flags = CloneArgs::flags_from(flags)?;
-    let of_threads = CloneFlags::THREAD | CloneFlags::SIGHAND | CloneFlags::VM;
-    if !(of_threads | CloneFlags::FS | CloneFlags::FILES | CloneFlags::SYSVSEM).contains(flags) {
-        return Err(EINVAL.into());
-    }
-    if flags.intersects(of_threads) && cx.task.process.threads().len() > 1 {
-        return Err(EINVAL.into());
-    }
-    if flags.contains(CloneFlags::FS) {
-        cx.task.replace_resources(|resources| resources.fs = resources.fs.copy());
-    }
-    if flags.contains(CloneFlags::FILES) {
-        cx.task.replace_resources(|resources| resources.files = resources.files.copy());
-    }
-    Ok(0)
-}

@@ -18,7 +18,7 @@ const NAME_MAX: usize = 64;
 
 /// `uname(2)`.
 pub fn uname<H: Host>(cx: &Cx<'_, H>, buf: u64) -> SysResult {
-    let names = cx.kernel.names.lock().clone();
+    let names = cx.task.namespaces().uts.names.lock().clone();
     let fields: [&[u8]; 6] =
         [b"Linux", &names.host, RELEASE.as_bytes(), VERSION.as_bytes(), b"x86_64", &names.domain];
     let mut raw = [0u8; 65 * 6];
@@ -32,7 +32,8 @@ pub fn uname<H: Host>(cx: &Cx<'_, H>, buf: u64) -> SysResult {
 }
 
 fn read_name<H: Host>(cx: &Cx<'_, H>, addr: u64, len: i32) -> Result<Vec<u8>> {
-    if !cx.cred().capable(Caps::SYS_ADMIN) {
+    let owner = &cx.task.namespaces().uts.user_ns;
+    if !cx.cred().capable_in(owner, Caps::SYS_ADMIN) {
         return Err(EPERM);
     }
     let len = usize::try_from(len).ok().filter(|len| *len <= NAME_MAX).ok_or(EINVAL)?;
@@ -44,14 +45,14 @@ fn read_name<H: Host>(cx: &Cx<'_, H>, addr: u64, len: i32) -> Result<Vec<u8>> {
 /// `sethostname(2)`.
 pub fn sethostname<H: Host>(cx: &Cx<'_, H>, addr: u64, len: i32) -> SysResult {
     let name = read_name(cx, addr, len)?;
-    cx.kernel.names.lock().host = name;
+    cx.task.namespaces().uts.names.lock().host = name;
     Ok(0)
 }
 
 /// `setdomainname(2)`.
 pub fn setdomainname<H: Host>(cx: &Cx<'_, H>, addr: u64, len: i32) -> SysResult {
     let name = read_name(cx, addr, len)?;
-    cx.kernel.names.lock().domain = name;
+    cx.task.namespaces().uts.names.lock().domain = name;
     Ok(0)
 }
 

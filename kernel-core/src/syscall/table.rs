@@ -6,7 +6,8 @@ use super::Arg::{
     CloneFlags, DirFd, Enum, Fd, Flags, Hex, In, Int, Out, Ptr, Signal, SignalSet, Size, Str, Strs, Time,
 };
 use super::{
-    Arg, Args, Cx, SysError, SysResult, creds, memory, priority, process, resource, scheduling, seccomp,
+    Arg, Args, Cx, SysError, SysResult, creds, memory, namespaces, priority, process, resource, scheduling,
+    seccomp,
     signals, system,
 };
 use crate::debug::{names, strace};
@@ -80,9 +81,13 @@ impl<H: Host> Table<H> {
 
     const PROCESSES: &'static [Call<H>] = &[
         sys(39, "getpid", &[], Full, |cx, _| Ok(cx.task.process.pid.into())),
-        sys(56, "clone", &[CloneFlags, Ptr, Ptr, Ptr, Hex], Partial("no namespaces"), |cx, a| {
-            process::clone(cx, a.raw(0), a.ptr(1), a.ptr(2), a.ptr(3), a.raw(4))
-        }),
+        sys(
+            56,
+            "clone",
+            &[CloneFlags, Ptr, Ptr, Ptr, Hex],
+            Partial("no network, IPC or time namespaces"),
+            |cx, a| process::clone(cx, a.raw(0), a.ptr(1), a.ptr(2), a.ptr(3), a.raw(4)),
+        ),
         sys(57, "fork", &[], Full, |cx, _| cx.clone_task(CloneArgs::fork())),
         sys(58, "vfork", &[], Full, |cx, _| cx.clone_task(CloneArgs::vfork())),
         sys(59, "execve", &[Str, Strs, Ptr], Full, |cx, a| {
@@ -116,8 +121,11 @@ impl<H: Host> Table<H> {
         sys(247, "waitid", &[Enum(names::WAITID), Int, Ptr, Flags(names::WAIT), Ptr], Full, |cx, a| {
             process::waitid(cx, a.uint(0), a.int(1), a.ptr(2), a.uint(3), a.ptr(4))
         }),
-        sys(272, "unshare", &[CloneFlags], Partial("files and directories, no namespaces"), |cx, a| {
-            process::unshare(cx, a.raw(0))
+        sys(272, "unshare", &[CloneFlags], Partial("no network, IPC or time namespaces"), |cx, a| {
+            namespaces::unshare(cx, a.raw(0))
+        }),
+        sys(308, "setns", &[Fd, CloneFlags], Partial("no network, IPC or time namespaces"), |cx, a| {
+            namespaces::setns(cx, a.fd(0), a.uint(1))
         }),
         sys(273, "set_robust_list", &[Ptr, Size], Full, |cx, a| {
             process::set_robust_list(cx, a.ptr(0), a.raw(1))
@@ -142,9 +150,13 @@ impl<H: Host> Table<H> {
             process::pidfd_send_signal(cx, a.fd(0), a.int(1), a.ptr(2), a.uint(3))
         }),
         sys(434, "pidfd_open", &[Int, Hex], Full, |cx, a| process::pidfd_open(cx, a.int(0), a.uint(1))),
-        sys(435, "clone3", &[Ptr, Size], Partial("no namespaces, cgroups or chosen ids"), |cx, a| {
-            process::clone3(cx, a.ptr(0), a.size(1))
-        }),
+        sys(
+            435,
+            "clone3",
+            &[Ptr, Size],
+            Partial("no network, IPC or time namespaces, cgroups or chosen ids"),
+            |cx, a| process::clone3(cx, a.ptr(0), a.size(1)),
+        ),
     ];
 
     const CREDENTIALS: &'static [Call<H>] = &[

@@ -57,22 +57,31 @@ bitflags::bitflags! {
         const UNTRACED = 0x80_0000;
         /// Store the id in the child's memory.
         const CHILD_SETTID = 0x100_0000;
+        /// A cgroup namespace.
+        const NEWCGROUP = 0x0200_0000;
+        /// A UTS namespace.
+        const NEWUTS = 0x0400_0000;
+        /// An IPC namespace.
+        const NEWIPC = 0x0800_0000;
+        /// A user namespace.
+        const NEWUSER = 0x1000_0000;
+        /// A PID namespace for the child.
+        const NEWPID = 0x2000_0000;
+        /// A network namespace.
+        const NEWNET = 0x4000_0000;
         /// All signal handlers become the default (clone3).
         const CLEAR_SIGHAND = 0x1_0000_0000;
     }
 }
 
 /// Namespaces and the like that are not there: refused as Linux refuses them where they are not configured.
-const UNSUPPORTED: u64 = 0x0200_0000
-    | 0x0400_0000
-    | 0x0800_0000
-    | 0x1000_0000
-    | 0x2000_0000
-    | 0x4000_0000
+const UNSUPPORTED: u64 = CloneFlags::NEWIPC.bits()
+    | CloneFlags::NEWUSER.bits()
+    | CloneFlags::NEWPID.bits()
+    | CloneFlags::NEWNET.bits()
     | 0x8000_0000
     | 0x2_0000_0000
-    | 0x80
-    | CloneFlags::NEWNS.bits();
+    | 0x80;
 
 /// What is asked of a clone.
 #[derive(Clone, Copy, Debug)]
@@ -125,6 +134,9 @@ impl CloneArgs {
         let bad = has(CloneFlags::THREAD) && !has(CloneFlags::SIGHAND)
             || has(CloneFlags::SIGHAND) && !has(CloneFlags::VM)
             || has(CloneFlags::SIGHAND) && has(CloneFlags::CLEAR_SIGHAND)
+            || has(CloneFlags::FS) && (has(CloneFlags::NEWNS) || has(CloneFlags::NEWUSER))
+            || has(CloneFlags::THREAD) && (has(CloneFlags::NEWUSER) || has(CloneFlags::NEWPID))
+            || has(CloneFlags::SYSVSEM) && has(CloneFlags::NEWIPC)
             || has(CloneFlags::PIDFD) && (has(CloneFlags::THREAD) || has(CloneFlags::DETACHED));
         if bad { Err(EINVAL) } else { Ok(()) }
     }
@@ -143,11 +155,15 @@ impl<H: Host> Cx<'_, H> {
         }
         let kernel = self.kernel;
         kernel.check_task_limits(self)?;
-        let resources = Resources {
+        let namespaces = self.new_namespaces(flags)?;
+        let mut resources = Resources {
             mm: if flags.contains(CloneFlags::VM) { self.mm.clone() } else { self.fork_memory()? },
             files: if flags.contains(CloneFlags::FILES) { self.files.clone() } else { self.files.copy() },
             fs: if flags.contains(CloneFlags::FS) { self.fs.clone() } else { self.fs.copy() },
         };
+        if let Some(fs) = namespaces.fs {
+            resources.fs = fs;
+        }
         let tid = kernel.tree.lock().allocate().ok_or(EAGAIN)?;
         let process = if flags.contains(CloneFlags::THREAD) {
             self.task.process.clone()
@@ -160,7 +176,8 @@ impl<H: Host> Cx<'_, H> {
                 tid,
                 process: process.clone(),
                 resources,
-                cred: self.task.cred(),
+                cred: namespaces.cred.unwrap_or_else(|| self.task.cred()),
+                namespaces: namespaces.others.unwrap_or_else(|| self.task.namespaces()),
                 signals: self.child_signals(flags),
                 comm: self.task.comm(),
                 nice: self.task.nice(),

@@ -2,6 +2,8 @@
 
 use alloc::sync::Arc;
 
+use crate::task::user_ns::UserNs;
+
 bitflags::bitflags! {
     /// Capabilities, by bit number, see `capabilities(7)`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ bitflags::bitflags! {
         const SYS_TTY_CONFIG = 1 << 26;
         /// mknod(2).
         const MKNOD = 1 << 27;
+        /// Set file capabilities.
+        const SETFCAP = 1 << 31;
         /// Read the kernel log.
         const SYSLOG = 1 << 34;
         const _ = !0;
@@ -84,6 +88,8 @@ pub struct Cred {
     pub bounding: Caps,
     /// Ambient set.
     pub ambient: Caps,
+    /// Where the capabilities count.
+    pub user_ns: UserNs,
 }
 
 impl Cred {
@@ -104,12 +110,13 @@ impl Cred {
             inheritable: Caps::empty(),
             bounding: ALL_CAPS,
             ambient: Caps::empty(),
+            user_ns: UserNs::INITIAL,
         }
     }
 
-    /// Whether the effective set has `cap`.
+    /// Whether it has `cap` over the whole system.
     pub fn capable(&self, cap: Caps) -> bool {
-        self.effective.contains(cap)
+        self.effective.contains(cap) && self.user_ns.is_initial()
     }
 
     /// Whether `gid` is the file system group or a supplementary one.

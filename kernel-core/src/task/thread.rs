@@ -13,6 +13,7 @@ use crate::sched::wait::{Events, WaitQueue, Wake};
 use crate::sync::Mutex;
 use crate::syscall::{Cx, SysResult};
 use crate::task::cred::Cred;
+use crate::task::namespaces::Namespaces;
 use crate::task::process::{ExitStatus, Process};
 use crate::task::seccomp::Seccomp;
 use crate::task::signal::TaskSignals;
@@ -103,6 +104,7 @@ pub struct Task<H: Host> {
     stale: AtomicBool,
     resources: Mutex<Option<Resources<H>>>,
     cred: Mutex<Arc<Cred>>,
+    namespaces: Mutex<Arc<Namespaces>>,
     restart: Mutex<Option<Again<H>>>,
     exit_status: Mutex<Option<ExitStatus>>,
     /// Whether `exit_status` is set; looked at before each entry into the guest.
@@ -136,6 +138,8 @@ pub struct NewTask<H: Host> {
     pub resources: Resources<H>,
     /// Credentials.
     pub cred: Arc<Cred>,
+    /// Namespaces.
+    pub namespaces: Arc<Namespaces>,
     /// Signal mask and alternative stack.
     pub signals: TaskSignals,
     /// Name.
@@ -162,6 +166,7 @@ impl<H: Host> Task<H> {
             stale: AtomicBool::new(false),
             resources: Mutex::new(Some(new.resources)),
             cred: Mutex::new(new.cred),
+            namespaces: Mutex::new(new.namespaces),
             restart: Mutex::new(None),
             exit_status: Mutex::new(None),
             exited: AtomicBool::new(false),
@@ -237,6 +242,17 @@ impl<H: Host> Task<H> {
     /// Replaces the credentials.
     pub(crate) fn set_cred(&self, cred: Cred) {
         *self.cred.lock() = Arc::new(cred);
+    }
+
+    /// Its namespaces, but those of mounts and users.
+    pub fn namespaces(&self) -> Arc<Namespaces> {
+        self.namespaces.lock().clone()
+    }
+
+    /// Replaces its namespaces.
+    pub(crate) fn set_namespaces(&self, namespaces: Arc<Namespaces>) {
+        let old = core::mem::replace(&mut *self.namespaces.lock(), namespaces);
+        drop(old);
     }
 
     /// The name, zero-terminated.

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use crate::errno::Result;
+use crate::fs::nsfs::AnyNs;
 use crate::fs::proc::source::{ProcessSource, SignalSets, System, TaskStat, TaskView};
 use crate::host::Host;
 use crate::ipc::pidfd::ExitState;
@@ -12,6 +12,7 @@ use crate::kernel::{Kernel, KernelLink};
 use crate::mm::info::{Layout, MapInfo, Usage};
 use crate::syscall::system::{RELEASE, VERSION};
 use crate::task::cred::Cred;
+use crate::task::namespaces::NsKind;
 use crate::task::signal::action::{DEFAULT, IGNORE};
 use crate::task::signal::bit;
 use crate::task::thread::Resources;
@@ -64,15 +65,12 @@ impl<H: Host> ProcessSource for KernelLink<H> {
 
     fn system(&self) -> System {
         let Some(kernel) = self.upgrade() else { return System::default() };
-        let names = kernel.names.lock().clone();
         let (tasks, last_pid) = {
             let tree = kernel.tree.lock();
             (tree.thread_count() as u32, tree.last())
         };
         let (user_ns, system_ns, idle_ns) = kernel.vcpu_times();
         System {
-            hostname: names.host,
-            domainname: names.domain,
             release: RELEASE.as_bytes().to_vec(),
             version: VERSION.as_bytes().to_vec(),
             command_line: kernel.command_line.clone(),
@@ -87,16 +85,6 @@ impl<H: Host> ProcessSource for KernelLink<H> {
             idle_ns,
             ..System::default()
         }
-    }
-
-    fn set_hostname(&self, name: &[u8]) -> Result<()> {
-        if name.len() > 64 {
-            return Err(crate::errno::EINVAL);
-        }
-        if let Some(kernel) = self.upgrade() {
-            kernel.names.lock().host = name.to_vec();
-        }
-        Ok(())
     }
 
     fn log_record(&self, from: u64) -> Option<(u64, Vec<u8>)> {
@@ -243,6 +231,17 @@ impl<H: Host> TaskView for View<H> {
 
     fn usage(&self) -> Usage {
         self.resources().map_or_else(Usage::default, |resources| resources.mm.usage())
+    }
+
+    fn namespace(&self, kind: NsKind) -> Option<AnyNs> {
+        let task = self.task.as_ref()?;
+        Some(match kind {
+            NsKind::Mnt => AnyNs::Mnt(task.resources()?.fs.namespace().clone()),
+            NsKind::User => AnyNs::User(task.cred().user_ns.clone()),
+            NsKind::Uts => AnyNs::Uts(task.namespaces().uts.clone()),
+            NsKind::Cgroup => AnyNs::Cgroup(task.namespaces().cgroup.clone()),
+            NsKind::Pid | NsKind::Ipc | NsKind::Net => return None,
+        })
     }
 
     fn layout(&self) -> Option<Layout> {

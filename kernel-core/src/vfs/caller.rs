@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 
 use crate::io::UserMemory;
 use crate::task::cred::Cred;
+use crate::task::namespaces::Namespaces;
 use crate::task::session::Session;
 
 /// The task on whose behalf a file operation runs.
@@ -30,6 +31,10 @@ pub trait Caller {
     fn signal_queue(&self) -> Arc<crate::sched::wait::WaitQueue>;
     /// Whether a signal of `mask` is pending.
     fn has_signal(&self, mask: u64) -> bool;
+    /// Its namespaces; `None`: those at boot.
+    fn namespaces(&self) -> Option<Arc<Namespaces>> {
+        None
+    }
 }
 
 /// What the kernel does to processes for terminals, timers and files that signal. Held as an `Arc` by those.

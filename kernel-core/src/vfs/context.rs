@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 
+use crate::errno::{ENOENT, Result};
 use crate::sync::Mutex;
 use crate::vfs::caller::Caller;
 use crate::vfs::mount::Namespace;
@@ -23,9 +24,16 @@ struct State {
 
 impl FsContext {
     /// At the root of a namespace, with umask 022.
-    pub fn new(namespace: Arc<Namespace>) -> Arc<FsContext> {
-        let root = namespace.root();
-        Arc::new(FsContext { namespace, state: Mutex::new(State { cwd: root.clone(), root, umask: 0o022 }) })
+    pub fn new(namespace: Arc<Namespace>) -> Result<Arc<FsContext>> {
+        let root = namespace.root().ok_or(ENOENT)?;
+        let state = State { cwd: root.clone(), root, umask: 0o022 };
+        Ok(Arc::new(FsContext { namespace, state: Mutex::new(state) }))
+    }
+
+    /// At other places, which may be in another namespace, with the same umask.
+    pub fn moved(&self, namespace: Arc<Namespace>, root: Path, cwd: Path) -> Arc<FsContext> {
+        let umask = self.umask();
+        Arc::new(FsContext { namespace, state: Mutex::new(State { root, cwd, umask }) })
     }
 
     /// A copy that changes on its own (`fork`, `unshare(CLONE_FS)`).

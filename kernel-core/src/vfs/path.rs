@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crate::vfs::anon::AnonFs;
 use crate::vfs::dentry::Dentry;
 use crate::vfs::inode::Inode;
-use crate::vfs::mount::Mount;
+use crate::vfs::mount::{FileSystem, Mount};
 
 /// A place in the tree: a mount and a directory entry in it. Holding one keeps the mount busy.
 #[derive(Clone)]
@@ -21,9 +21,13 @@ pub struct Path {
 impl Path {
     /// A place for a file that is in no directory, so that magic links of `/proc/PID/fd` can lead to it.
     pub fn detached(inode: &Arc<dyn Inode>) -> Path {
-        let dentry = Dentry::root(inode.clone());
-        let fs = Arc::new(AnonFs { root: inode.clone() });
-        Path { mount: Mount::detached(fs, dentry.clone()), dentry }
+        Path::in_fs_of_one(Arc::new(AnonFs { root: inode.clone() }))
+    }
+
+    /// The root of a file system that is one file, in no directory.
+    pub fn in_fs_of_one(fs: Arc<dyn FileSystem>) -> Path {
+        let dentry = Dentry::root(fs.root());
+        Path { mount: Mount::of_one_file(fs, dentry.clone()), dentry }
     }
 
     /// What is there.
@@ -67,6 +71,7 @@ impl PathName {
 pub fn path_of(path: &Path, root: &Path) -> PathName {
     if let Some(bytes) = path.inode().anonymous_name()
         && path.dentry.parent().is_none()
+        && path.mount.parent().is_none()
     {
         return PathName { bytes, below_root: false, deleted: false };
     }
@@ -93,6 +98,9 @@ pub fn path_of(path: &Path, root: &Path) -> PathName {
 
 /// The name of `dentry` from the root of its file system on.
 pub fn name_inside(dentry: &Arc<Dentry>) -> Vec<u8> {
+    if let Some(name) = dentry.inode().anonymous_name() {
+        return name;
+    }
     let mut parts: Vec<Box<[u8]>> = Vec::new();
     let mut at = dentry.clone();
     while let Some(parent) = at.parent() {

@@ -175,7 +175,7 @@ impl World {
         let namespace = Namespace::new(root.clone(), b"root", Arc::<Devices>::default());
         let caller =
             TestCaller { cred: Mutex::new(Arc::new(Cred::root())), file_size: AtomicU64::new(u64::MAX) };
-        World { services, signals, root, context: FsContext::new(namespace), caller }
+        World { services, signals, root, context: FsContext::new(namespace).unwrap(), caller }
     }
 
     /// From now on the caller is a plain user.

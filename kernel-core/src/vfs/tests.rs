@@ -9,11 +9,12 @@ use alloc::sync::Arc;
 use super::testing::World;
 use crate::errno::*;
 use crate::fs::tmpfs::{Options, Tmpfs};
+use crate::task::user_ns::UserNs;
 use crate::vfs::fd::{FdTable, OnExec};
 use crate::vfs::file::OpenFlags;
 use crate::vfs::inode::{Device, RenameMode};
 use crate::vfs::mount::{BindDepth, MountFlags, Unmount};
-use crate::vfs::path::{Path, path_of};
+use crate::vfs::path::path_of;
 use crate::vfs::walk::Resolve;
 
 fn name(world: &World, path: &str) -> Result<String> {
@@ -163,7 +164,7 @@ fn mounts_are_crossed_both_ways() {
     world.file("/m/below", b"");
     let fs = Tmpfs::new(&world.services, "tmpfs", Device::new(0, 21), Options::default());
     let at = world.resolve("/m").unwrap();
-    namespace.mount(fs, b"none", &at, MountFlags::NO_SUID).unwrap();
+    namespace.mount(fs, b"none", &at, MountFlags::NO_SUID, &UserNs::INITIAL).unwrap();
     drop(at);
     assert_eq!(name(&world, "/m/below"), Err(ENOENT));
     world.mkdir("/m/in").unwrap();
@@ -196,8 +197,8 @@ fn mounts_are_bounded_and_stacks_of_them_fall_in_a_loop() {
         let mut at = world.resolve("/m").unwrap();
         let refused = loop {
             let fs = Tmpfs::new(&world.services, "tmpfs", Device::new(0, 21), Options::default());
-            match namespace.mount(fs, b"none", &at, MountFlags::empty()) {
-                Ok(mount) => at = Path { dentry: mount.root.clone(), mount },
+            match namespace.mount(fs, b"none", &at, MountFlags::empty(), &UserNs::INITIAL) {
+                Ok(()) => at = namespace.cross(at),
                 Err(errno) => break errno,
             }
         };
@@ -272,3 +273,5 @@ fn descriptors_are_lowest_first_and_given_back() {
     assert!(table.next_open(0).is_none());
     assert_eq!(Arc::strong_count(&file), 3);
 }
+
+mod mounts;

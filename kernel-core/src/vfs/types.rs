@@ -6,6 +6,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::errno::{ENODEV, Result};
 use crate::sync::Mutex;
+use crate::task::cred::Caps;
+use crate::vfs::caller::Caller;
 use crate::vfs::inode::Device;
 use crate::vfs::mount::FileSystem;
 use crate::vfs::path::Path;
@@ -43,6 +45,24 @@ pub trait FsType: Send + Sync {
         let _ = look_up;
         self.mount(source, options, device)
     }
+    /// Whether `caller` may mount it, if it may mount anything. Types that are harmless in less privileged user
+    /// namespaces say so.
+    fn may_mount(&self, caller: &dyn Caller) -> bool {
+        caller.cred().capable(Caps::SYS_ADMIN)
+    }
+    /// As [`FsType::mount_with`], for types to which it matters who mounts: whose ids `options` speaks of, whose processes
+    /// are shown.
+    fn mount_for(
+        &self,
+        caller: &dyn Caller,
+        look_up: LookUp<'_>,
+        source: &[u8],
+        options: &[u8],
+        device: Device,
+    ) -> Result<Arc<dyn FileSystem>> {
+        let _ = caller;
+        self.mount_with(look_up, source, options, device)
+    }
 }
 
 /// The types of an instance. Whoever has one registers it at boot.
@@ -66,16 +86,9 @@ impl FsTypes {
         Device::new(0, FIRST_MINOR + self.last_device.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Makes a file system of type `name`; ENODEV if nobody knows it.
-    pub fn make(
-        &self,
-        name: &[u8],
-        look_up: LookUp<'_>,
-        source: &[u8],
-        options: &[u8],
-    ) -> Result<Arc<dyn FileSystem>> {
-        let found = self.types.lock().iter().find(|known| known.name().as_bytes() == name).cloned();
-        found.ok_or(ENODEV)?.mount_with(look_up, source, options, self.next_device())
+    /// The type `name`; ENODEV if nobody knows it.
+    pub fn find(&self, name: &[u8]) -> Result<Arc<dyn FsType>> {
+        self.types.lock().iter().find(|known| known.name().as_bytes() == name).cloned().ok_or(ENODEV)
     }
 
     /// All types.

@@ -9,7 +9,7 @@ use crate::errno::{ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EXDEV, Result};
 use crate::task::cred::Cred;
 use crate::vfs::caller::Caller;
 use crate::vfs::inode::{FileKind, LinkTarget, NAME_MAX};
-use crate::vfs::mount::Namespace;
+use crate::vfs::mount::{MountFlags, Namespace};
 use crate::vfs::path::Path;
 use crate::vfs::permission::{self, Access};
 
@@ -312,7 +312,9 @@ impl<'w, 'a, 't> Cursor<'w, 'a, 't> {
     pub(super) fn follow(&mut self, link: Path) -> Result<bool> {
         self.links += 1;
         let resolve = self.walker.resolve;
-        if self.links > LINKS_MAX || resolve.contains(Resolve::NO_SYMLINKS) {
+        let forbidden = resolve.contains(Resolve::NO_SYMLINKS)
+            || link.mount.own_flags().contains(MountFlags::NO_SYM_FOLLOW);
+        if self.links > LINKS_MAX || forbidden {
             return Err(ELOOP);
         }
         match link.inode().readlink(self.walker.caller)? {

@@ -19,6 +19,8 @@ mod garbage;
 mod hostile;
 mod lock;
 mod memory;
+mod mount;
+mod ns;
 mod often;
 mod overlay;
 mod overlay_layers;
@@ -67,6 +69,8 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("tty", tty::CASES),
     ("time", time::CASES),
     ("proc", proc::CASES),
+    ("mount", mount::CASES),
+    ("ns", ns::CASES),
 ];
 
 fn main() {

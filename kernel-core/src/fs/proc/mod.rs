@@ -4,6 +4,7 @@
 //! true of tasks comes from a [`source::ProcessSource`], made when it is read.
 
 mod fds;
+mod namespaces;
 mod net;
 pub mod source;
 mod system;
@@ -22,6 +23,8 @@ use crate::vfs::inode::{Device, FileKind, Inode, LinkTarget, Timestamp};
 use crate::vfs::mount::FileSystem;
 use crate::vfs::types::{FsType, FsTypes};
 use tree::StaticDir;
+
+pub(crate) use task::check_look;
 
 /// `PROC_SUPER_MAGIC`.
 const MAGIC: u64 = 0x9fa0;

@@ -3,10 +3,11 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::errno::Result;
+use crate::fs::nsfs::AnyNs;
 use crate::ipc::pidfd::ExitState;
 use crate::mm::info::{Layout, MapInfo, Usage};
 use crate::task::cred::Cred;
+use crate::task::namespaces::NsKind;
 use crate::vfs::context::FsContext;
 use crate::vfs::fd::FdTable;
 use crate::vfs::path::Path;
@@ -23,8 +24,6 @@ pub trait ProcessSource: Send + Sync {
     fn thread(&self, pid: u32, tid: u32) -> Option<Arc<dyn TaskView>>;
     /// The system as a whole.
     fn system(&self) -> System;
-    /// Sets the host name, as `sethostname(2)` does.
-    fn set_hostname(&self, name: &[u8]) -> Result<()>;
     /// The kernel's log as text, for reading `/dev/kmsg`, from record `from` on: the record's sequence number and text
     /// (`priority,sequence,microseconds,-;message` and a newline). `None`: nothing yet.
     fn log_record(&self, from: u64) -> Option<(u64, Vec<u8>)>;
@@ -54,6 +53,8 @@ pub trait TaskView: Send + Sync {
     fn maps(&self) -> Vec<MapInfo>;
     /// Sizes of its memory.
     fn usage(&self) -> Usage;
+    /// One of its namespaces; `None` of a zombie.
+    fn namespace(&self, kind: NsKind) -> Option<AnyNs>;
     /// Where arguments, environment and auxiliary vector are in its memory.
     fn layout(&self) -> Option<Layout>;
     /// Reads its memory at `addr`; fewer bytes if not all can be read.
@@ -141,10 +142,6 @@ pub struct SignalSets {
 /// The system as a whole. Times are in nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct System {
-    /// As `uname` tells it.
-    pub hostname: Vec<u8>,
-    /// As `uname` tells it.
-    pub domainname: Vec<u8>,
     /// As `uname` tells it, such as `6.1.0-lodger`.
     pub release: Vec<u8>,
     /// As `uname` tells it.

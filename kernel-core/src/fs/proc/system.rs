@@ -9,6 +9,7 @@ use super::Facts;
 use super::tree::Item;
 use crate::errno::{EINVAL, EPERM, Result};
 use crate::task::cred::Caps;
+use crate::task::namespaces::HostNames;
 use crate::vfs::caller::Caller;
 use crate::vfs::types::Needs;
 use Item::{Dir, File, Link, Private, Setting};
@@ -81,8 +82,16 @@ const SYS: &[Item] = &[
         &[
             File("cap_last_cap", |_, _| text("40\n")),
             File("core_pattern", |_, _| text("core\n")),
-            File("domainname", |facts, _| line(facts.source.system().domainname)),
-            Setting("hostname", |facts, _| line(facts.source.system().hostname), set_hostname),
+            Setting(
+                "domainname",
+                |_, caller| line(names(caller).domain),
+                |_, caller, bytes| set_name(caller, bytes, |names| &mut names.domain),
+            ),
+            Setting(
+                "hostname",
+                |_, caller| line(names(caller).host),
+                |_, caller, bytes| set_name(caller, bytes, |names| &mut names.host),
+            ),
             File("ngroups_max", |_, _| text("65536\n")),
             File("osrelease", |facts, _| line(facts.source.system().release)),
             File("ostype", |_, _| text("Linux\n")),
@@ -140,15 +149,25 @@ fn line(mut bytes: Vec<u8>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn set_hostname(facts: &Facts, caller: &dyn Caller, bytes: &[u8]) -> Result<()> {
-    if !caller.cred().capable(Caps::SYS_ADMIN) {
+/// The reader's names of the machine.
+fn names(caller: &dyn Caller) -> HostNames {
+    match caller.namespaces() {
+        Some(namespaces) => namespaces.uts.names.lock().clone(),
+        None => HostNames { host: Vec::new(), domain: Vec::new() },
+    }
+}
+
+fn set_name(caller: &dyn Caller, bytes: &[u8], which: fn(&mut HostNames) -> &mut Vec<u8>) -> Result<()> {
+    let uts = caller.namespaces().ok_or(EPERM)?.uts.clone();
+    if !caller.cred().capable_in(&uts.user_ns, Caps::SYS_ADMIN) {
         return Err(EPERM);
     }
     let name = bytes.split(|&byte| byte == b'\n' || byte == 0).next().unwrap_or_default();
     if name.len() > 64 {
         return Err(EINVAL);
     }
-    facts.source.set_hostname(name)
+    *which(&mut uts.names.lock()) = name.to_vec();
+    Ok(())
 }
 
 /// As a random (version 4) UUID.

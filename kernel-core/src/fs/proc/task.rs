@@ -6,12 +6,13 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
+use core::sync::atomic::AtomicU64;
 
 use super::source::{TaskStat, TaskView};
 use super::system::{TICK_NS, text};
-use super::{FactFs, fds};
+use super::{FactFs, fds, namespaces};
 use crate::errno::{EACCES, EINVAL, ENOENT, ESRCH, Result};
-use crate::fs::pseudo::{Body, Listed, Listing, Node, NodeAttr, WriteText};
+use crate::fs::pseudo::{Body, Listed, Listing, Node, NodeAttr, Watch, WriteText};
 use crate::host::Prot;
 use crate::ipc::pidfd::PidFd;
 use crate::task::cred::{Caps, Cred};
@@ -61,10 +62,12 @@ type Target = fn(&dyn TaskView) -> Option<Path>;
 
 enum Entry {
     File(u32, Text),
+    Mounts(Text),
     Setting(Text, Change),
     Jump(Target),
     Fds,
     FdInfo,
+    Namespaces,
     Threads,
     Net,
 }
@@ -83,9 +86,11 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("limits", Entry::File(0o444, limits)),
     ("loginuid", Entry::File(0o444, |_, _| text("4294967295"))),
     ("maps", Entry::File(0o444, maps)),
-    ("mountinfo", Entry::File(0o444, mountinfo)),
-    ("mounts", Entry::File(0o444, mounts)),
+    ("mountinfo", Entry::Mounts(mountinfo)),
+    ("mounts", Entry::Mounts(mounts)),
+    ("mountstats", Entry::File(0o400, mountstats)),
     ("net", Entry::Net),
+    ("ns", Entry::Namespaces),
     ("oom_score", Entry::File(0o444, |_, _| text("0\n"))),
     ("oom_score_adj", Entry::Setting(oom_score_adj, set_oom_score_adj)),
     ("root", Entry::Jump(|view| Some(view.fs()?.root()))),
@@ -116,7 +121,7 @@ pub(super) fn owned(fs: &FactFs, ino: u64, mode: u32, view: &dyn TaskView) -> No
 }
 
 /// Whether `caller` may look into a task, as `ptrace(2)` has it: EACCES.
-pub(super) fn check_look(view: &dyn TaskView, caller: &dyn Caller) -> Result<()> {
+pub(crate) fn check_look(view: &dyn TaskView, caller: &dyn Caller) -> Result<()> {
     let stat = view.stat();
     let (cred, own): (Arc<Cred>, Arc<Cred>) = (view.cred(), caller.cred());
     let same_user = [cred.uid, cred.euid, cred.suid].iter().all(|&uid| uid == own.fsuid);
@@ -159,6 +164,12 @@ impl Listing for TaskDir {
                 let read = Box::new(move |caller: &dyn Caller| read(&*whose.view(&fs)?, caller));
                 node(mode, Body::Text { read, write: None })
             }
+            Entry::Mounts(read) => {
+                let of = fs.clone();
+                let read = Box::new(move |caller: &dyn Caller| read(&*whose.view(&fs)?, caller));
+                let watch = Box::new(move || watch_mounts(&*whose.view(&of)?));
+                node(0o444, Body::Watched { read, watch })
+            }
             Entry::Setting(read, change) => {
                 let writes = self.fs.clone();
                 let read = Box::new(move |caller: &dyn Caller| read(&*whose.view(&fs)?, caller));
@@ -185,6 +196,7 @@ impl Listing for TaskDir {
             }
             Entry::Fds => node(0o500, Body::Directory(Arc::new(fds::Fds { fs, whose }))),
             Entry::FdInfo => node(0o500, Body::Directory(Arc::new(fds::FdInfos { fs, whose }))),
+            Entry::Namespaces => node(0o511, Body::Directory(Arc::new(namespaces::Links { fs, whose }))),
             Entry::Threads => node(0o555, Body::Directory(Arc::new(Threads { fs, pid: whose.pid }))),
             Entry::Net => {
                 let table = super::tree::StaticDir::new(&fs, super::net::NET, ino);
@@ -195,7 +207,7 @@ impl Listing for TaskDir {
 
     fn list(&self) -> Vec<Listed> {
         let kind = |entry: &Entry| match entry {
-            Entry::File(..) | Entry::Setting(..) => FileKind::Regular,
+            Entry::File(..) | Entry::Setting(..) | Entry::Mounts(_) => FileKind::Regular,
             Entry::Jump(_) => FileKind::Symlink,
             _ => FileKind::Directory,
         };
@@ -299,9 +311,21 @@ fn mounts(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
     Ok(context.namespace().mounts_text(&context.root()))
 }
 
+fn watch_mounts(view: &dyn TaskView) -> Result<Watch> {
+    let namespace = view.fs().ok_or(EINVAL)?.namespace().clone();
+    let (queue, seen) = (namespace.changed.clone(), AtomicU64::new(namespace.changes()));
+    Ok(Watch { queue, count: Box::new(move || namespace.changes()), seen })
+}
+
 fn mountinfo(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
     let context = view.fs().ok_or(EINVAL)?;
     Ok(context.namespace().mountinfo_text(&context.root()))
+}
+
+fn mountstats(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
+    check_look(view, caller)?;
+    let context = view.fs().ok_or(EINVAL)?;
+    Ok(context.namespace().mountstats_text(&context.root()))
 }
 
 fn maps(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {

@@ -18,6 +18,8 @@ use crate::errno::{EINVAL, ENOSPC, Result};
 use crate::mm::cache::{Backing, PageCache};
 use crate::services::Services;
 use crate::sync::Mutex;
+use crate::task::cred::Caps;
+use crate::vfs::caller::Caller;
 use crate::vfs::inode::{Device, FileKind, Inode, MODE_BITS, NewAttr, NewNode, S_ISVTX, StatFs, Timestamp};
 use crate::vfs::mount::FileSystem;
 use crate::vfs::types::FsType;
@@ -114,6 +116,24 @@ impl FsType for TmpfsType {
     fn mount(&self, _: &[u8], options: &[u8], device: Device) -> Result<Arc<dyn FileSystem>> {
         let options = Options::parse(options, self.0.ram.total())?;
         Ok(Tmpfs::new(&self.0, "tmpfs", device, options))
+    }
+
+    fn may_mount(&self, caller: &dyn Caller) -> bool {
+        caller.cred().capable_here(Caps::SYS_ADMIN)
+    }
+
+    fn mount_for(
+        &self,
+        caller: &dyn Caller,
+        _: &[u8],
+        options: &[u8],
+        device: Device,
+    ) -> Result<Arc<dyn FileSystem>> {
+        let named = |name: &[u8]| options.split(|byte| *byte == b',').any(|option| option.starts_with(name));
+        let (cred, mut parsed) = (caller.cred(), Options::parse(options, self.0.ram.total())?);
+        parsed.uid = if named(b"uid=") { cred.user_ns.uid(parsed.uid).ok_or(EINVAL)? } else { cred.fsuid };
+        parsed.gid = if named(b"gid=") { cred.user_ns.gid(parsed.gid).ok_or(EINVAL)? } else { cred.fsgid };
+        Ok(Tmpfs::new(&self.0, "tmpfs", device, parsed))
     }
 }
 

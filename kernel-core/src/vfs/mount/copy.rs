@@ -1,0 +1,158 @@
+//! Copies of mounts and of trees of them.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use hashbrown::HashMap;
+
+use super::peers::{Kin, Peers};
+use super::table::{MountTable, Namespace};
+use super::{Locks, Mount, MountFlags};
+use crate::errno::{EPERM, Result};
+use crate::vfs::dentry::Dentry;
+use crate::vfs::path::Path;
+
+/// What becomes of mounts that cannot be bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unbindables {
+    /// They are left out, with what is on them.
+    Skip,
+    /// They are copied too: a whole namespace is.
+    Copy,
+}
+
+/// A copy of a mount that shows it from `root` on; in no tree yet.
+pub(super) fn copy_mount(
+    table: &MountTable,
+    peers: &mut Peers,
+    of: &Arc<Mount>,
+    root: Arc<Dentry>,
+    kin: Kin,
+) -> Arc<Mount> {
+    let copy = Mount::new(table.next_id(), of.superblock.clone(), root, &of.source, of.own_flags());
+    copy.set_locks(of.locks());
+    peers.relate(&copy, of, kin);
+    copy
+}
+
+/// Copies of `tree`: its first is the top, and shown from `root` on; parents come before children. The copies' places
+/// are set among each other, none is in the table. Gives each original with its copy. EPERM: a mount that cannot be
+/// bound may not be left out, as what is below it is not to be seen.
+pub(super) fn copy_tree(
+    table: &MountTable,
+    peers: &mut Peers,
+    tree: &[Arc<Mount>],
+    root: &Arc<Dentry>,
+    kin: Kin,
+    unbindables: Unbindables,
+) -> Result<Vec<(Arc<Mount>, Arc<Mount>)>> {
+    let mut copies: Vec<(Arc<Mount>, Arc<Mount>)> = Vec::new();
+    let mut copy_of: HashMap<usize, Arc<Mount>> = HashMap::new();
+    for (number, mount) in tree.iter().enumerate() {
+        let place = if number == 0 {
+            None
+        } else {
+            let Some(place) = mount.covered() else { continue };
+            let Some(parent) = copy_of.get(&Arc::as_ptr(&place.mount).addr()) else { continue };
+            Some(Path { mount: parent.clone(), dentry: place.dentry })
+        };
+        if number != 0 && unbindables == Unbindables::Skip && mount.sharing().unbindable {
+            if mount.locks().contains(Locks::PLACE) {
+                drop_copies(peers, copies);
+                return Err(EPERM);
+            }
+            continue;
+        }
+        let shown = if number == 0 { root.clone() } else { mount.root.clone() };
+        let copy = copy_mount(table, peers, mount, shown, kin);
+        *copy.at.lock() = place;
+        copy_of.insert(Arc::as_ptr(mount).addr(), copy.clone());
+        copies.push((mount.clone(), copy));
+    }
+    Ok(copies)
+}
+
+/// Undoes [`copy_tree`].
+pub(super) fn drop_copies(peers: &mut Peers, copies: Vec<(Arc<Mount>, Arc<Mount>)>) {
+    for (_, copy) in &copies {
+        peers.make_private(copy);
+    }
+}
+
+/// Puts a tree, the first of which has its place from the caller, into the table and a namespace.
+pub(super) fn place_copies(
+    table: &MountTable,
+    namespace: &Arc<Namespace>,
+    tree: &[Arc<Mount>],
+    at: Option<Path>,
+) {
+    for (number, mount) in tree.iter().enumerate() {
+        namespace.adopt(mount);
+        if number == 0 {
+            if let Some(at) = at.clone() {
+                table.put(mount, at);
+            }
+        } else if !table.has(mount)
+            && let Some(place) = mount.covered()
+        {
+            table.put(mount, place);
+        }
+    }
+}
+
+/// What a tree that comes to a less privileged namespace may not have changed there: what its mounts forbid, and that
+/// those below the top hide what is below them.
+pub(super) fn lock_tree(tree: &[Arc<Mount>]) {
+    for (number, mount) in tree.iter().enumerate() {
+        let flags = mount.own_flags();
+        let mut locks = mount.locks() | Locks::ATIME;
+        for (flag, lock) in [
+            (MountFlags::READ_ONLY, Locks::READ_ONLY),
+            (MountFlags::NO_SUID, Locks::NO_SUID),
+            (MountFlags::NO_DEV, Locks::NO_DEV),
+            (MountFlags::NO_EXEC, Locks::NO_EXEC),
+        ] {
+            if flags.contains(flag) {
+                locks |= lock;
+            }
+        }
+        if number != 0 {
+            locks |= Locks::PLACE;
+        }
+        mount.set_locks(locks);
+    }
+}
+
+impl Namespace {
+    /// A copy of this namespace (`CLONE_NEWNS`). Gives each mount with its copy, so that root and working directory can
+    /// follow. If another user owns the copy, it hears of changes here but not the other way round, and what is hidden
+    /// stays hidden. ENOSPC: there are too many namespaces.
+    #[expect(clippy::type_complexity, reason = "pairs of an original and its copy")]
+    pub fn copy(
+        self: &Arc<Namespace>,
+        ino: u64,
+        user_ns: crate::task::user_ns::UserNs,
+        count: crate::task::user_ns::NsCount,
+    ) -> Result<(Arc<Namespace>, Vec<(Arc<Mount>, Arc<Mount>)>)> {
+        let foreign = user_ns != self.user_ns;
+        let new = self.sibling(ino, user_ns, Some(count));
+        let kin = if foreign { Kin::SlaveOfShared } else { Kin::Peer };
+        let pairs = {
+            let mut peers = self.table.peers.lock();
+            let Some(root) = self.root.lock().clone() else { return Ok((new, Vec::new())) };
+            let all = self.mounts();
+            let top = Path { dentry: root.root.clone(), mount: root.clone() };
+            let mut tree = alloc::vec![root.clone()];
+            tree.extend(Namespace::below(&all, &top));
+            let pairs = copy_tree(&self.table, &mut peers, &tree, &root.root, kin, Unbindables::Copy)?;
+            let copies: Vec<Arc<Mount>> = pairs.iter().map(|(_, copy)| copy.clone()).collect();
+            if foreign {
+                lock_tree(&copies);
+            }
+            place_copies(&self.table, &new, &copies, None);
+            *new.root.lock() = copies.first().cloned();
+            pairs
+        };
+        Ok((new, pairs))
+    }
+}

@@ -1,0 +1,59 @@
+//! Trees of mounts that are in no namespace: what `fsmount(2)` and `open_tree(2)` give a descriptor of.
+
+use alloc::sync::Arc;
+
+use super::change::BindDepth;
+use super::copy::{Unbindables, copy_tree, place_copies};
+use super::peers::Kin;
+use super::table::Namespace;
+use super::{Locks, Mount, MountFlags, Superblock};
+use crate::errno::{EINVAL, Result};
+use crate::vfs::dentry::Dentry;
+use crate::vfs::path::Path;
+
+/// Keeps a tree of mounts that is in no namespace. Dropped, it takes what was not moved elsewhere apart.
+pub struct Detached {
+    _tree: Arc<Namespace>,
+    /// The root of its first mount.
+    pub root: Path,
+}
+
+impl Namespace {
+    fn detached(self: &Arc<Namespace>, top: &Arc<Mount>, tree: &[Arc<Mount>]) -> Detached {
+        let home = self.sibling(0, self.user_ns.clone(), None);
+        place_copies(&self.table, &home, tree, None);
+        *home.root.lock() = Some(top.clone());
+        Detached { _tree: home, root: Path { dentry: top.root.clone(), mount: top.clone() } }
+    }
+
+    /// A mount of `superblock` that is nowhere yet (`fsmount(2)`).
+    pub fn mount_nowhere(
+        self: &Arc<Namespace>,
+        superblock: Arc<Superblock>,
+        source: &[u8],
+        flags: MountFlags,
+    ) -> Detached {
+        let root = Dentry::root(superblock.fs.root());
+        let mount = Mount::new(self.table.next_id(), superblock, root, source, flags);
+        self.detached(&mount, core::slice::from_ref(&mount))
+    }
+
+    /// A copy of what is at `from` (`OPEN_TREE_CLONE`). EINVAL as for [`Namespace::bind`].
+    pub fn clone_tree(self: &Arc<Namespace>, from: &Path, depth: BindDepth) -> Result<Detached> {
+        let mut peers = self.table.peers.lock();
+        let detached = from.mount.namespace().is_some_and(|namespace| namespace.ino == 0);
+        if from.mount.sharing().unbindable
+            || !from.mount.is_in(self) && !detached
+            || depth == BindDepth::One && Namespace::hides_something(from)
+        {
+            return Err(EINVAL);
+        }
+        let tree = Namespace::tree_at(from, depth);
+        self.check_room(tree.len())?;
+        let pairs = copy_tree(&self.table, &mut peers, &tree, &from.dentry, Kin::Peer, Unbindables::Skip)?;
+        let copies: alloc::vec::Vec<Arc<Mount>> = pairs.into_iter().map(|(_, copy)| copy).collect();
+        let Some(top) = copies.first() else { return Err(EINVAL) };
+        top.set_locks(top.locks() - Locks::PLACE);
+        Ok(self.detached(top, &copies))
+    }
+}

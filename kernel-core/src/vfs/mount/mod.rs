@@ -1,0 +1,253 @@
+//! Mounts: file systems put on places of the tree, and the namespaces that hold them. Sources: `mount(2)`, `umount(2)`,
+//! `mount_namespaces(7)`, `proc_pid_mountinfo(5)`.
+//!
+//! One [`MountTable`] of an instance says what is mounted where, in all namespaces. A [`Namespace`] is a tree of mounts
+//! ([`change`] has what changes it); [`peers`] says which mounts hear of each other's changes, [`propagate`] tells them,
+//! [`copy`] copies trees, [`text`] is what `/proc` shows.
+//!
+//! Lock order: `peers -> table, place of a mount, members of a namespace -> dentries`. Whatever changes mounts holds
+//! `peers` for as long as it looks and changes. A mount or path is never dropped under the table's lock.
+
+mod change;
+mod copy;
+mod detached;
+mod peers;
+mod pivot;
+mod propagate;
+mod table;
+mod text;
+mod unmount;
+
+use alloc::string::String;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use crate::errno::Result;
+use crate::sync::Mutex;
+use crate::task::user_ns::UserNs;
+use crate::vfs::dentry::Dentry;
+use crate::vfs::inode::{Device, Inode};
+use crate::vfs::path::Path;
+
+pub use change::{BindDepth, Origin};
+pub use detached::Detached;
+pub use peers::{Propagation, Sharing};
+pub use table::{MountTable, Namespace};
+pub use unmount::Unmount;
+
+bitflags::bitflags! {
+    /// What a mount forbids; the bits are those of `MS_*` in `mount(2)`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct MountFlags: u32 {
+        /// No writes.
+        const READ_ONLY = 1;
+        /// Set-id bits have no effect.
+        const NO_SUID = 2;
+        /// Device nodes cannot be opened.
+        const NO_DEV = 4;
+        /// Programs cannot be executed.
+        const NO_EXEC = 8;
+        /// Symbolic links are not followed.
+        const NO_SYM_FOLLOW = 256;
+        /// Access times stay as they are.
+        const NO_ATIME = 1024;
+        /// Access times of directories stay as they are.
+        const NO_DIR_ATIME = 2048;
+        /// Access times move if older than the last change, or a day.
+        const REL_ATIME = 1 << 21;
+    }
+}
+
+impl MountFlags {
+    /// The flags about access times.
+    pub const ATIME: MountFlags =
+        MountFlags::NO_ATIME.union(MountFlags::NO_DIR_ATIME).union(MountFlags::REL_ATIME);
+}
+
+bitflags::bitflags! {
+    /// What a less privileged user namespace must not change of a mount that it got from a more privileged one.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Locks: u32 {
+        /// It stays where it is: what is below it is not to be seen.
+        const PLACE = 1;
+        /// It stays read-only.
+        const READ_ONLY = 2;
+        /// Set-id bits stay without effect.
+        const NO_SUID = 4;
+        /// Devices stay closed.
+        const NO_DEV = 8;
+        /// Nothing becomes executable.
+        const NO_EXEC = 16;
+        /// Access times stay as they are kept.
+        const ATIME = 32;
+    }
+}
+
+/// A file system that can be mounted.
+pub trait FileSystem: Send + Sync {
+    /// Its type, as `/proc/filesystems` has it.
+    fn name(&self) -> &'static str;
+    /// The root directory; the same inode every time.
+    fn root(&self) -> Arc<dyn Inode>;
+    /// Its device number.
+    fn device(&self) -> Device;
+    /// Writes everything to where it lasts.
+    fn sync(&self) -> Result<()> {
+        Ok(())
+    }
+    /// Options for `/proc/mounts`, each with a comma before it.
+    fn options(&self) -> String {
+        String::new()
+    }
+    /// How many file systems are stacked on others to make it.
+    fn stack_depth(&self) -> u32 {
+        0
+    }
+    /// Changes options, as `MS_REMOUNT` asks.
+    fn remount(&self, options: &[u8]) -> Result<()> {
+        let _ = options;
+        Ok(())
+    }
+}
+
+/// A file system that is mounted somewhere: what all its mounts share.
+pub struct Superblock {
+    /// The file system.
+    pub fs: Arc<dyn FileSystem>,
+    read_only: AtomicBool,
+    /// Whose administrator may change it. Mounted by another than the initial one, its devices and set-id bits mean
+    /// nothing outside.
+    pub user_ns: UserNs,
+}
+
+impl Superblock {
+    /// A file system that belongs to `user_ns`.
+    pub fn new(fs: Arc<dyn FileSystem>, user_ns: UserNs) -> Arc<Superblock> {
+        Arc::new(Superblock { fs, read_only: AtomicBool::new(false), user_ns })
+    }
+
+    /// Whether no mount of it can be written to.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::Relaxed)
+    }
+
+    /// Forbids or allows writes by all its mounts.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.read_only.store(read_only, Ordering::Relaxed);
+    }
+}
+
+/// A file system, or a part of it, at a place.
+pub struct Mount {
+    /// Number, unique in the instance.
+    pub id: u32,
+    /// The file system.
+    pub fs: Arc<dyn FileSystem>,
+    /// What all mounts of the file system share.
+    pub superblock: Arc<Superblock>,
+    /// What of it is seen here.
+    pub root: Arc<Dentry>,
+    /// What was mounted, for `/proc/mounts`.
+    pub source: Vec<u8>,
+    flags: AtomicU32,
+    locks: AtomicU32,
+    /// `MNT_EXPIRE` has asked for it, and nobody has used it since.
+    expiring: AtomicBool,
+    /// The place it covers; `None` for the root and for what is in no tree.
+    at: Mutex<Option<Path>>,
+    /// Whose tree it is in.
+    namespace: Mutex<Weak<Namespace>>,
+    sharing: Mutex<Sharing>,
+}
+
+impl Mount {
+    fn new(
+        id: u32,
+        superblock: Arc<Superblock>,
+        root: Arc<Dentry>,
+        source: &[u8],
+        flags: MountFlags,
+    ) -> Arc<Mount> {
+        Arc::new(Mount {
+            id,
+            fs: superblock.fs.clone(),
+            superblock,
+            root,
+            source: source.to_vec(),
+            flags: AtomicU32::new(flags.bits()),
+            locks: AtomicU32::new(0),
+            expiring: AtomicBool::new(false),
+            at: Mutex::new(None),
+            namespace: Mutex::default(),
+            sharing: Mutex::default(),
+        })
+    }
+
+    /// For one file that is in no tree: see [`Path::detached`].
+    pub(super) fn of_one_file(fs: Arc<dyn FileSystem>, root: Arc<Dentry>) -> Arc<Mount> {
+        Mount::new(0, Superblock::new(fs, UserNs::INITIAL), root, b"none", MountFlags::empty())
+    }
+
+    /// What it forbids, by itself and for its file system.
+    pub fn flags(&self) -> MountFlags {
+        let own = self.own_flags();
+        if self.superblock.is_read_only() { own | MountFlags::READ_ONLY } else { own }
+    }
+
+    /// What it forbids by itself.
+    pub fn own_flags(&self) -> MountFlags {
+        MountFlags::from_bits_truncate(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// Changes what it forbids (`MS_REMOUNT`).
+    fn set_flags(&self, flags: MountFlags) {
+        self.flags.store(flags.bits(), Ordering::Relaxed);
+    }
+
+    /// What its namespace's user must not change.
+    pub fn locks(&self) -> Locks {
+        Locks::from_bits_truncate(self.locks.load(Ordering::Relaxed))
+    }
+
+    fn set_locks(&self, locks: Locks) {
+        self.locks.store(locks.bits(), Ordering::Relaxed);
+    }
+
+    /// The place it covers.
+    pub fn covered(&self) -> Option<Path> {
+        self.at.lock().clone()
+    }
+
+    /// The mount it is on.
+    pub fn parent(&self) -> Option<Arc<Mount>> {
+        self.at.lock().as_ref().map(|path| path.mount.clone())
+    }
+
+    /// The namespace whose tree it is in; `None` if it was taken off.
+    pub fn namespace(&self) -> Option<Arc<Namespace>> {
+        self.namespace.lock().upgrade()
+    }
+
+    /// Whether it is in the tree of `namespace`.
+    pub fn is_in(&self, namespace: &Namespace) -> bool {
+        core::ptr::eq(self.namespace.lock().as_ptr(), namespace)
+    }
+
+    /// Who hears of its changes.
+    pub fn sharing(&self) -> Sharing {
+        *self.sharing.lock()
+    }
+}
+
+impl Drop for Mount {
+    /// Lets go of the mount it is on, and so on downwards: in a loop, because a guest can stack more mounts than a kernel
+    /// stack can follow.
+    fn drop(&mut self) {
+        let mut next = self.at.lock().take();
+        while let Some(Path { mount, dentry }) = next {
+            drop(dentry);
+            next = Arc::into_inner(mount).and_then(|mount| mount.at.lock().take());
+        }
+    }
+}

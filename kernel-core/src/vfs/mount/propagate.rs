@@ -1,0 +1,142 @@
+//! Telling peers and slaves of a new mount. Source: "Shared Subtrees" in the kernel's documentation.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::copy::{Unbindables, copy_tree, lock_tree, place_copies};
+use super::peers::{Kin, Peers};
+use super::table::{MountTable, Namespace};
+use super::{Locks, Mount};
+use crate::errno::Result;
+use crate::vfs::path::Path;
+
+/// A tree and where it goes.
+struct Planned {
+    tree: Vec<Arc<Mount>>,
+    at: Path,
+    namespace: Arc<Namespace>,
+}
+
+/// Copies of `tree` for everyone who hears of what happens at `at`, which is on a shared mount.
+fn plan(table: &MountTable, peers: &mut Peers, tree: &[Arc<Mount>], at: &Path) -> Result<Vec<Planned>> {
+    let mut planned = Vec::new();
+    let result = plan_into(table, peers, tree, at, &mut planned);
+    if result.is_err() {
+        undo(peers, &planned);
+    }
+    result.map(|()| planned)
+}
+
+fn undo(peers: &mut Peers, planned: &[Planned]) {
+    for mount in planned.iter().flat_map(|planned| &planned.tree) {
+        peers.make_private(mount);
+    }
+}
+
+fn plan_into(
+    table: &MountTable,
+    peers: &mut Peers,
+    tree: &[Arc<Mount>],
+    at: &Path,
+    planned: &mut Vec<Planned>,
+) -> Result<()> {
+    let Some(first) = at.mount.sharing().group else { return Ok(()) };
+    // Each group, whom of it the tree is on already, and the tree that the others' are copies of.
+    let mut work: Vec<(u32, Option<Arc<Mount>>, Vec<Arc<Mount>>)> =
+        alloc::vec![(first, Some(at.mount.clone()), tree.to_vec())];
+    let mut next = 0;
+    while let Some((group, done, source)) = work.get(next).cloned() {
+        next += 1;
+        let mut copy_to = |peers: &mut Peers,
+                           receiver: &Arc<Mount>,
+                           kin|
+         -> Result<Option<Vec<Arc<Mount>>>> {
+            let Some(namespace) = receiver.namespace() else { return Ok(None) };
+            if !receiver.root.is_above(&at.dentry) {
+                return Ok(None);
+            }
+            let Some(top) = source.first() else { return Ok(None) };
+            let pairs = copy_tree(table, peers, &source, &top.root, kin, Unbindables::Skip)?;
+            let tree: Vec<Arc<Mount>> = pairs.into_iter().map(|(_, copy)| copy).collect();
+            let at = Path { mount: receiver.clone(), dentry: at.dentry.clone() };
+            planned.push(Planned { tree: tree.clone(), at, namespace: namespace.clone() });
+            let new: usize =
+                planned.iter().filter(|p| Arc::ptr_eq(&p.namespace, &namespace)).map(|p| p.tree.len()).sum();
+            namespace.check_room(new)?;
+            Ok(Some(tree))
+        };
+        for member in peers.members(group) {
+            if !done.as_ref().is_some_and(|done| Arc::ptr_eq(done, &member)) {
+                copy_to(peers, &member, Kin::Peer)?;
+            }
+        }
+        let mut queued: Vec<(u32, Option<Arc<Mount>>, Vec<Arc<Mount>>)> = Vec::new();
+        for slave in peers.slaves(group) {
+            let Some(own) = slave.sharing().group else {
+                copy_to(peers, &slave, Kin::Slave)?;
+                continue;
+            };
+            match queued.iter_mut().find(|(group, ..)| *group == own) {
+                Some((_, Some(_), _)) => {}
+                Some(entry) => {
+                    if let Some(tree) = copy_to(peers, &slave, Kin::SharedSlave)? {
+                        (entry.1, entry.2) = (Some(slave), tree);
+                    }
+                }
+                None => match copy_to(peers, &slave, Kin::SharedSlave)? {
+                    Some(tree) => queued.push((own, Some(slave), tree)),
+                    // None of it may be able to show it, and still its slaves hear of it.
+                    None => queued.push((own, None, source.clone())),
+                },
+            }
+        }
+        work.extend(queued);
+    }
+    Ok(())
+}
+
+/// Puts the mounts of `tree`, which are in no table, at `at`, and copies of it wherever that is heard of. `moved`: the
+/// tree comes from elsewhere in the same namespace. ENOSPC: too many mounts.
+pub(super) fn attach(
+    table: &MountTable,
+    peers: &mut Peers,
+    namespace: &Arc<Namespace>,
+    tree: &[Arc<Mount>],
+    at: &Path,
+) -> Result<()> {
+    namespace.check_room(tree.len())?;
+    let planned = if at.mount.sharing().group.is_some() {
+        for mount in tree {
+            peers.make_shared(mount);
+        }
+        plan(table, peers, tree, at)?
+    } else {
+        Vec::new()
+    };
+    let in_own = planned.iter().filter(|planned| Arc::ptr_eq(&planned.namespace, namespace));
+    let more = in_own.map(|planned| planned.tree.len()).sum::<usize>() + tree.len();
+    if let Err(errno) = namespace.check_room(more) {
+        undo(peers, &planned);
+        return Err(errno);
+    }
+    place_copies(table, namespace, tree, Some(at.clone()));
+    namespace.note_change();
+    for Planned { tree, at, namespace: receiver } in planned {
+        if receiver.user_ns != namespace.user_ns {
+            lock_tree(&tree);
+        }
+        let Some(top) = tree.first() else { continue };
+        top.set_locks(top.locks() - Locks::PLACE);
+        // What was there already goes on top of what comes from elsewhere.
+        let before = table.at(&at.mount, &at.dentry);
+        if let Some(before) = &before {
+            drop(table.take(before));
+        }
+        place_copies(table, &receiver, &tree, Some(at));
+        if let Some(before) = before {
+            table.put(&before, Path { mount: top.clone(), dentry: top.root.clone() });
+        }
+        receiver.note_change();
+    }
+    Ok(())
+}

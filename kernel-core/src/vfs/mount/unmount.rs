@@ -1,0 +1,135 @@
+//! Taking mounts away. Source: `umount(2)`.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use super::change::is_root;
+use super::peers::Peers;
+use super::table::Namespace;
+use super::{Locks, Mount};
+use crate::errno::{EAGAIN, EBUSY, EINVAL, Result};
+use crate::vfs::path::Path;
+
+/// How hard to unmount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmount {
+    /// Only if it is not in use.
+    Idle,
+    /// Now from the tree, and in truth when it is no longer used (`MNT_DETACH`).
+    Detach,
+    /// The first time nothing, the second time if nobody has used it since (`MNT_EXPIRE`).
+    Expire,
+}
+
+/// A mount that goes, and the place that it was on.
+type Gone = (Arc<Mount>, Option<Path>);
+
+impl Namespace {
+    /// Takes away the mount whose root `at` is, here and wherever that is heard of. EINVAL if it is not the root of a
+    /// mount of this namespace or must stay; EBUSY if something is mounted below it or, unless `Detach`, a file or
+    /// directory of it is in use. `at` itself is one use. EAGAIN: marked for expiry.
+    pub fn unmount(&self, at: Path, how: Unmount) -> Result<()> {
+        if !is_root(&at) {
+            return Err(EINVAL);
+        }
+        let Path { mount, dentry } = at;
+        drop(dentry);
+        let gone = {
+            let mut peers = self.table.peers.lock();
+            if !mount.is_in(self) || mount.locks().contains(Locks::PLACE) {
+                return Err(EINVAL);
+            }
+            let Some(place) = mount.covered() else {
+                return Err(if how == Unmount::Detach { EINVAL } else { EBUSY });
+            };
+            // One use is the table's, one is ours.
+            let in_use = |mount: &Arc<Mount>, ours: usize| Arc::strong_count(mount) > 1 + ours;
+            let below = {
+                let top = Path { mount: mount.clone(), dentry: mount.root.clone() };
+                Namespace::below(&self.mounts(), &top)
+            };
+            if how != Unmount::Detach {
+                if !below.is_empty() || in_use(&mount, 1) {
+                    return Err(EBUSY);
+                }
+                if how == Unmount::Expire && !mount.expiring.swap(true, Ordering::Relaxed) {
+                    return Err(EAGAIN);
+                }
+                for receiver in peers.receivers(&place.mount) {
+                    let child = self.table.at(&receiver, &place.dentry);
+                    if child.is_some_and(|child| !has_children(self, &child) && in_use(&child, 1)) {
+                        return Err(EBUSY);
+                    }
+                }
+            }
+            let mut tree = alloc::vec![mount.clone()];
+            tree.extend(below);
+            let also = self.heard_elsewhere(&peers, &tree);
+            tree.extend(also);
+            self.take_off(&mut peers, &tree)
+        };
+        let root = mount.root.clone();
+        if how != Unmount::Detach {
+            mount.fs.sync()?;
+        }
+        drop((gone, mount));
+        if !self.shows(&root) {
+            self.dentries.forget(|dentry| root.is_above(dentry));
+        }
+        Ok(())
+    }
+
+    /// What is to go because the mounts of `tree` go: on the same places of peers and slaves, if nothing is on it that
+    /// stays.
+    fn heard_elsewhere(&self, peers: &Peers, tree: &[Arc<Mount>]) -> Vec<Arc<Mount>> {
+        let mut also: Vec<Arc<Mount>> = Vec::new();
+        // Children first, so that a parent's children are known to go.
+        for mount in tree.iter().rev() {
+            let Some(place) = mount.covered() else { continue };
+            for receiver in peers.receivers(&place.mount) {
+                let Some(child) = self.table.at(&receiver, &place.dentry) else { continue };
+                let known =
+                    |mount: &Arc<Mount>| tree.iter().chain(&also).any(|other| Arc::ptr_eq(other, mount));
+                let stays = child.locks().contains(Locks::PLACE)
+                    || children(self, &child).iter().any(|grandchild| !known(grandchild));
+                if !stays && !known(&child) {
+                    also.push(child);
+                }
+            }
+        }
+        also
+    }
+
+    /// Takes mounts out of the table, their namespaces and their groups.
+    pub(super) fn take_off(&self, peers: &mut Peers, tree: &[Arc<Mount>]) -> Vec<Gone> {
+        let mut gone = Vec::new();
+        for mount in tree {
+            peers.make_private(mount);
+            let namespace = mount.namespace();
+            gone.push((mount.clone(), self.table.take(mount)));
+            if let Some(namespace) = namespace {
+                namespace.disown(mount);
+                namespace.note_change();
+            }
+        }
+        gone
+    }
+
+    /// Whether a mount, in any namespace, shows something of what is below `root`.
+    fn shows(&self, root: &Arc<crate::vfs::dentry::Dentry>) -> bool {
+        let mounts: Vec<Arc<Mount>> = self.table.places.lock().values().cloned().collect();
+        mounts.iter().any(|mount| mount.root.is_above(root) || root.is_above(&mount.root))
+    }
+}
+
+/// What is mounted directly on a mount.
+fn children(namespace: &Namespace, mount: &Arc<Mount>) -> Vec<Arc<Mount>> {
+    let home = mount.namespace();
+    let all = home.map_or_else(|| namespace.mounts(), |home| home.mounts());
+    all.into_iter().filter(|other| other.parent().is_some_and(|parent| Arc::ptr_eq(&parent, mount))).collect()
+}
+
+fn has_children(namespace: &Namespace, mount: &Arc<Mount>) -> bool {
+    !children(namespace, mount).is_empty()
+}

@@ -1,0 +1,167 @@
+//! Mounts that tell each other, copies of namespaces, moving.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use crate::errno::{EBUSY, EINVAL, ELOOP, EPERM};
+use crate::fs::tmpfs::{Options, Tmpfs};
+use crate::task::cred::Cred;
+use crate::task::namespaces::{NsCounts, NsKind};
+use crate::task::user_ns::UserNs;
+use crate::vfs::inode::Device;
+use crate::vfs::mount::{BindDepth, MountFlags, Namespace, Origin, Propagation, Unmount};
+use crate::vfs::path::Path;
+use crate::vfs::testing::World;
+
+fn mount(world: &World, namespace: &Arc<Namespace>, at: &Path) {
+    let fs = Tmpfs::new(&world.services, "tmpfs", Device::new(0, 21), Options::default());
+    namespace.mount(fs, b"t", at, MountFlags::empty(), &UserNs::INITIAL).unwrap();
+}
+
+fn places(namespace: &Namespace) -> String {
+    let text = String::from_utf8(namespace.mountinfo_text(&namespace.root().unwrap())).unwrap();
+    let line = |line: &str| {
+        let words: alloc::vec::Vec<&str> = line.split(' ').collect();
+        let optional = words[6..].split(|word| *word == "-").next().unwrap().join(",");
+        alloc::format!("{} {optional}", words[4])
+    };
+    let mut all: alloc::vec::Vec<String> = text.lines().map(line).collect();
+    all.sort();
+    all.join("\n")
+}
+
+fn copy(world: &World, user_ns: &UserNs) -> Arc<Namespace> {
+    let counts = NsCounts::new(9);
+    let count = counts.count(NsKind::Mnt, user_ns, 0).unwrap();
+    world.context.namespace().copy(9, user_ns.clone(), count).unwrap().0
+}
+
+/// The place in a copy for one in the original.
+fn same(copy: &Namespace, path: &str, world: &World) -> Path {
+    let root = copy.root().unwrap();
+    let context = world.context.moved(world.context.namespace().clone(), root.clone(), root.clone());
+    let walker = context.walker(&world.caller);
+    walker.resolve(&root, path.as_bytes(), crate::vfs::walk::LastLink::Follow).unwrap()
+}
+
+#[test]
+fn shared_mounts_tell_their_peers_and_slaves_only_hear() {
+    let world = World::new();
+    let namespace = world.context.namespace().clone();
+    for dir in ["/a", "/peer", "/slave"] {
+        world.mkdir(dir).unwrap();
+    }
+    let at = |path: &str| world.resolve(path).unwrap();
+    mount(&world, &namespace, &at("/a"));
+    world.mkdir("/a/x").unwrap();
+    namespace.set_propagation(&at("/a"), Propagation::Shared, BindDepth::One).unwrap();
+    namespace.bind(&at("/a"), &at("/peer"), BindDepth::One).unwrap();
+    namespace.bind(&at("/a"), &at("/slave"), BindDepth::One).unwrap();
+    namespace.set_propagation(&at("/slave"), Propagation::Slave, BindDepth::One).unwrap();
+    mount(&world, &namespace, &at("/peer/x"));
+    assert_eq!(
+        places(&namespace),
+        "/ \n/a shared:1\n/a/x shared:2\n/peer shared:1\n/peer/x shared:2\n/slave master:1\n/slave/x master:2"
+    );
+    namespace.unmount(at("/slave/x"), Unmount::Idle).unwrap();
+    assert_eq!(places(&namespace).matches("/x").count(), 2, "a slave tells nobody");
+    let busy = at("/a/x");
+    assert_eq!(namespace.unmount(at("/peer/x"), Unmount::Idle), Err(EBUSY));
+    drop(busy);
+    namespace.unmount(at("/peer/x"), Unmount::Idle).unwrap();
+    assert_eq!(places(&namespace), "/ \n/a shared:1\n/peer shared:1\n/slave master:1");
+    // The last of a group takes it along: its slave is alone then.
+    namespace.unmount(at("/a"), Unmount::Idle).unwrap();
+    namespace.set_propagation(&at("/peer"), Propagation::Private, BindDepth::One).unwrap();
+    assert_eq!(places(&namespace), "/ \n/peer \n/slave ");
+}
+
+#[test]
+fn unbindable_mounts_are_left_out_of_copies() {
+    let world = World::new();
+    let namespace = world.context.namespace().clone();
+    for dir in ["/a", "/b"] {
+        world.mkdir(dir).unwrap();
+    }
+    let at = |path: &str| world.resolve(path).unwrap();
+    mount(&world, &namespace, &at("/a"));
+    world.mkdir("/a/x").unwrap();
+    mount(&world, &namespace, &at("/a/x"));
+    namespace.set_propagation(&at("/a/x"), Propagation::Unbindable, BindDepth::One).unwrap();
+    assert_eq!(namespace.bind(&at("/a/x"), &at("/b"), BindDepth::One), Err(EINVAL));
+    namespace.bind(&at("/a"), &at("/b"), BindDepth::Recursive).unwrap();
+    assert_eq!(places(&namespace), "/ \n/a \n/a/x unbindable\n/b ");
+    let new = copy(&world, &UserNs::INITIAL);
+    assert_eq!(places(&new), "/ \n/a \n/a/x unbindable\n/b ");
+}
+
+#[test]
+fn moves_keep_what_is_on_a_mount_and_do_not_loop() {
+    let world = World::new();
+    let namespace = world.context.namespace().clone();
+    for dir in ["/a", "/b"] {
+        world.mkdir(dir).unwrap();
+    }
+    let at = |path: &str| world.resolve(path).unwrap();
+    mount(&world, &namespace, &at("/a"));
+    world.mkdir("/a/x").unwrap();
+    mount(&world, &namespace, &at("/a/x"));
+    assert_eq!(namespace.move_mount(&at("/a"), &at("/a/x"), Origin::Attached), Err(ELOOP));
+    assert_eq!(namespace.move_mount(&at("/"), &at("/b"), Origin::Attached), Err(EINVAL));
+    namespace.move_mount(&at("/a"), &at("/b"), Origin::Attached).unwrap();
+    assert_eq!(places(&namespace), "/ \n/b \n/b/x ");
+    namespace.set_propagation(&at("/"), Propagation::Shared, BindDepth::One).unwrap();
+    assert_eq!(namespace.move_mount(&at("/b"), &at("/a"), Origin::Attached), Err(EINVAL), "parent is shared");
+    // A tree that is nowhere comes somewhere, and goes when nobody wants it.
+    namespace.set_propagation(&at("/"), Propagation::Private, BindDepth::One).unwrap();
+    let tree = namespace.clone_tree(&at("/b"), BindDepth::Recursive).unwrap();
+    namespace.move_mount(&tree.root, &at("/a"), Origin::Detached).unwrap();
+    assert_eq!(namespace.move_mount(&tree.root, &at("/a"), Origin::Detached), Err(ELOOP));
+    drop(tree);
+    drop(namespace.clone_tree(&at("/b"), BindDepth::Recursive).unwrap());
+    assert_eq!(places(&namespace), "/ \n/a \n/a/x \n/b \n/b/x ");
+}
+
+#[test]
+fn a_foreign_copy_hears_but_cannot_uncover() {
+    let world = World::new();
+    let namespace = world.context.namespace().clone();
+    for dir in ["/a", "/b"] {
+        world.mkdir(dir).unwrap();
+    }
+    let at = |path: &str| world.resolve(path).unwrap();
+    mount(&world, &namespace, &at("/a"));
+    namespace.set_flags(&at("/a"), MountFlags::READ_ONLY | MountFlags::REL_ATIME).unwrap();
+    namespace.set_propagation(&at("/"), Propagation::Shared, BindDepth::One).unwrap();
+    let inside = UserNs::create(&Cred::root(), &NsCounts::new(9)).unwrap();
+    let new = copy(&world, &inside.user_ns);
+    let there = |path: &str| same(&new, path, &world);
+    assert_eq!(places(&new), "/ master:1\n/a ");
+    assert_eq!(new.unmount(there("/a"), Unmount::Detach), Err(EINVAL));
+    assert_eq!(new.set_flags(&there("/a"), MountFlags::REL_ATIME), Err(EPERM));
+    assert_eq!(new.bind(&there("/"), &there("/b"), BindDepth::One), Err(EINVAL));
+    mount(&world, &namespace, &at("/b"));
+    assert_eq!(places(&new), "/ master:1\n/a \n/b master:2");
+    namespace.unmount(at("/b"), Unmount::Idle).unwrap();
+    assert_eq!(places(&new), "/ master:1\n/a ");
+    // What is below `/a` is hidden from it.
+    assert!(!new.sees_whole("tmpfs", MountFlags::REL_ATIME));
+    assert!(namespace.sees_whole("tmpfs", MountFlags::REL_ATIME));
+}
+
+#[test]
+fn changes_are_counted_and_namespaces_leave_nothing() {
+    let world = World::new();
+    let namespace = world.context.namespace().clone();
+    world.mkdir("/a").unwrap();
+    let at = |path: &str| world.resolve(path).unwrap();
+    namespace.set_propagation(&at("/"), Propagation::Shared, BindDepth::One).unwrap();
+    let before = namespace.changes();
+    let new = copy(&world, &UserNs::INITIAL);
+    mount(&world, &new, &same(&new, "/a", &world));
+    assert_eq!((places(&namespace), namespace.changes()), ("/ shared:1\n/a shared:2".into(), before + 1));
+    drop(new);
+    namespace.unmount(at("/a"), Unmount::Idle).unwrap();
+    assert!(!at("/a").dentry.has_mounts());
+    assert_eq!(places(&namespace), "/ shared:1");
+}

@@ -1,0 +1,199 @@
+//! Namespaces: making, entering and telling them apart. namespaces(7), unshare(2), setns(2), ioctl_ns(2).
+
+use std::ffi::CStr;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use libc::c_int;
+
+use crate::cases;
+use crate::mount::{mount, private_place};
+use crate::support::*;
+
+pub const CASES: &[Case] = cases![
+    links_tell_kinds,
+    uts_is_apart,
+    setns_enters_by_file,
+    setns_enters_by_pidfd,
+    setns_rules,
+    ns_files_can_be_bound,
+    unshare_rules,
+    clone_makes_them,
+];
+
+const NS_GET_PARENT: libc::Ioctl = 0xb702;
+const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+
+fn ino(path: &str) -> u64 {
+    fs::metadata(path).map_or(0, |meta| meta.ino())
+}
+
+pub fn link(path: &str) -> String {
+    fs::read_link(path).map(|to| to.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+unsafe fn name() -> String {
+    let mut buf = [0u8; 65];
+    libc::gethostname(buf.as_mut_ptr().cast(), buf.len());
+    CStr::from_bytes_until_nul(&buf).map_or(String::new(), |name| name.to_string_lossy().into_owned())
+}
+
+unsafe fn set_name(name: &CStr) -> c_int {
+    libc::sethostname(name.as_ptr(), name.to_bytes().len())
+}
+
+unsafe fn open_ns(path: &CStr) -> Done<c_int> {
+    ok(libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC))
+}
+
+unsafe fn need_uts() -> Done {
+    need_root()?;
+    in_child(|| match libc::unshare(libc::CLONE_NEWUTS) {
+        -1 => skip("no UTS namespace"),
+        _ => Ok(()),
+    })
+}
+
+unsafe fn links_tell_kinds() -> Done {
+    for (kind, flag) in
+        [("mnt", libc::CLONE_NEWNS), ("uts", libc::CLONE_NEWUTS), ("user", libc::CLONE_NEWUSER)]
+    {
+        let path = format!("/proc/self/ns/{kind}");
+        eq(link(&path), format!("{kind}:[{}]", ino(&path)))?;
+        let fd = open_ns(&std::ffi::CString::new(path).unwrap())?;
+        eq(ok(libc::ioctl(fd, NS_GET_NSTYPE))?, flag)?;
+        fails(libc::ioctl(fd, 0xb7ff), libc::ENOTTY)?;
+        let mut stat: libc::stat = std::mem::zeroed();
+        ok(libc::fstat(fd, &mut stat))?;
+        eq(stat.st_mode, libc::S_IFREG | 0o444)?;
+        if kind != "user" {
+            fails(libc::ioctl(fd, NS_GET_PARENT), libc::EINVAL)?;
+        }
+        ok(libc::close(fd))?;
+    }
+    eq(link("/proc/self/ns/uts"), link(&format!("/proc/{}/ns/uts", libc::getppid())))?;
+    fails(libc::open(c"/proc/self/ns/none".as_ptr(), libc::O_RDONLY), libc::ENOENT)
+}
+
+unsafe fn uts_is_apart() -> Done {
+    need_uts()?;
+    let before = name();
+    in_child(|| {
+        ok(libc::unshare(libc::CLONE_NEWUTS))?;
+        eq(name(), before.clone())?;
+        ok(set_name(c"inside"))?;
+        eq(name(), "inside")?;
+        eq(fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default(), "inside\n")?;
+        fs::write("/proc/sys/kernel/hostname", "written\n").or_else(fail)?;
+        eq(name(), "written")
+    })?;
+    eq(name(), before)
+}
+
+unsafe fn setns_enters_by_file() -> Done {
+    need_uts()?;
+    let (before, outside) = (name(), open_ns(c"/proc/self/ns/uts")?);
+    in_child(|| {
+        ok(libc::unshare(libc::CLONE_NEWUTS))?;
+        ok(set_name(c"inside"))?;
+        fails(libc::setns(outside, libc::CLONE_NEWNS), libc::EINVAL)?;
+        ok(libc::setns(outside, libc::CLONE_NEWUTS))?;
+        eq(name(), before.clone())?;
+        ok(libc::setns(outside, 0)).map(drop)
+    })
+}
+
+unsafe fn setns_enters_by_pidfd() -> Done {
+    need_uts()?;
+    let (there, done) = (pipe()?, pipe()?);
+    let pid = spawn(|| {
+        ok(libc::unshare(libc::CLONE_NEWUTS | libc::CLONE_NEWNS))?;
+        ok(set_name(c"inside"))?;
+        put(there.1, b"x")?;
+        libc::close(done.1);
+        get(done.0).map(drop)
+    })?;
+    get_one(there.0)?;
+    let pidfd = ok(libc::syscall(libc::SYS_pidfd_open, pid, 0))? as c_int;
+    in_child(|| {
+        fails(libc::setns(pidfd, 0), libc::EINVAL)?;
+        fails(libc::setns(pidfd, libc::CLONE_VM), libc::EINVAL)?;
+        ok(libc::setns(pidfd, libc::CLONE_NEWUTS | libc::CLONE_NEWNS))?;
+        eq(name(), "inside")?;
+        let other = format!("/proc/{pid}/ns/mnt");
+        eq(link("/proc/self/ns/mnt"), link(&other))
+    })?;
+    ok(libc::close(done.1))?;
+    join(pid)
+}
+
+unsafe fn get_one(fd: c_int) -> Done {
+    let mut byte = 0u8;
+    eq(ok(libc::read(fd, (&raw mut byte).cast(), 1))?, 1)
+}
+
+unsafe fn setns_rules() -> Done {
+    let uts = open_ns(c"/proc/self/ns/uts")?;
+    fails(libc::setns(-1, 0), libc::EBADF)?;
+    let (read, _) = pipe()?;
+    fails(libc::setns(read, 0), libc::EINVAL)?;
+    let user = open_ns(c"/proc/self/ns/user")?;
+    fails(libc::setns(user, 0), libc::EINVAL)?; // already in it
+    need_root()?;
+    in_child(|| {
+        drop_root()?;
+        fails(libc::setns(uts, 0), libc::EPERM)
+    })
+}
+
+unsafe fn ns_files_can_be_bound() -> Done {
+    private_place()?;
+    ok(libc::close(file(c"keep", b"")?))?;
+    let before = name();
+    in_child(|| {
+        ok(libc::unshare(libc::CLONE_NEWUTS))?;
+        ok(set_name(c"kept"))?;
+        ok(mount(c"/proc/self/ns/uts", c"keep", c"", libc::MS_BIND)).map(drop)
+    })?;
+    // The namespace lives as long as its file is mounted.
+    let fd = open_ns(c"keep")?;
+    in_child(|| {
+        ok(libc::setns(fd, libc::CLONE_NEWUTS))?;
+        eq(name(), "kept")
+    })?;
+    let info = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    check(info.contains(&format!(" uts:[{}] ", ino("keep"))) && info.contains(" - nsfs nsfs "), "shown")?;
+    eq(name(), before)?;
+    ok(libc::close(fd))?;
+    ok(libc::umount2(c"keep".as_ptr(), 0)).map(drop)
+}
+
+unsafe fn unshare_rules() -> Done {
+    fails(libc::unshare(libc::CLONE_PARENT), libc::EINVAL)?;
+    fails(libc::unshare(libc::CLONE_PTRACE | libc::CLONE_NEWNS), libc::EINVAL)?;
+    need_uts()?;
+    in_child(|| {
+        drop_root()?;
+        fails(libc::unshare(libc::CLONE_NEWUTS), libc::EPERM)?;
+        ok(libc::unshare(libc::CLONE_FS)).map(drop)
+    })
+}
+
+unsafe fn clone_makes_them() -> Done {
+    need_uts()?;
+    let (before, own) = (name(), link("/proc/self/ns/mnt"));
+    let flags = libc::CLONE_NEWUTS | libc::CLONE_NEWNS | libc::SIGCHLD;
+    let pid = libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) as c_int;
+    if pid == 0 {
+        let body = || {
+            ok(set_name(c"child"))?;
+            check(link("/proc/self/ns/mnt") != own, "another mount namespace")
+        };
+        libc::_exit(conclude(body()));
+    }
+    ok(pid)?;
+    join(pid)?;
+    eq(name(), before)?;
+    let both = libc::CLONE_NEWNS | libc::CLONE_FS | libc::SIGCHLD;
+    fails(libc::syscall(libc::SYS_clone, both, 0, 0, 0, 0), libc::EINVAL)
+}
