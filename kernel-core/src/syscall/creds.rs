@@ -38,7 +38,8 @@ pub fn setuid<H: Host>(cx: &Cx<'_, H>, uid: u32) -> SysResult {
     }
     let mut cred = copy(cx);
     let before = cred.clone();
-    if cred.capable(Caps::SETUID) {
+    let uid = cred.user_ns.uid(uid).ok_or(EINVAL)?;
+    if cred.capable_here(Caps::SETUID) {
         (cred.uid, cred.suid) = (uid, uid);
     } else if uid != cred.uid && uid != cred.suid {
         return Err(EPERM.into());
@@ -55,7 +56,8 @@ pub fn setgid<H: Host>(cx: &Cx<'_, H>, gid: u32) -> SysResult {
         return Err(EINVAL.into());
     }
     let mut cred = copy(cx);
-    if cred.capable(Caps::SETGID) {
+    let gid = cred.user_ns.gid(gid).ok_or(EINVAL)?;
+    if cred.capable_here(Caps::SETGID) {
         (cred.gid, cred.sgid) = (gid, gid);
     } else if gid != cred.gid && gid != cred.sgid {
         return Err(EPERM.into());
@@ -69,7 +71,8 @@ pub fn setgid<H: Host>(cx: &Cx<'_, H>, gid: u32) -> SysResult {
 pub fn setreuid<H: Host>(cx: &Cx<'_, H>, real: u32, effective: u32) -> SysResult {
     let mut cred = copy(cx);
     let before = cred.clone();
-    let privileged = cred.capable(Caps::SETUID);
+    let privileged = cred.capable_here(Caps::SETUID);
+    let (real, effective) = (user_id(&cred, real)?, user_id(&cred, effective)?);
     if real != KEEP && !privileged && real != before.uid && real != before.euid
         || effective != KEEP && !privileged && ![before.uid, before.euid, before.suid].contains(&effective)
     {
@@ -94,7 +97,8 @@ pub fn setreuid<H: Host>(cx: &Cx<'_, H>, real: u32, effective: u32) -> SysResult
 pub fn setregid<H: Host>(cx: &Cx<'_, H>, real: u32, effective: u32) -> SysResult {
     let mut cred = copy(cx);
     let before = cred.clone();
-    let privileged = cred.capable(Caps::SETGID);
+    let privileged = cred.capable_here(Caps::SETGID);
+    let (real, effective) = (group_id(&cred, real)?, group_id(&cred, effective)?);
     if real != KEEP && !privileged && real != before.gid && real != before.egid
         || effective != KEEP && !privileged && ![before.gid, before.egid, before.sgid].contains(&effective)
     {
@@ -117,9 +121,11 @@ pub fn setregid<H: Host>(cx: &Cx<'_, H>, real: u32, effective: u32) -> SysResult
 /// `setresuid(2)`.
 pub fn setresuid<H: Host>(cx: &Cx<'_, H>, ids: [u32; 3]) -> SysResult {
     let mut cred = copy(cx);
+    let [real, effective, saved] = ids;
+    let ids = [user_id(&cred, real)?, user_id(&cred, effective)?, user_id(&cred, saved)?];
     let before = cred.clone();
     let own = [before.uid, before.euid, before.suid];
-    if !before.capable(Caps::SETUID) && ids.iter().any(|id| *id != KEEP && !own.contains(id)) {
+    if !before.capable_here(Caps::SETUID) && ids.iter().any(|id| *id != KEEP && !own.contains(id)) {
         return Err(EPERM.into());
     }
     for (place, id) in [&mut cred.uid, &mut cred.euid, &mut cred.suid].into_iter().zip(ids) {
@@ -136,8 +142,10 @@ pub fn setresuid<H: Host>(cx: &Cx<'_, H>, ids: [u32; 3]) -> SysResult {
 /// `setresgid(2)`.
 pub fn setresgid<H: Host>(cx: &Cx<'_, H>, ids: [u32; 3]) -> SysResult {
     let mut cred = copy(cx);
+    let [real, effective, saved] = ids;
+    let ids = [group_id(&cred, real)?, group_id(&cred, effective)?, group_id(&cred, saved)?];
     let own = [cred.gid, cred.egid, cred.sgid];
-    if !cred.capable(Caps::SETGID) && ids.iter().any(|id| *id != KEEP && !own.contains(id)) {
+    if !cred.capable_here(Caps::SETGID) && ids.iter().any(|id| *id != KEEP && !own.contains(id)) {
         return Err(EPERM.into());
     }
     for (place, id) in [&mut cred.gid, &mut cred.egid, &mut cred.sgid].into_iter().zip(ids) {
@@ -153,9 +161,9 @@ pub fn setresgid<H: Host>(cx: &Cx<'_, H>, ids: [u32; 3]) -> SysResult {
 /// `setfsuid(2)`: gives the old one, whatever happens.
 pub fn setfsuid<H: Host>(cx: &Cx<'_, H>, uid: u32) -> SysResult {
     let mut cred = copy(cx);
-    let old = cred.fsuid;
-    if uid != KEEP
-        && (cred.capable(Caps::SETUID) || [cred.uid, cred.euid, cred.suid, cred.fsuid].contains(&uid))
+    let old = cred.user_ns.shown_uid(cred.fsuid);
+    if let Some(uid) = cred.user_ns.uid(uid)
+        && (cred.capable_here(Caps::SETUID) || [cred.uid, cred.euid, cred.suid, cred.fsuid].contains(&uid))
     {
         cred.fsuid = uid;
         cx.task.set_cred(cred);
@@ -166,9 +174,9 @@ pub fn setfsuid<H: Host>(cx: &Cx<'_, H>, uid: u32) -> SysResult {
 /// `setfsgid(2)`: gives the old one, whatever happens.
 pub fn setfsgid<H: Host>(cx: &Cx<'_, H>, gid: u32) -> SysResult {
     let mut cred = copy(cx);
-    let old = cred.fsgid;
-    if gid != KEEP
-        && (cred.capable(Caps::SETGID) || [cred.gid, cred.egid, cred.sgid, cred.fsgid].contains(&gid))
+    let old = cred.user_ns.shown_gid(cred.fsgid);
+    if let Some(gid) = cred.user_ns.gid(gid)
+        && (cred.capable_here(Caps::SETGID) || [cred.gid, cred.egid, cred.sgid, cred.fsgid].contains(&gid))
     {
         cred.fsgid = gid;
         cx.task.set_cred(cred);
@@ -176,8 +184,29 @@ pub fn setfsgid<H: Host>(cx: &Cx<'_, H>, gid: u32) -> SysResult {
     Ok(u64::from(old))
 }
 
-/// `getresuid(2)`, `getresgid(2)`.
-pub fn get_three<H: Host>(cx: &Cx<'_, H>, values: [u32; 3], addrs: [u64; 3]) -> SysResult {
+/// An argument that is a user id, as the kernel has it, or says to keep what is there. EINVAL: it is not mapped.
+fn user_id(cred: &Cred, id: u32) -> Result<u32> {
+    if id == KEEP { Ok(KEEP) } else { cred.user_ns.uid(id).ok_or(EINVAL) }
+}
+
+/// The same for a group id.
+fn group_id(cred: &Cred, id: u32) -> Result<u32> {
+    if id == KEEP { Ok(KEEP) } else { cred.user_ns.gid(id).ok_or(EINVAL) }
+}
+
+/// `getresuid(2)`.
+pub fn getresuid<H: Host>(cx: &Cx<'_, H>, addrs: [u64; 3]) -> SysResult {
+    let cred = cx.cred();
+    get_three(cx, [cred.uid, cred.euid, cred.suid].map(|id| cred.user_ns.shown_uid(id)), addrs)
+}
+
+/// `getresgid(2)`.
+pub fn getresgid<H: Host>(cx: &Cx<'_, H>, addrs: [u64; 3]) -> SysResult {
+    let cred = cx.cred();
+    get_three(cx, [cred.gid, cred.egid, cred.sgid].map(|id| cred.user_ns.shown_gid(id)), addrs)
+}
+
+fn get_three<H: Host>(cx: &Cx<'_, H>, values: [u32; 3], addrs: [u64; 3]) -> SysResult {
     for (addr, value) in addrs.into_iter().zip(values) {
         cx.user().set(addr, &value)?;
     }
@@ -192,21 +221,26 @@ pub fn getgroups<H: Host>(cx: &Cx<'_, H>, size: i32, list: u64) -> SysResult {
         if groups.len() > size {
             return Err(EINVAL.into());
         }
-        cx.user().write_bytes(list, groups.as_bytes())?;
+        let cred = cx.cred();
+        let shown: Vec<u32> = groups.iter().map(|gid| cred.user_ns.shown_gid(*gid)).collect();
+        cx.user().write_bytes(list, shown.as_bytes())?;
     }
     Ok(groups.len() as u64)
 }
 
 /// `setgroups(2)`.
 pub fn setgroups<H: Host>(cx: &Cx<'_, H>, size: i32, list: u64) -> SysResult {
-    if !cx.cred().capable(Caps::SETGID) {
+    if !cx.cred().capable_here(Caps::SETGID) || !cx.cred().user_ns.may_setgroups() {
         return Err(EPERM.into());
     }
     let size = usize::try_from(size).ok().filter(|size| *size <= GROUPS_MAX).ok_or(EINVAL)?;
     let mut groups: Vec<u32> = alloc::vec![0; size];
     cx.user().read_bytes(list, groups.as_mut_slice().as_mut_bytes())?;
-    groups.sort_unstable();
     let mut cred = copy(cx);
+    for group in &mut groups {
+        *group = cred.user_ns.gid(*group).ok_or(EINVAL)?;
+    }
+    groups.sort_unstable();
     cred.groups = Arc::from(groups);
     cx.task.set_cred(cred);
     Ok(0)

@@ -58,7 +58,7 @@ fn change_mode<H: Host>(cx: &Cx<'_, H>, named: &Named, mode: u32) -> SysResult {
     let owner = inode.owner();
     permission::check_owner(owner, &cred)?;
     let mut mode = mode & MODE_BITS;
-    if !cred.in_group(owner.gid) && !cred.capable(Caps::FSETID) {
+    if !cred.in_group(owner.gid) && !cred.capable_over(owner.uid, owner.gid, Caps::FSETID) {
         mode &= !S_ISGID;
     }
     inode.set_attr(&SetAttr { mode: Some(mode), ..SetAttr::default() })?;
@@ -88,7 +88,10 @@ fn change_owner<H: Host>(cx: &Cx<'_, H>, named: &Named, uid: u32, gid: u32) -> S
     check_mount(named)?;
     let (inode, cred) = (named.inode(), cx.cred());
     let owner = inode.owner();
-    if !cred.capable(Caps::CHOWN) {
+    let user_ns = &cred.user_ns;
+    let uid = if uid == KEEP { KEEP } else { user_ns.uid(uid).ok_or(EINVAL)? };
+    let gid = if gid == KEEP { KEEP } else { user_ns.gid(gid).ok_or(EINVAL)? };
+    if !cred.capable_over(owner.uid, owner.gid, Caps::CHOWN) {
         let own = cred.fsuid == owner.uid;
         let uid_ok = uid == KEEP || own && uid == owner.uid;
         let gid_ok = gid == KEEP || own && (gid == owner.gid || cred.in_group(gid));

@@ -201,7 +201,7 @@ pub fn fchdir<H: Host>(cx: &Cx<'_, H>, fd: RawFd) -> SysResult {
 /// `chroot(2)`.
 pub fn chroot<H: Host>(cx: &Cx<'_, H>, path: u64) -> SysResult {
     let path = directory(cx, path)?;
-    if !cx.cred().capable(Caps::SYS_CHROOT) {
+    if !cx.cred().capable_here(Caps::SYS_CHROOT) {
         return Err(EPERM.into());
     }
     cx.fs.set_root(path);

@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::syscall::args::RawFd;
 use crate::syscall::paths::check_flags;
 use crate::syscall::{Cx, SysResult};
+use crate::task::cred::Cred;
 use crate::vfs::inode::{FileKind, Inode, Metadata, Timestamp};
 use crate::vfs::mount::MountFlags;
 use crate::vfs::path::Path;
@@ -106,15 +107,16 @@ const STATX_ATTR_MOUNT_ROOT: u64 = 0x2000;
 const ST_VALID: u64 = 0x20;
 const ST_RELATIME: u64 = 0x1000;
 
-impl From<&Metadata> for Stat {
-    fn from(meta: &Metadata) -> Stat {
+impl Stat {
+    /// As a task with `cred` sees it.
+    fn new(meta: &Metadata, cred: &Cred) -> Stat {
         Stat {
             dev: meta.dev.raw(),
             ino: meta.ino,
             nlink: u64::from(meta.nlink),
             mode: meta.mode,
-            uid: meta.uid,
-            gid: meta.gid,
+            uid: cred.user_ns.shown_uid(meta.uid),
+            gid: cred.user_ns.shown_gid(meta.gid),
             pad: 0,
             rdev: meta.rdev.raw(),
             size: meta.size as i64,
@@ -134,7 +136,7 @@ impl From<&Metadata> for Stat {
 }
 
 fn put_stat<H: Host>(cx: &Cx<'_, H>, inode: &dyn Inode, buf: u64) -> SysResult {
-    cx.user().set(buf, &Stat::from(&inode.metadata()))?;
+    cx.user().set(buf, &Stat::new(&inode.metadata(), &cx.cred()))?;
     Ok(0)
 }
 
@@ -164,7 +166,7 @@ pub fn statx<H: Host>(cx: &Cx<'_, H>, dirfd: RawFd, path: u64, flags: u32, mask:
         return Err(EINVAL.into());
     }
     let named = cx.named(dirfd, path, flags)?;
-    let meta = named.inode().metadata();
+    let (meta, cred) = (named.inode().metadata(), cx.cred());
     let is_mount_root = |path: &Path| alloc::sync::Arc::ptr_eq(&path.mount.root, &path.dentry);
     let mount_root = named.path().is_some_and(is_mount_root);
     let statx = Statx {
@@ -172,8 +174,8 @@ pub fn statx<H: Host>(cx: &Cx<'_, H>, dirfd: RawFd, path: u64, flags: u32, mask:
         block_size: meta.block_size,
         attributes: if mount_root { STATX_ATTR_MOUNT_ROOT } else { 0 },
         nlink: meta.nlink,
-        uid: meta.uid,
-        gid: meta.gid,
+        uid: cred.user_ns.shown_uid(meta.uid),
+        gid: cred.user_ns.shown_gid(meta.gid),
         mode: meta.mode as u16,
         pad: 0,
         ino: meta.ino,

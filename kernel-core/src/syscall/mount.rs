@@ -202,6 +202,8 @@ pub fn umount2<H: Host>(cx: &Cx<'_, H>, target: u64, flags: u32) -> SysResult {
     }
     let last = if flags & UMOUNT_NOFOLLOW != 0 { LastLink::Keep } else { LastLink::Follow };
     let at = cx.walk(sys::AT_FDCWD, target, last)?;
+    // What is on a directory that is the caller's own, too.
+    let at = if at.dentry.has_mounts() { cx.fs.namespace().cross(at) } else { at };
     privileged(cx)?;
     if !is_mount_root(&at) {
         return Err(EINVAL.into());

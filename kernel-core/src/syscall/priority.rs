@@ -52,7 +52,7 @@ fn threads<H: Host>(cx: &Cx<'_, H>, which: i32, who: i32) -> Result<Vec<Arc<Task
             tree.group(group).iter().flat_map(|process| process.threads()).collect()
         }
         PRIO_USER => {
-            let user = if who == 0 { cx.cred().uid } else { id };
+            let user = if who == 0 { cx.cred().uid } else { cx.cred().user_ns.uid(id).ok_or(EINVAL)? };
             tree.threads().filter(|task| task.cred().uid == user).cloned().collect()
         }
         _ => return Err(EINVAL),
@@ -62,7 +62,7 @@ fn threads<H: Host>(cx: &Cx<'_, H>, which: i32, who: i32) -> Result<Vec<Arc<Task
 /// EPERM for threads of others, EACCES for less niceness than RLIMIT_NICE grants.
 fn check<H: Host>(cx: &Cx<'_, H>, task: &Task<H>, nice: Nice) -> Result<()> {
     let (cred, other) = (cx.cred(), task.cred());
-    if cred.capable(Caps::SYS_NICE) {
+    if cred.capable_in(&other.user_ns, Caps::SYS_NICE) {
         return Ok(());
     }
     if cred.euid != other.uid && cred.euid != other.euid {

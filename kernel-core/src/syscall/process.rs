@@ -379,7 +379,9 @@ pub fn get_robust_list<H: Host>(cx: &Cx<'_, H>, tid: i32, head: u64, len: u64) -
         Ok(tid) => cx.kernel.tree.lock().thread(tid).ok_or(ESRCH)?,
         Err(_) => return Err(ESRCH.into()),
     };
-    if task.cred().uid != cx.cred().euid && !cx.cred().capable(crate::task::cred::Caps::SYS_PTRACE) {
+    if task.cred().uid != cx.cred().euid
+        && !cx.cred().capable_in(&task.cred().user_ns, crate::task::cred::Caps::SYS_PTRACE)
+    {
         return Err(EPERM.into());
     }
     let list = *task.robust_list.lock();

@@ -68,7 +68,7 @@ fn check_same_user<H: Host>(cx: &Cx<'_, H>, process: &crate::task::Process<H>) -
     let other = process.threads().first().map(|task| task.cred()).ok_or(ESRCH)?;
     let same = [other.uid, other.euid, other.suid].iter().all(|uid| *uid == cred.uid)
         && [other.gid, other.egid, other.sgid].iter().all(|gid| *gid == cred.gid);
-    if same || cred.capable(Caps::SYS_RESOURCE) { Ok(()) } else { Err(EPERM) }
+    if same || cred.capable_in(&other.user_ns, Caps::SYS_RESOURCE) { Ok(()) } else { Err(EPERM) }
 }
 
 /// `getrusage(2)`.

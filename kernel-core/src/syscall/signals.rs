@@ -16,6 +16,7 @@ use crate::task::cred::{Caps, Cred};
 use crate::task::siginfo::SigInfo;
 use crate::task::signal::action::SignalAction;
 use crate::task::signal::{SIGCONT, SIGSEGV, UNBLOCKABLE, bit};
+use crate::task::user_ns::OVERFLOW_ID;
 use crate::task::{Process, Task};
 
 fn checked(signal: i32) -> Result<u8> {
@@ -164,20 +165,29 @@ pub fn sigaltstack<H: Host>(cx: &Cx<'_, H>, new: u64, old: u64) -> SysResult {
 /// Whether `cred` may send `signal` to a process with credentials `to`, of the same session or not.
 fn may_signal<H: Host>(cx: &Cx<'_, H>, process: &Process<H>, signal: u8) -> bool {
     let cred = cx.cred();
-    if cred.capable(Caps::KILL) {
-        return true;
-    }
     let Some(task) = process.threads().first().cloned() else {
-        return cred.euid == process.uid.load(core::sync::atomic::Ordering::Relaxed);
+        return cred.capable_here(Caps::KILL)
+            || cred.euid == process.uid.load(core::sync::atomic::Ordering::Relaxed);
     };
     let to: Arc<Cred> = task.cred();
-    [to.uid, to.suid].iter().any(|uid| *uid == cred.euid || *uid == cred.uid)
+    cred.capable_in(&to.user_ns, Caps::KILL)
+        || [to.uid, to.suid].iter().any(|uid| *uid == cred.euid || *uid == cred.uid)
         || signal == SIGCONT && process.session().id == cx.task.process.session().id
 }
 
 /// The signal as this task sends it.
 fn sent_by<H: Host>(cx: &Cx<'_, H>, signal: u8, code: i32) -> SigInfo {
-    SigInfo::sent(signal, code, cx.task.process.pid, cx.cred().uid)
+    SigInfo::sent(signal, code, cx.task.process.pid, cx.cred().shown_uid())
+}
+
+/// The signal with the sender's user id, which is the caller's or one that it told, as the receiver sees it.
+fn as_seen_by<H: Host>(cx: &Cx<'_, H>, process: &Process<H>, info: SigInfo) -> SigInfo {
+    let own = &cx.cred().user_ns;
+    let receiver = process.user_ns();
+    if *own == receiver {
+        return info;
+    }
+    info.with_uid(|uid| own.uid(uid).map_or(OVERFLOW_ID, |uid| receiver.shown_uid(uid)))
 }
 
 fn send<H: Host>(cx: &Cx<'_, H>, process: &Process<H>, info: SigInfo) -> Result<()> {
@@ -188,7 +198,7 @@ fn send<H: Host>(cx: &Cx<'_, H>, process: &Process<H>, info: SigInfo) -> Result<
         return Ok(());
     }
     // A full queue is an error only for signals that carry a value.
-    match process.send(info) {
+    match process.send(as_seen_by(cx, process, info)) {
         Err(EAGAIN) if info.code >= 0 => Ok(()),
         result => result,
     }
@@ -245,7 +255,7 @@ fn send_to_thread<H: Host>(cx: &Cx<'_, H>, task: &Task<H>, info: SigInfo) -> Sys
         return Err(EPERM.into());
     }
     if info.signal != 0 {
-        match task.process.send_to_thread(task, info) {
+        match task.process.send_to_thread(task, as_seen_by(cx, &task.process, info)) {
             Err(EAGAIN) if info.code >= 0 => {}
             result => result?,
         }

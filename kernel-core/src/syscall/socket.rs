@@ -148,9 +148,10 @@ pub fn getsockopt<H: Host>(
     match name {
         sys::SO_PEERCRED => {
             // Without a peer: no process, and no ids.
-            let (pid, uid, gid) = socket
-                .peer_credentials()
-                .map_or((0, u32::MAX, u32::MAX), |peer| (peer.pid, peer.uid, peer.gid));
+            let user_ns = &cx.cred().user_ns;
+            let (pid, uid, gid) = socket.peer_credentials().map_or((0, u32::MAX, u32::MAX), |peer| {
+                (peer.pid, user_ns.shown_uid(peer.uid), user_ns.shown_gid(peer.gid))
+            });
             put(&[pid, uid, gid].map(u32::to_ne_bytes).concat())?;
         }
         sys::SO_RCVTIMEO_OLD | sys::SO_RCVTIMEO_NEW => put(&time(socket.receive_timeout_ns()))?,

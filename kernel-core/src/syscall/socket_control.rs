@@ -62,6 +62,9 @@ pub fn read<H: Host>(cx: &Cx<'_, H>, (addr, len): (u64, u64), ancillary: &mut An
                     return Err(EINVAL);
                 }
                 let [pid, uid, gid] = user.get::<[u32; 3]>(data)?;
+                let user_ns = &cx.cred().user_ns;
+                let uid = user_ns.uid(uid).ok_or(EINVAL)?;
+                let gid = user_ns.gid(gid).ok_or(EINVAL)?;
                 ancillary.credentials = checked(cx, Credentials { pid, uid, gid })?;
             }
             (sys::SOL_SOCKET, _) => return Err(EINVAL),
@@ -82,8 +85,8 @@ fn checked<H: Host>(cx: &Cx<'_, H>, claimed: Credentials) -> Result<Credentials>
     let own_gid = [cred.gid, cred.egid, cred.sgid].contains(&claimed.gid);
     let own_pid = claimed.pid == cx.caller().pid();
     if !(own_pid || cred.capable(Caps::SYS_ADMIN))
-        || !(own_uid || cred.capable(Caps::SETUID))
-        || !(own_gid || cred.capable(Caps::SETGID))
+        || !(own_uid || cred.capable_here(Caps::SETUID))
+        || !(own_gid || cred.capable_here(Caps::SETGID))
     {
         return Err(EPERM);
     }
@@ -143,7 +146,9 @@ impl Control {
 
     /// Puts the sender's credentials.
     pub fn put_credentials<H: Host>(&mut self, cx: &Cx<'_, H>, who: Credentials) -> Result<()> {
-        self.put(cx, sys::SCM_CREDENTIALS, [who.pid, who.uid, who.gid].map(u32::to_ne_bytes).as_flattened())
+        let user_ns = &cx.cred().user_ns;
+        let (uid, gid) = (user_ns.shown_uid(who.uid), user_ns.shown_gid(who.gid));
+        self.put(cx, sys::SCM_CREDENTIALS, [who.pid, uid, gid].map(u32::to_ne_bytes).as_flattened())
     }
 
     /// Gives the caller descriptors of `files`, as many as fit and it may have; the others are closed. Of `flags`

@@ -160,12 +160,12 @@ impl<H: Host> Table<H> {
     ];
 
     const CREDENTIALS: &'static [Call<H>] = &[
-        sys(102, "getuid", &[], Full, |cx, _| Ok(cx.cred().uid.into())),
-        sys(104, "getgid", &[], Full, |cx, _| Ok(cx.cred().gid.into())),
+        sys(102, "getuid", &[], Full, |cx, _| Ok(cx.cred().shown_uid().into())),
+        sys(104, "getgid", &[], Full, |cx, _| Ok(cx.cred().shown_gid().into())),
         sys(105, "setuid", &[Int], Full, |cx, a| creds::setuid(cx, a.uint(0))),
         sys(106, "setgid", &[Int], Full, |cx, a| creds::setgid(cx, a.uint(0))),
-        sys(107, "geteuid", &[], Full, |cx, _| Ok(cx.cred().euid.into())),
-        sys(108, "getegid", &[], Full, |cx, _| Ok(cx.cred().egid.into())),
+        sys(107, "geteuid", &[], Full, |cx, _| Ok(cx.cred().shown_euid().into())),
+        sys(108, "getegid", &[], Full, |cx, _| Ok(cx.cred().shown_egid().into())),
         sys(113, "setreuid", &[Int, Int], Full, |cx, a| creds::setreuid(cx, a.uint(0), a.uint(1))),
         sys(114, "setregid", &[Int, Int], Full, |cx, a| creds::setregid(cx, a.uint(0), a.uint(1))),
         sys(115, "getgroups", &[Int, Ptr], Full, |cx, a| creds::getgroups(cx, a.int(0), a.ptr(1))),
@@ -174,15 +174,13 @@ impl<H: Host> Table<H> {
             creds::setresuid(cx, [a.uint(0), a.uint(1), a.uint(2)])
         }),
         sys(118, "getresuid", &[Ptr, Ptr, Ptr], Full, |cx, a| {
-            let cred = cx.cred();
-            creds::get_three(cx, [cred.uid, cred.euid, cred.suid], [a.ptr(0), a.ptr(1), a.ptr(2)])
+            creds::getresuid(cx, [a.ptr(0), a.ptr(1), a.ptr(2)])
         }),
         sys(119, "setresgid", &[Int, Int, Int], Full, |cx, a| {
             creds::setresgid(cx, [a.uint(0), a.uint(1), a.uint(2)])
         }),
         sys(120, "getresgid", &[Ptr, Ptr, Ptr], Full, |cx, a| {
-            let cred = cx.cred();
-            creds::get_three(cx, [cred.gid, cred.egid, cred.sgid], [a.ptr(0), a.ptr(1), a.ptr(2)])
+            creds::getresgid(cx, [a.ptr(0), a.ptr(1), a.ptr(2)])
         }),
         sys(122, "setfsuid", &[Int], Full, |cx, a| creds::setfsuid(cx, a.uint(0))),
         sys(123, "setfsgid", &[Int], Full, |cx, a| creds::setfsgid(cx, a.uint(0))),

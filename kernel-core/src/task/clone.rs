@@ -76,7 +76,6 @@ bitflags::bitflags! {
 
 /// Namespaces and the like that are not there: refused as Linux refuses them where they are not configured.
 const UNSUPPORTED: u64 = CloneFlags::NEWIPC.bits()
-    | CloneFlags::NEWUSER.bits()
     | CloneFlags::NEWPID.bits()
     | CloneFlags::NEWNET.bits()
     | 0x8000_0000
@@ -336,7 +335,7 @@ impl<H: Host> Kernel<H> {
         if tree.thread_count() >= self.max_tasks {
             return Err(EAGAIN);
         }
-        let is_privileged = cred.uid == 0
+        let is_privileged = cred.uid == 0 && cred.user_ns.is_initial()
             || cred.capable(crate::task::cred::Caps::SYS_RESOURCE)
             || cred.capable(crate::task::cred::Caps::SYS_ADMIN);
         if limit != crate::task::rlimit::INFINITY

@@ -119,6 +119,26 @@ impl Cred {
         self.effective.contains(cap) && self.user_ns.is_initial()
     }
 
+    /// The real user id as the task itself sees it.
+    pub fn shown_uid(&self) -> u32 {
+        self.user_ns.shown_uid(self.uid)
+    }
+
+    /// The effective user id as the task itself sees it.
+    pub fn shown_euid(&self) -> u32 {
+        self.user_ns.shown_uid(self.euid)
+    }
+
+    /// The real group id as the task itself sees it.
+    pub fn shown_gid(&self) -> u32 {
+        self.user_ns.shown_gid(self.gid)
+    }
+
+    /// The effective group id as the task itself sees it.
+    pub fn shown_egid(&self) -> u32 {
+        self.user_ns.shown_gid(self.egid)
+    }
+
     /// Whether `gid` is the file system group or a supplementary one.
     pub fn in_group(&self, gid: u32) -> bool {
         self.fsgid == gid || self.groups.contains(&gid)
@@ -126,25 +146,28 @@ impl Cred {
 
     /// What capabilities become when user ids changed. Source: `capabilities(7)`, "Effect of user ID changes".
     pub fn after_uid_change(&mut self, before: &Cred) {
-        let had_root = [before.uid, before.euid, before.suid].contains(&0);
-        let has_root = [self.uid, self.euid, self.suid].contains(&0);
+        let root = self.user_ns.uid(0);
+        let is_root = |uid: u32| Some(uid) == root;
+        let had_root = [before.uid, before.euid, before.suid].into_iter().any(is_root);
+        let has_root = [self.uid, self.euid, self.suid].into_iter().any(is_root);
         if had_root && !has_root {
             self.permitted = Caps::empty();
             self.ambient = Caps::empty();
             self.effective = Caps::empty();
         }
-        match (before.euid, self.euid) {
-            (0, euid) if euid != 0 => self.effective = Caps::empty(),
-            (euid, 0) if euid != 0 => self.effective = self.permitted,
+        match (is_root(before.euid), is_root(self.euid)) {
+            (true, false) => self.effective = Caps::empty(),
+            (false, true) => self.effective = self.permitted,
             _ => {}
         }
     }
 
     /// What capabilities become when a program without file capabilities is executed. Source: `capabilities(7)`.
     pub fn after_exec(&mut self) {
-        if self.uid == 0 || self.euid == 0 {
+        let root = self.user_ns.uid(0);
+        if Some(self.uid) == root || Some(self.euid) == root {
             self.permitted = self.inheritable | self.bounding;
-            self.effective = if self.euid == 0 { self.permitted } else { Caps::empty() };
+            self.effective = if Some(self.euid) == root { self.permitted } else { Caps::empty() };
             self.ambient = Caps::empty();
         } else {
             self.permitted = self.ambient;

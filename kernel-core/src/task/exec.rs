@@ -145,10 +145,10 @@ impl<H: Host> Cx<'_, H> {
     fn aux_info(&self, program: &Program) -> AuxInfo {
         let cpu = self.kernel.host.cpu();
         AuxInfo {
-            uid: program.cred.uid,
-            euid: program.cred.euid,
-            gid: program.cred.gid,
-            egid: program.cred.egid,
+            uid: program.cred.shown_uid(),
+            euid: program.cred.shown_euid(),
+            gid: program.cred.shown_gid(),
+            egid: program.cred.shown_egid(),
             secure: program.secure,
             hwcap: u64::from(cpu.hwcap),
             hwcap2: u64::from(cpu.hwcap2),
@@ -231,7 +231,11 @@ impl<H: Host> Cx<'_, H> {
     fn cred_after(&self, path: &Path, file: &OpenFile) -> (Cred, bool) {
         let mut cred = Cred::clone(&self.cred());
         let owner = file.inode.owner();
-        let may_set_id = !path.mount.flags().contains(MountFlags::NO_SUID)
+        let mapped = cred.user_ns.uid_inside(owner.uid).is_some()
+            && cred.user_ns.gid_inside(owner.gid).is_some()
+            && cred.user_ns.is_within(&path.mount.superblock.user_ns);
+        let may_set_id = mapped
+            && !path.mount.flags().contains(MountFlags::NO_SUID)
             && self.task.process.no_new_privs.load(Ordering::Relaxed) == 0;
         if may_set_id {
             if owner.mode & S_ISUID != 0 {

@@ -100,7 +100,9 @@ impl<H: Host> Kernel<H> {
             let signal = child.parent_death_signal.load(Ordering::Relaxed);
             if signal != 0 {
                 let uid = task.cred().uid;
-                let _ = child.send(SigInfo::sent(signal, 0, task.process.pid, uid));
+                let user_ns = child.user_ns();
+                let info = SigInfo::sent(signal, 0, task.process.pid, user_ns.shown_uid(uid));
+                let _ = child.send(info);
             }
         }
     }
@@ -272,7 +274,9 @@ impl<H: Host> Kernel<H> {
             StateChange::Stopped(_) | StateChange::Continued => SIGCHLD,
         };
         if wanted && signal != 0 {
-            let _ = parent.send(self.child_info(process, change, signal));
+            let info = self.child_info(process, change, signal);
+            let user_ns = parent.user_ns();
+            let _ = parent.send(info.with_uid(|uid| user_ns.shown_uid(uid)));
         }
         parent.child_queue.wake(Events::IN);
     }

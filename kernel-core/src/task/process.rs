@@ -16,6 +16,7 @@ use crate::task::rlimit::Rlimits;
 use crate::task::session::Session;
 use crate::task::signal::GroupSignals;
 use crate::task::signal::action::SignalActions;
+use crate::task::user_ns::UserNs;
 use crate::vfs::file::OpenFile;
 
 /// How a process ended.
@@ -192,6 +193,12 @@ impl<H: Host> Process<H> {
     /// Its threads that have not ended.
     pub fn threads(&self) -> Vec<Arc<Task<H>>> {
         self.signals.lock().threads.clone()
+    }
+
+    /// The user namespace of its threads; the initial one if none is left.
+    pub fn user_ns(&self) -> UserNs {
+        let first = self.signals.lock().threads.first().cloned();
+        first.map_or(UserNs::INITIAL, |task| task.cred().user_ns.clone())
     }
 
     /// The soft limit of a resource.

@@ -87,6 +87,14 @@ impl SigInfo {
         SigInfo { signal, errno: 0, code, payload: Payload::Sender { pid, uid, value: 0 } }
     }
 
+    /// With the user id that `translate` makes of it, if it has one.
+    pub fn with_uid(mut self, translate: impl FnOnce(u32) -> u32) -> SigInfo {
+        if let Payload::Sender { uid, .. } | Payload::Child { uid, .. } = &mut self.payload {
+            *uid = translate(*uid);
+        }
+        self
+    }
+
     /// A fault at an address.
     pub fn fault(signal: u8, code: i32, addr: u64) -> SigInfo {
         SigInfo { signal, errno: 0, code, payload: Payload::Address(addr) }

@@ -12,7 +12,7 @@ use crate::kernel::{Kernel, KernelLink};
 use crate::mm::info::{Layout, MapInfo, Usage};
 use crate::syscall::system::{RELEASE, VERSION};
 use crate::task::cred::Cred;
-use crate::task::namespaces::NsKind;
+use crate::task::namespaces::{NsCounts, NsKind};
 use crate::task::signal::action::{DEFAULT, IGNORE};
 use crate::task::signal::bit;
 use crate::task::thread::Resources;
@@ -85,6 +85,10 @@ impl<H: Host> ProcessSource for KernelLink<H> {
             idle_ns,
             ..System::default()
         }
+    }
+
+    fn ns_counts(&self) -> Option<Arc<NsCounts>> {
+        Some(self.upgrade()?.ns_counts.clone())
     }
 
     fn log_record(&self, from: u64) -> Option<(u64, Vec<u8>)> {

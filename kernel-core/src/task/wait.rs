@@ -105,7 +105,8 @@ impl<H: Host> Kernel<H> {
         let (user, system) = process.cpu_ns();
         let user = user + process.children_user_ns.load(Ordering::Relaxed);
         let system = system + process.children_system_ns.load(Ordering::Relaxed);
-        let info = self.child_info(&process, change, SIGCHLD);
+        let user_ns = &cx.cred().user_ns;
+        let info = self.child_info(&process, change, SIGCHLD).with_uid(|uid| user_ns.shown_uid(uid));
         if matches!(change, StateChange::Exited(_)) && !options.contains(WaitOptions::NOWAIT) {
             // Another thread may have been quicker: then this one has found nothing, and looks again.
             if self.reap(process.pid).is_none() {

@@ -34,7 +34,7 @@ impl Walker<'_> {
                 mode |= S_ISGID;
             } else if mode & (S_ISGID | 0o010) == S_ISGID | 0o010
                 && !self.cred.in_group(gid)
-                && !self.cred.capable(crate::task::cred::Caps::FSETID)
+                && !self.cred.capable_over(owner.uid, owner.gid, crate::task::cred::Caps::FSETID)
             {
                 mode &= !S_ISGID;
             }

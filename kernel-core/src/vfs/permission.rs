@@ -32,11 +32,13 @@ pub fn check(owner: Owner, cred: &Cred, wanted: Access) -> Result<()> {
     let directory = FileKind::of_mode(owner.mode) == FileKind::Directory;
     // Even the superuser executes only what somebody may execute.
     let executable = directory || owner.mode & 0o111 != 0;
-    if cred.capable(Caps::DAC_OVERRIDE) && (executable || !wanted.contains(Access::EXEC)) {
+    if cred.capable_over(owner.uid, owner.gid, Caps::DAC_OVERRIDE)
+        && (executable || !wanted.contains(Access::EXEC))
+    {
         return Ok(());
     }
     let harmless = if directory { !wanted.contains(Access::WRITE) } else { wanted == Access::READ };
-    if harmless && cred.capable(Caps::DAC_READ_SEARCH) {
+    if harmless && cred.capable_over(owner.uid, owner.gid, Caps::DAC_READ_SEARCH) {
         return Ok(());
     }
     Err(EACCES)
@@ -47,13 +49,17 @@ pub fn real(cred: &Cred) -> Cred {
     let mut real = cred.clone();
     real.fsuid = cred.uid;
     real.fsgid = cred.gid;
-    real.effective = if cred.uid == 0 { cred.permitted } else { Caps::empty() };
+    real.effective = if Some(cred.uid) == cred.user_ns.uid(0) { cred.permitted } else { Caps::empty() };
     real
 }
 
 /// Whether `cred` may act as the owner: EPERM if not.
 pub fn check_owner(owner: Owner, cred: &Cred) -> Result<()> {
-    if cred.fsuid == owner.uid || cred.capable(Caps::FOWNER) { Ok(()) } else { Err(EPERM) }
+    if cred.fsuid == owner.uid || cred.capable_over(owner.uid, owner.gid, Caps::FOWNER) {
+        Ok(())
+    } else {
+        Err(EPERM)
+    }
 }
 
 /// Whether an entry that belongs to `victim` may be removed from `dir`: write and search, and in a sticky directory only
@@ -63,7 +69,7 @@ pub fn check_remove(dir: Owner, victim: Owner, cred: &Cred) -> Result<()> {
     if dir.mode & S_ISVTX != 0
         && cred.fsuid != victim.uid
         && cred.fsuid != dir.uid
-        && !cred.capable(Caps::FOWNER)
+        && !cred.capable_over(victim.uid, victim.gid, Caps::FOWNER)
     {
         return Err(EPERM);
     }
@@ -73,7 +79,9 @@ pub fn check_remove(dir: Owner, victim: Owner, cred: &Cred) -> Result<()> {
 /// The permission bits that a file keeps after a write or truncation by `cred`, if they change: without CAP_FSETID the
 /// set-id bits go (a set-group-id bit without group execution means nothing and stays).
 pub fn mode_after_write(owner: Owner, cred: &Cred) -> Option<u32> {
-    if FileKind::of_mode(owner.mode) != FileKind::Regular || cred.capable(Caps::FSETID) {
+    if FileKind::of_mode(owner.mode) != FileKind::Regular
+        || cred.capable_over(owner.uid, owner.gid, Caps::FSETID)
+    {
         return None;
     }
     let kept = without_set_id(owner.mode);

@@ -50,6 +50,10 @@ pub fn show(what: &str) -> c_int {
             println!("{:?}", open.collect::<Vec<_>>());
         }
         "signals" => show_signals(),
+        "caps" => {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+            status.lines().filter(|line| line.starts_with("CapEff")).for_each(|line| println!("{line}"));
+        }
         // SAFETY: asks for numbers.
         "ids" => unsafe {
             println!("{} {} {} {}", libc::getpid(), libc::getppid(), libc::getuid(), libc::geteuid());

@@ -37,6 +37,7 @@ mod thread;
 mod time;
 mod tty;
 mod unix;
+mod userns;
 mod wait;
 
 use std::process::exit;
@@ -71,6 +72,7 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("proc", proc::CASES),
     ("mount", mount::CASES),
     ("ns", ns::CASES),
+    ("userns", userns::CASES),
 ];
 
 fn main() {

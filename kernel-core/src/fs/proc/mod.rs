@@ -4,6 +4,7 @@
 //! true of tasks comes from a [`source::ProcessSource`], made when it is read.
 
 mod fds;
+mod limits;
 mod namespaces;
 mod net;
 pub mod source;

@@ -1,14 +1,20 @@
-//! `/proc/PID/ns`: links to a task's namespaces. Source: `namespaces(7)`.
+//! `/proc/PID/ns`: links to a task's namespaces; `uid_map`, `gid_map`, `setgroups`: what ids mean in one. Sources:
+//! `namespaces(7)`, `user_namespaces(7)`.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::FactFs;
+use super::source::TaskView;
 use super::task::{Whose, check_look, owned};
-use crate::errno::{ENOENT, Result};
+use crate::errno::{EACCES, EINVAL, ENOENT, ESRCH, Result};
+use crate::fs::nsfs::AnyNs;
 use crate::fs::pseudo::{Body, Listed, Listing, Node};
+use crate::host::PAGE_SIZE;
+use crate::task::cred::Caps;
 use crate::task::namespaces::NsKind;
+use crate::task::user_ns::{IdKind, UserNs};
 use crate::vfs::caller::Caller;
 use crate::vfs::inode::{FileKind, Inode, LinkTarget};
 
@@ -58,5 +64,52 @@ impl Listing for Links {
 
     fn is_stable(&self) -> bool {
         false
+    }
+}
+
+fn user_ns(view: &dyn TaskView) -> Result<UserNs> {
+    match view.namespace(NsKind::User) {
+        Some(AnyNs::User(user_ns)) => Ok(user_ns),
+        _ => Err(ESRCH),
+    }
+}
+
+/// `uid_map`, `gid_map` or `projid_map`.
+pub(super) fn id_map(fs: FactFs, whose: Whose, kind: IdKind) -> Body {
+    let of = fs.clone();
+    Body::Text {
+        read: Box::new(move |caller| {
+            let text = user_ns(&*whose.view(&fs)?)?.map_text(kind, &caller.cred().user_ns);
+            Ok(text.into_bytes())
+        }),
+        write: Some(Box::new(move |caller, text| {
+            if text.len() >= PAGE_SIZE as usize {
+                return Err(EINVAL);
+            }
+            user_ns(&*whose.view(&of)?)?.write_map(kind, text, &caller.cred())
+        })),
+    }
+}
+
+/// `setgroups`.
+pub(super) fn setgroups(fs: FactFs, whose: Whose) -> Body {
+    let of = fs.clone();
+    Body::Text {
+        read: Box::new(move |_| {
+            let allowed = user_ns(&*whose.view(&fs)?)?.allows_setgroups();
+            Ok(if allowed { b"allow\n".to_vec() } else { b"deny\n".to_vec() })
+        }),
+        write: Some(Box::new(move |caller, text| {
+            let user_ns = user_ns(&*whose.view(&of)?)?;
+            if !caller.cred().capable_in(&user_ns, Caps::SYS_ADMIN) {
+                return Err(EACCES);
+            }
+            let allow = match text.strip_suffix(b"\n").unwrap_or(text) {
+                b"allow" => true,
+                b"deny" => false,
+                _ => return Err(EINVAL),
+            };
+            user_ns.set_setgroups(allow)
+        })),
     }
 }

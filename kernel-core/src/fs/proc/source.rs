@@ -7,7 +7,7 @@ use crate::fs::nsfs::AnyNs;
 use crate::ipc::pidfd::ExitState;
 use crate::mm::info::{Layout, MapInfo, Usage};
 use crate::task::cred::Cred;
-use crate::task::namespaces::NsKind;
+use crate::task::namespaces::{NsCounts, NsKind};
 use crate::vfs::context::FsContext;
 use crate::vfs::fd::FdTable;
 use crate::vfs::path::Path;
@@ -24,6 +24,8 @@ pub trait ProcessSource: Send + Sync {
     fn thread(&self, pid: u32, tid: u32) -> Option<Arc<dyn TaskView>>;
     /// The system as a whole.
     fn system(&self) -> System;
+    /// How many namespaces there may be of whom.
+    fn ns_counts(&self) -> Option<Arc<NsCounts>>;
     /// The kernel's log as text, for reading `/dev/kmsg`, from record `from` on: the record's sequence number and text
     /// (`priority,sequence,microseconds,-;message` and a newline). `None`: nothing yet.
     fn log_record(&self, from: u64) -> Option<(u64, Vec<u8>)>;

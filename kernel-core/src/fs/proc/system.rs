@@ -128,6 +128,7 @@ const SYS: &[Item] = &[
             &[File("somaxconn", |_, _| text("4096\n")), Private("bpf_jit_enable", |_, _| text("0\n"))],
         )],
     ),
+    Dir("user", super::limits::USER),
     Dir(
         "vm",
         &[

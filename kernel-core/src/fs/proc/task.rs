@@ -16,6 +16,7 @@ use crate::fs::pseudo::{Body, Listed, Listing, Node, NodeAttr, Watch, WriteText}
 use crate::host::Prot;
 use crate::ipc::pidfd::PidFd;
 use crate::task::cred::{Caps, Cred};
+use crate::task::user_ns::{IdKind, UserNs};
 use crate::vfs::caller::Caller;
 use crate::vfs::inode::{FileKind, Inode, LinkTarget};
 use crate::vfs::path::{Path, path_of};
@@ -65,6 +66,8 @@ enum Entry {
     Mounts(Text),
     Setting(Text, Change),
     Jump(Target),
+    IdMap(IdKind),
+    Setgroups,
     Fds,
     FdInfo,
     Namespaces,
@@ -82,7 +85,7 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("exe", Entry::Jump(|view| view.exe())),
     ("fd", Entry::Fds),
     ("fdinfo", Entry::FdInfo),
-    ("gid_map", Entry::File(0o444, id_map)),
+    ("gid_map", Entry::IdMap(IdKind::Group)),
     ("limits", Entry::File(0o444, limits)),
     ("loginuid", Entry::File(0o444, |_, _| text("4294967295"))),
     ("maps", Entry::File(0o444, maps)),
@@ -93,13 +96,14 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("ns", Entry::Namespaces),
     ("oom_score", Entry::File(0o444, |_, _| text("0\n"))),
     ("oom_score_adj", Entry::Setting(oom_score_adj, set_oom_score_adj)),
+    ("projid_map", Entry::IdMap(IdKind::Project)),
     ("root", Entry::Jump(|view| Some(view.fs()?.root()))),
-    ("setgroups", Entry::File(0o444, |_, _| text("allow\n"))),
+    ("setgroups", Entry::Setgroups),
     ("stat", Entry::File(0o444, stat)),
     ("statm", Entry::File(0o444, statm)),
     ("status", Entry::File(0o444, status)),
     ("task", Entry::Threads),
-    ("uid_map", Entry::File(0o444, id_map)),
+    ("uid_map", Entry::IdMap(IdKind::User)),
     ("wchan", Entry::File(0o444, |_, _| text("0"))),
 ];
 
@@ -127,8 +131,8 @@ pub(crate) fn check_look(view: &dyn TaskView, caller: &dyn Caller) -> Result<()>
     let same_user = [cred.uid, cred.euid, cred.suid].iter().all(|&uid| uid == own.fsuid);
     let same_group = [cred.gid, cred.egid, cred.sgid].iter().all(|&gid| gid == own.fsgid);
     let allowed = stat.pid == caller.pid()
-        || own.capable(Caps::SYS_PTRACE)
-        || same_user && same_group && stat.dumpable == 1;
+        || own.capable_in(&cred.user_ns, Caps::SYS_PTRACE)
+        || same_user && same_group && stat.dumpable == 1 && cred.user_ns == own.user_ns;
     if allowed { Ok(()) } else { Err(EACCES) }
 }
 
@@ -194,6 +198,8 @@ impl Listing for TaskDir {
                 });
                 node(0o777, Body::Link(read))
             }
+            Entry::IdMap(kind) => node(0o644, namespaces::id_map(fs, whose, kind)),
+            Entry::Setgroups => node(0o644, namespaces::setgroups(fs, whose)),
             Entry::Fds => node(0o500, Body::Directory(Arc::new(fds::Fds { fs, whose }))),
             Entry::FdInfo => node(0o500, Body::Directory(Arc::new(fds::FdInfos { fs, whose }))),
             Entry::Namespaces => node(0o511, Body::Directory(Arc::new(namespaces::Links { fs, whose }))),
@@ -207,7 +213,9 @@ impl Listing for TaskDir {
 
     fn list(&self) -> Vec<Listed> {
         let kind = |entry: &Entry| match entry {
-            Entry::File(..) | Entry::Setting(..) | Entry::Mounts(_) => FileKind::Regular,
+            Entry::File(..) | Entry::Setting(..) | Entry::Mounts(_) | Entry::IdMap(_) | Entry::Setgroups => {
+                FileKind::Regular
+            }
             Entry::Jump(_) => FileKind::Symlink,
             _ => FileKind::Directory,
         };
@@ -300,10 +308,6 @@ fn environ(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
 fn auxv(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
     check_look(view, caller)?;
     Ok(view.layout().map(|layout| layout.auxv).unwrap_or_default())
-}
-
-fn id_map(_: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
-    text("         0          0 4294967295\n")
 }
 
 fn mounts(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
@@ -442,7 +446,7 @@ fn state_name(state: u8) -> &'static str {
     }
 }
 
-fn status(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
+fn status(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
     let (stat, cred, usage, signals) = (view.stat(), view.cred(), view.usage(), view.signals());
     let mut out = b"Name:\t".to_vec();
     for &byte in &stat.comm {
@@ -453,7 +457,7 @@ fn status(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
         }
     }
     let mut text = String::from("\n");
-    status_ids(&mut text, view, &stat, &cred);
+    status_ids(&mut text, view, &stat, &cred, &caller.cred().user_ns);
     if let (Some(_), true) = (view.layout(), stat.state != b'Z') {
         let kib = |bytes: u64| bytes / 1024;
         let resident = usage.resident_anonymous + usage.resident_file;
@@ -503,19 +507,23 @@ fn status(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-fn status_ids(text: &mut String, view: &dyn TaskView, stat: &TaskStat, cred: &Cred) {
+fn status_ids(text: &mut String, view: &dyn TaskView, stat: &TaskStat, cred: &Cred, reader: &UserNs) {
     let umask = view.fs().map_or(0, |context| context.umask());
     let state = char::from(stat.state);
     let id = if stat.tid == 0 { stat.pid } else { stat.tid };
     let _ = writeln!(text, "Umask:\t{umask:04o}\nState:\t{state} ({})", state_name(stat.state));
     let _ = writeln!(text, "Tgid:\t{}\nNgid:\t0\nPid:\t{id}\nPPid:\t{}", stat.pid, stat.ppid);
     let _ = writeln!(text, "TracerPid:\t{}", stat.tracer);
-    let _ = writeln!(text, "Uid:\t{}\t{}\t{}\t{}", cred.uid, cred.euid, cred.suid, cred.fsuid);
-    let _ = writeln!(text, "Gid:\t{}\t{}\t{}\t{}", cred.gid, cred.egid, cred.sgid, cred.fsgid);
+    let [uid, euid, suid, fsuid] =
+        [cred.uid, cred.euid, cred.suid, cred.fsuid].map(|id| reader.shown_uid(id));
+    let [gid, egid, sgid, fsgid] =
+        [cred.gid, cred.egid, cred.sgid, cred.fsgid].map(|id| reader.shown_gid(id));
+    let _ = writeln!(text, "Uid:\t{uid}\t{euid}\t{suid}\t{fsuid}");
+    let _ = writeln!(text, "Gid:\t{gid}\t{egid}\t{sgid}\t{fsgid}");
     let fd_size = view.files().map_or(0, |files| files.capacity().max(64).next_power_of_two());
     let _ = write!(text, "FDSize:\t{fd_size}\nGroups:\t");
     for group in cred.groups.iter() {
-        let _ = write!(text, "{group} ");
+        let _ = write!(text, "{} ", reader.shown_gid(*group));
     }
     let _ = writeln!(text, "\nNStgid:\t{}\nNSpid:\t{id}", stat.pid);
 }

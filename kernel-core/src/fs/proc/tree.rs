@@ -23,6 +23,8 @@ pub enum Item {
     Private(&'static str, Read),
     /// A file that the superuser can write.
     Setting(&'static str, Read, Write),
+    /// A file that everybody can write; what comes of it is decided then.
+    Free(&'static str, Read, Write),
     /// A directory.
     Dir(&'static str, &'static [Item]),
     /// A symbolic link.
@@ -35,6 +37,7 @@ impl Item {
             Item::File(name, _)
             | Item::Private(name, _)
             | Item::Setting(name, ..)
+            | Item::Free(name, ..)
             | Item::Dir(name, _)
             | Item::Link(name, _) => name,
         }
@@ -62,6 +65,7 @@ impl Item {
             Item::File(_, read) => (0o444, text(read, None)),
             Item::Private(_, read) => (0o400, text(read, None)),
             Item::Setting(_, read, write) => (0o644, text(read, Some(write))),
+            Item::Free(_, read, write) => (0o666, text(read, Some(write))),
             Item::Dir(_, items) => (0o555, Body::Directory(Arc::new(StaticDir::new(fs, items, ino)))),
             Item::Link(_, target) => {
                 (0o777, Body::Link(Box::new(|_| Ok(LinkTarget::Text(target.as_bytes().to_vec())))))

@@ -152,8 +152,8 @@ pub struct Mount {
     pub source: Vec<u8>,
     flags: AtomicU32,
     locks: AtomicU32,
-    /// `MNT_EXPIRE` has asked for it, and nobody has used it since.
-    expiring: AtomicBool,
+    /// 0, or since `MNT_EXPIRE` has asked for it, one more than how often somebody came to it.
+    expiring: AtomicU32,
     /// The place it covers; `None` for the root and for what is in no tree.
     at: Mutex<Option<Path>>,
     /// Whose tree it is in.
@@ -177,7 +177,7 @@ impl Mount {
             source: source.to_vec(),
             flags: AtomicU32::new(flags.bits()),
             locks: AtomicU32::new(0),
-            expiring: AtomicBool::new(false),
+            expiring: AtomicU32::new(0),
             at: Mutex::new(None),
             namespace: Mutex::default(),
             sharing: Mutex::default(),
@@ -186,7 +186,8 @@ impl Mount {
 
     /// For one file that is in no tree: see [`Path::detached`].
     pub(super) fn of_one_file(fs: Arc<dyn FileSystem>, root: Arc<Dentry>) -> Arc<Mount> {
-        Mount::new(0, Superblock::new(fs, UserNs::INITIAL), root, b"none", MountFlags::empty())
+        let source = fs.name().as_bytes();
+        Mount::new(0, Superblock::new(fs, UserNs::INITIAL), root, source, MountFlags::empty())
     }
 
     /// What it forbids, by itself and for its file system.

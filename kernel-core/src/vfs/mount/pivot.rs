@@ -47,7 +47,7 @@ impl Namespace {
             }
         }
         self.table.put(&root.mount, put_old);
-        new.mount.expiring.store(false, core::sync::atomic::Ordering::Relaxed);
+        new.mount.expiring.store(0, core::sync::atomic::Ordering::Relaxed);
         self.note_change();
         drop((place_of_new, place_of_root));
         Ok(())

@@ -160,7 +160,9 @@ impl Namespace {
     /// Follows mounts on `path` down to the topmost.
     pub fn cross(&self, mut path: Path) -> Path {
         while let Some(mount) = self.table.at(&path.mount, &path.dentry) {
-            mount.expiring.store(false, Ordering::Relaxed);
+            if mount.expiring.load(Ordering::Relaxed) != 0 {
+                mount.expiring.fetch_add(1, Ordering::Relaxed);
+            }
             path = Path { dentry: mount.root.clone(), mount };
         }
         path

@@ -53,7 +53,8 @@ impl Namespace {
                 if !below.is_empty() || in_use(&mount, 1) {
                     return Err(EBUSY);
                 }
-                if how == Unmount::Expire && !mount.expiring.swap(true, Ordering::Relaxed) {
+                // The caller itself came to it since it was marked.
+                if how == Unmount::Expire && mount.expiring.swap(1, Ordering::Relaxed) != 2 {
                     return Err(EAGAIN);
                 }
                 for receiver in peers.receivers(&place.mount) {
