@@ -31,6 +31,7 @@ use crate::services::{Device as PolledDevice, Services};
 use crate::syscall::Cx;
 use crate::task::cred::Cred;
 use crate::task::exec::ExecRequest;
+use crate::task::pid_ns::PidNs;
 use crate::task::process::ExitStatus;
 use crate::task::rlimit::Rlimits;
 use crate::task::session::Session;
@@ -177,7 +178,8 @@ impl<H: Host> Kernel<H> {
     ) -> Result<()> {
         let pid = self.tree.lock().allocate().unwrap_or(1);
         let session = Session::new(0);
-        let process = Process::new(pid, 0, session, Arc::default(), Rlimits::default(), &self.services);
+        let process =
+            Process::new(pid, PidNs::INITIAL, 0, session, Arc::default(), Rlimits::default(), &self.services);
         let fs = FsContext::new(self.namespace.clone())?;
         let task = Task::new(
             &self.scheduler,

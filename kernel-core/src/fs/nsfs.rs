@@ -7,6 +7,7 @@ use core::any::Any;
 
 use crate::errno::Result;
 use crate::task::namespaces::{CgroupNamespace, NsKind, UtsNamespace};
+use crate::task::pid_ns::PidNs;
 use crate::task::user_ns::UserNs;
 use crate::vfs::caller::Caller;
 use crate::vfs::file::{FileOps, OpenFlags};
@@ -30,6 +31,8 @@ pub enum AnyNs {
     User(UserNs),
     /// Control groups.
     Cgroup(Arc<CgroupNamespace>),
+    /// Processes.
+    Pid(PidNs),
 }
 
 impl AnyNs {
@@ -40,6 +43,7 @@ impl AnyNs {
             AnyNs::Uts(_) => NsKind::Uts,
             AnyNs::User(_) => NsKind::User,
             AnyNs::Cgroup(_) => NsKind::Cgroup,
+            AnyNs::Pid(_) => NsKind::Pid,
         }
     }
 
@@ -50,6 +54,7 @@ impl AnyNs {
             AnyNs::Uts(namespace) => namespace.ino,
             AnyNs::User(namespace) => namespace.ino(),
             AnyNs::Cgroup(namespace) => namespace.ino,
+            AnyNs::Pid(namespace) => namespace.ino(),
         }
     }
 
@@ -59,6 +64,7 @@ impl AnyNs {
             AnyNs::Mnt(namespace) => Some(namespace.user_ns.clone()),
             AnyNs::Uts(namespace) => Some(namespace.user_ns.clone()),
             AnyNs::Cgroup(namespace) => Some(namespace.user_ns.clone()),
+            AnyNs::Pid(namespace) => Some(namespace.user_ns()),
             AnyNs::User(namespace) => namespace.parent().cloned(),
         }
     }

@@ -289,7 +289,7 @@ pub fn capget<H: Host>(cx: &Cx<'_, H>, header: u64, data: u64) -> SysResult {
     };
     let cred = match u32::try_from(head.pid).map_err(|_| EINVAL)? {
         0 => cx.cred(),
-        pid => cx.kernel.tree.lock().thread(pid).ok_or(ESRCH)?.cred(),
+        pid => cx.thread_numbered(pid).ok_or(ESRCH)?.cred(),
     };
     if data == 0 {
         return Err(EFAULT.into());
@@ -309,7 +309,7 @@ pub fn capget<H: Host>(cx: &Cx<'_, H>, header: u64, data: u64) -> SysResult {
 /// `capset(2)`.
 pub fn capset<H: Host>(cx: &Cx<'_, H>, header: u64, data: u64) -> SysResult {
     let (head, words) = cap_words(cx, header)?;
-    if head.pid != 0 && u32::try_from(head.pid).ok() != Some(cx.task.tid()) {
+    if head.pid != 0 && u32::try_from(head.pid).ok() != Some(cx.task.own_tid()) {
         return Err(EPERM.into());
     }
     let (mut effective, mut permitted, mut inheritable) = (0u64, 0u64, 0u64);

@@ -21,6 +21,7 @@ use crate::syscall::{Restart, SysError, SysResult};
 use crate::task::Task;
 use crate::task::cred::Cred;
 use crate::task::namespaces::Namespaces;
+use crate::task::pid_ns::PidNs;
 use crate::task::session::Session;
 use crate::task::siginfo::SigInfo;
 use crate::task::thread::Resources;
@@ -304,6 +305,10 @@ impl<H: Host> Caller for Cx<'_, H> {
 
     fn has_signal(&self, mask: u64) -> bool {
         self.task.has_signal(mask)
+    }
+
+    fn pid_ns(&self) -> PidNs {
+        self.task.process.pid_ns.clone()
     }
 
     fn namespaces(&self) -> Option<Arc<Namespaces>> {

@@ -57,23 +57,23 @@ pub fn fcntl<H: Host>(cx: &Cx<'_, H>, fd: RawFd, command: u32, arg: u64) -> SysR
         sys::F_SETOWN => {
             let id = arg as i32;
             let kind = if id < 0 { F_OWNER_PGRP } else { F_OWNER_PID };
-            set_owner(&file, kind, id.checked_abs().ok_or(EINVAL)? as u32);
+            set_owner(cx, &file, kind, id.checked_abs().ok_or(EINVAL)? as u32)?;
             0
         }
         sys::F_GETOWN => {
             let owner = *file.async_owner.lock();
-            let id = i64::from(owner.id);
+            let id = i64::from(cx.shown_pid(owner.id));
             (if owner.kind == F_OWNER_PGRP { -id } else { id }) as u64
         }
         F_SETOWN_EX => {
             let owner: OwnerEx = cx.user().get(arg)?;
             let kind = u32::try_from(owner.kind).ok().filter(|&kind| kind <= F_OWNER_PGRP).ok_or(EINVAL)?;
-            set_owner(&file, kind, u32::try_from(owner.pid).map_err(|_| ESRCH)?);
+            set_owner(cx, &file, kind, u32::try_from(owner.pid).map_err(|_| ESRCH)?)?;
             0
         }
         F_GETOWN_EX => {
             let owner = *file.async_owner.lock();
-            cx.user().set(arg, &OwnerEx { kind: owner.kind as i32, pid: owner.id as i32 })?;
+            cx.user().set(arg, &OwnerEx { kind: owner.kind as i32, pid: cx.shown_pid(owner.id) as i32 })?;
             0
         }
         F_SETSIG => {
@@ -93,9 +93,11 @@ pub fn fcntl<H: Host>(cx: &Cx<'_, H>, fd: RawFd, command: u32, arg: u64) -> SysR
     Ok(value)
 }
 
-fn set_owner(file: &OpenFile, kind: u32, id: u32) {
+fn set_owner<H: Host>(cx: &Cx<'_, H>, file: &OpenFile, kind: u32, id: u32) -> crate::errno::Result<()> {
+    let id = if id == 0 { 0 } else { cx.kernel_pid(id).ok_or(ESRCH)? };
     let mut owner = file.async_owner.lock();
     *owner = AsyncOwner { kind, id, ..*owner };
+    Ok(())
 }
 
 fn duplicate<H: Host>(cx: &Cx<'_, H>, fd: RawFd, from: u64, on_exec: OnExec) -> SysResult {

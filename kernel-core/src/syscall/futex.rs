@@ -281,7 +281,7 @@ fn mark_dead<H: Host>(cx: &Cx<'_, H>, addr: u64, unlocking: Unlocking) -> Result
             wake_at(cx, addr, 1);
             return Ok(());
         }
-        if word & sys::FUTEX_TID_MASK != cx.task.tid() {
+        if word & sys::FUTEX_TID_MASK != cx.task.own_tid() {
             return Ok(());
         }
         let dead = word & sys::FUTEX_WAITERS | sys::FUTEX_OWNER_DIED;

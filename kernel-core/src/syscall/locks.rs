@@ -60,7 +60,7 @@ pub fn record_lock<H: Host>(cx: &Cx<'_, H>, fd: RawFd, file: &OpenFile, command:
     if matches!(command, sys::F_GETLK | sys::F_OFD_GETLK) {
         let kind = kind.ok_or(EINVAL)?;
         match locks.conflict(&wanted(kind)) {
-            Some(other) => flock = described(&other, &flock),
+            Some(other) => flock = described(cx, &other, &flock),
             None => flock.kind = F_UNLCK,
         }
         cx.user().set(arg, &flock)?;
@@ -142,7 +142,7 @@ fn range_of(file: &OpenFile, flock: &Flock) -> Result<LockRange> {
     })
 }
 
-fn described(lock: &RecordLock, flock: &Flock) -> Flock {
+fn described<H: Host>(cx: &Cx<'_, H>, lock: &RecordLock, flock: &Flock) -> Flock {
     let len = if lock.range.end == LOCK_END { 0 } else { (lock.range.end - lock.range.start + 1) as i64 };
     Flock {
         kind: match lock.kind {
@@ -153,7 +153,7 @@ fn described(lock: &RecordLock, flock: &Flock) -> Flock {
         start: lock.range.start as i64,
         len,
         pid: match lock.owner {
-            LockOwner::Process(_) => lock.pid as i32,
+            LockOwner::Process(_) => cx.shown_pid(lock.pid) as i32,
             LockOwner::File(_) => -1,
         },
         ..*flock

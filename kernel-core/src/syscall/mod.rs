@@ -21,6 +21,7 @@ pub mod file_names;
 pub mod file_open;
 pub mod file_stat;
 pub mod futex;
+pub mod ids;
 pub mod locks;
 pub mod memory;
 pub mod mount;

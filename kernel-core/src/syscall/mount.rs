@@ -129,31 +129,33 @@ pub fn mount<H: Host>(
         if kind == 0 {
             return Err(if kind_name.is_empty() { EINVAL } else { EFAULT }.into());
         }
-        let (fs, implied) = make(cx, &kind_name, &source_name, &options)?;
+        let fs = make(cx, &kind_name, &source_name, &options)?;
         let shown = if source_name.is_empty() { b"none".as_slice() } else { &source_name };
-        let wanted = mount_flags(flags, None) | implied;
+        let wanted = mount_flags(flags, None);
         check_not_revealing(namespace, &*fs, wanted, &cx.cred())?;
         namespace.mount(fs, shown, &at, wanted, &cx.cred().user_ns)?;
     }
     Ok(0)
 }
 
-/// A file system of a type, and what its mounts forbid in any case. ENODEV: there is no such type; EPERM: the caller's
+/// A file system of a type. ENODEV: there is no such type; EPERM: the caller's
 /// user namespace may not mount it.
 pub(super) fn make<H: Host>(
     cx: &Cx<'_, H>,
     kind: &[u8],
     source: &[u8],
     options: &[u8],
-) -> Result<(Arc<dyn FileSystem>, MountFlags)> {
+) -> Result<Arc<dyn FileSystem>> {
     let types = &cx.fs.namespace().types;
     let found = types.find(kind)?;
-    let foreign = !cx.cred().user_ns.is_initial();
     if !found.may_mount(cx.caller()) {
         return Err(EPERM);
     }
-    let fs = found.mount_for(cx.caller(), source, options, types.next_device())?;
-    Ok((fs, if foreign { MountFlags::NO_DEV } else { MountFlags::empty() }))
+    let look_up = |name: &[u8]| {
+        let start = cx.start(sys::AT_FDCWD, name)?;
+        cx.fs.walker(cx.caller()).resolve(&start, name, LastLink::Follow)
+    };
+    found.mount_for(cx.caller(), &look_up, source, options, types.next_device())
 }
 
 /// A less privileged user namespace may mount `proc` and `sysfs` only where it sees such a one whole already.

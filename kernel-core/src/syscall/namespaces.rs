@@ -211,6 +211,12 @@ fn enter<H: Host>(cx: &Cx<'_, H>, all: &[AnyNs]) -> SysResult {
             }
             AnyNs::Uts(namespace) => others.uts = namespace.clone(),
             AnyNs::Cgroup(namespace) => others.cgroup = namespace.clone(),
+            AnyNs::Pid(pid_ns) => {
+                if !pid_ns.is_within(&cx.task.process.pid_ns) {
+                    return Err(EINVAL.into());
+                }
+                others.pid_for_children = pid_ns.clone();
+            }
             AnyNs::User(_) => {}
         }
     }
@@ -232,6 +238,10 @@ pub fn ioctl<H: Host>(cx: &Cx<'_, H>, file: &OpenFile, command: u32, arg: u64) -
     let related = match (command, namespace) {
         (NS_GET_USERNS, _) => namespace.owner(),
         (NS_GET_PARENT, AnyNs::User(user_ns)) => user_ns.parent().cloned(),
+        (NS_GET_PARENT, AnyNs::Pid(pid_ns)) => {
+            let parent = pid_ns.parent().filter(|parent| parent.is_within(&cx.task.process.pid_ns));
+            return open(cx, AnyNs::Pid(parent.ok_or(EPERM)?.clone()));
+        }
         (NS_GET_PARENT, _) => return Err(EINVAL.into()),
         (NS_GET_NSTYPE, _) => return Ok(flag_of(namespace.kind()).bits()),
         (NS_GET_OWNER_UID, AnyNs::User(user_ns)) => {

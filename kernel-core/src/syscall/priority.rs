@@ -43,12 +43,14 @@ pub fn setpriority<H: Host>(cx: &Cx<'_, H>, which: i32, who: i32, nice: i32) -> 
 fn threads<H: Host>(cx: &Cx<'_, H>, which: i32, who: i32) -> Result<Vec<Arc<Task<H>>>> {
     // No id is negative, but for a user's, which has no sign.
     let id = who.cast_unsigned();
+    if which == PRIO_PROCESS && who != 0 {
+        return Ok(cx.thread_numbered(id).into_iter().collect());
+    }
     let tree = cx.kernel.tree.lock();
     Ok(match which {
-        PRIO_PROCESS if who == 0 => alloc::vec![cx.task.clone()],
-        PRIO_PROCESS => tree.thread(id).into_iter().collect(),
+        PRIO_PROCESS => alloc::vec![cx.task.clone()],
         PRIO_PGRP => {
-            let group = if who == 0 { cx.task.process.group() } else { id };
+            let group = if who == 0 { cx.task.process.group() } else { cx.kernel_pid(id).unwrap_or(0) };
             tree.group(group).iter().flat_map(|process| process.threads()).collect()
         }
         PRIO_USER => {

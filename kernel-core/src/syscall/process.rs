@@ -21,7 +21,7 @@ use crate::task::exec::ExecRequest;
 use crate::task::process::ExitStatus;
 use crate::task::session::Session;
 use crate::task::thread::{RobustList, Rseq};
-use crate::task::tree::StateChange;
+use crate::task::tree::{StateChange, release_numbers};
 use crate::task::wait::{Target, WaitOptions};
 use crate::vfs::file::OpenFlags;
 use crate::vfs::walk::LastLink;
@@ -207,8 +207,8 @@ fn target<H: Host>(cx: &Cx<'_, H>, pid: i32) -> Result<Target> {
         -1 => Target::Any,
         0 => Target::Group(cx.task.process.group()),
         i32::MIN => return Err(ESRCH),
-        group if group < 0 => Target::Group(group.unsigned_abs()),
-        pid => Target::Pid(pid.unsigned_abs()),
+        group if group < 0 => Target::Group(cx.kernel_pid(group.unsigned_abs()).unwrap_or(0)),
+        pid => Target::Pid(cx.kernel_pid(pid.unsigned_abs()).unwrap_or(0)),
     })
 }
 
@@ -235,7 +235,7 @@ pub fn wait4<H: Host>(cx: &Cx<'_, H>, pid: i32, status: u64, options: u32, usage
     if usage != 0 {
         cx.user().set(usage, &rusage::Rusage::of_times(found.cpu_ns))?;
     }
-    Ok(u64::from(found.process.pid))
+    Ok(u64::from(found.shown_pid))
 }
 
 /// `waitid(2)`.
@@ -249,9 +249,9 @@ pub fn waitid<H: Host>(cx: &Cx<'_, H>, kind: u32, id: i32, info: u64, options: u
     let mut nonblocking = false;
     let target = match kind {
         sys::P_ALL => Target::Any,
-        sys::P_PID if id > 0 => Target::Pid(id.unsigned_abs()),
+        sys::P_PID if id > 0 => Target::Pid(cx.kernel_pid(id.unsigned_abs()).unwrap_or(0)),
         sys::P_PGID if id == 0 => Target::Group(cx.task.process.group()),
-        sys::P_PGID if id > 0 => Target::Group(id.unsigned_abs()),
+        sys::P_PGID if id > 0 => Target::Group(cx.kernel_pid(id.unsigned_abs()).unwrap_or(0)),
         sys::P_PIDFD if id >= 0 => {
             let file = cx.file(id)?;
             let pidfd = file.ops.as_any().downcast_ref::<PidFd>().ok_or(EBADF)?;
@@ -280,35 +280,34 @@ pub fn waitid<H: Host>(cx: &Cx<'_, H>, kind: u32, id: i32, info: u64, options: u
 fn process_or_self<H: Host>(cx: &Cx<'_, H>, pid: i32) -> Result<Arc<crate::task::Process<H>>> {
     match u32::try_from(pid) {
         Ok(0) => Ok(cx.task.process.clone()),
-        Ok(pid) => {
-            let tree = cx.kernel.tree.lock();
-            let found = tree.process(pid).or_else(|| tree.thread(pid).map(|task| task.process.clone()));
-            found.ok_or(ESRCH)
-        }
+        Ok(pid) => cx.process_of_number(pid).ok_or(ESRCH),
         Err(_) => Err(ESRCH),
     }
 }
 
 /// `getppid(2)`.
 pub fn getppid<H: Host>(cx: &Cx<'_, H>) -> SysResult {
-    Ok(cx.kernel.tree.lock().node(cx.task.process.pid).map_or(0, |node| u64::from(node.parent)))
+    let parent = cx.kernel.tree.lock().node(cx.task.process.pid).map_or(0, |node| node.parent);
+    Ok(u64::from(cx.shown_pid(parent)))
 }
 
 /// `getpgid(2)`.
 pub fn getpgid<H: Host>(cx: &Cx<'_, H>, pid: i32) -> SysResult {
-    Ok(u64::from(process_or_self(cx, pid)?.group()))
+    Ok(u64::from(cx.shown_pid(process_or_self(cx, pid)?.group())))
 }
 
 /// `getsid(2)`.
 pub fn getsid<H: Host>(cx: &Cx<'_, H>, pid: i32) -> SysResult {
-    Ok(u64::from(process_or_self(cx, pid)?.session().id))
+    Ok(u64::from(cx.shown_pid(process_or_self(cx, pid)?.session().id)))
 }
 
 /// `setpgid(2)`.
 pub fn setpgid<H: Host>(cx: &Cx<'_, H>, pid: i32, group: i32) -> SysResult {
     let own = cx.task.process.pid;
-    let pid = if pid == 0 { own } else { u32::try_from(pid).map_err(|_| EINVAL)? };
-    let group = if group == 0 { pid } else { u32::try_from(group).map_err(|_| EINVAL)? };
+    let number = |pid: i32| u32::try_from(pid).map_err(|_| EINVAL);
+    let group = number(group)?;
+    let pid = if pid == 0 { own } else { cx.kernel_pid(number(pid)?).ok_or(ESRCH)? };
+    let group = if group == 0 { pid } else { cx.kernel_pid(group).ok_or(EPERM)? };
     let tree = cx.kernel.tree.lock();
     let node = tree.node(pid).ok_or(ESRCH)?;
     let session = cx.task.process.session();
@@ -329,7 +328,10 @@ pub fn setpgid<H: Host>(cx: &Cx<'_, H>, pid: i32, group: i32) -> SysResult {
     if group != pid && tree.session_of_group(group) != Some(session.id) {
         return Err(EPERM.into());
     }
-    node.process.set_group(group);
+    let process = node.process.clone();
+    let old = process.group();
+    process.set_group(group);
+    release_numbers(&tree, &process, &[old]);
     Ok(0)
 }
 
@@ -340,9 +342,11 @@ pub fn setsid<H: Host>(cx: &Cx<'_, H>) -> SysResult {
     if tree.nodes().any(|node| node.process.group() == process.pid) {
         return Err(EPERM.into());
     }
+    let old = [process.group(), process.session().id];
     process.set_group(process.pid);
     process.set_session(Session::new(process.pid));
-    Ok(u64::from(process.pid))
+    release_numbers(&tree, process, &old);
+    Ok(u64::from(process.own_pid))
 }
 
 /// `vhangup(2)`: hangs up the caller's terminal, if it has one.
@@ -360,7 +364,7 @@ pub fn vhangup<H: Host>(cx: &Cx<'_, H>) -> SysResult {
 /// `set_tid_address(2)`.
 pub fn set_tid_address<H: Host>(cx: &Cx<'_, H>, addr: u64) -> SysResult {
     cx.task.clear_child_tid.store(addr, Ordering::Relaxed);
-    Ok(u64::from(cx.task.tid()))
+    Ok(u64::from(cx.task.own_tid()))
 }
 
 /// `set_robust_list(2)`.
@@ -376,7 +380,7 @@ pub fn set_robust_list<H: Host>(cx: &Cx<'_, H>, head: u64, len: u64) -> SysResul
 pub fn get_robust_list<H: Host>(cx: &Cx<'_, H>, tid: i32, head: u64, len: u64) -> SysResult {
     let task = match u32::try_from(tid) {
         Ok(0) => cx.task.clone(),
-        Ok(tid) => cx.kernel.tree.lock().thread(tid).ok_or(ESRCH)?,
+        Ok(tid) => cx.thread_numbered(tid).ok_or(ESRCH)?,
         Err(_) => return Err(ESRCH.into()),
     };
     if task.cred().uid != cx.cred().euid
@@ -432,10 +436,7 @@ pub fn pidfd_open<H: Host>(cx: &Cx<'_, H>, pid: i32, flags: u32) -> SysResult {
         return Err(EINVAL.into());
     }
     let pid = pid.unsigned_abs();
-    let (process, thread) = {
-        let tree = cx.kernel.tree.lock();
-        (tree.process(pid), tree.thread(pid))
-    };
+    let (process, thread) = (cx.process_numbered(pid), cx.thread_numbered(pid));
     let process = match (process, thread) {
         (Some(process), _) => process,
         // A thread that is no group leader has no pidfd of this kind.
@@ -465,7 +466,7 @@ pub fn pidfd_send_signal<H: Host>(
     if pidfd.exit.is_reaped() {
         return Err(ESRCH.into());
     }
-    crate::syscall::signals::queue_to(cx, pidfd.pid, signal, info)
+    crate::syscall::signals::queue_to(cx, Some(pidfd.pid), signal, info)
 }
 
 /// `arch_prctl(2)`.

@@ -26,7 +26,7 @@ struct RawRlimit {
 pub fn prlimit<H: Host>(cx: &Cx<'_, H>, pid: i32, resource: u32, new: u64, old: u64) -> SysResult {
     let process = match u32::try_from(pid).map_err(|_| ESRCH)? {
         0 => cx.task.process.clone(),
-        pid => cx.kernel.tree.lock().process(pid).ok_or(ESRCH)?,
+        pid => cx.process_numbered(pid).ok_or(ESRCH)?,
     };
     if process.pid != cx.task.process.pid {
         check_same_user(cx, &process)?;

@@ -18,7 +18,7 @@ const ALSO_FAIR: [u32; 2] = [3, 5];
 fn thread<H: Host>(cx: &Cx<'_, H>, tid: i32) -> Result<Arc<Task<H>>> {
     match u32::try_from(tid).map_err(|_| EINVAL)? {
         0 => Ok(cx.task.clone()),
-        tid => cx.kernel.tree.lock().thread(tid).ok_or(ESRCH),
+        tid => cx.thread_numbered(tid).ok_or(ESRCH),
     }
 }
 

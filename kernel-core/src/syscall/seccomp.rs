@@ -72,7 +72,7 @@ pub fn set_mode<H: Host>(cx: &Cx<'_, H>, mode: u64, filter: u64) -> SysResult {
 fn set_filter<H: Host>(cx: &Cx<'_, H>, flags: u32, args: u64) -> SysResult {
     let flags = FilterFlags::from_bits(flags).ok_or(EINVAL)?;
     let raw = read_program(cx, args)?;
-    if !has_no_new_privs(&cx.task.process) && !cx.cred().capable(Caps::SYS_ADMIN) {
+    if !has_no_new_privs(&cx.task.process) && !cx.cred().capable_here(Caps::SYS_ADMIN) {
         return Err(EACCES.into());
     }
     let filter = Filter::new(Program::new(&raw)?, flags.contains(FilterFlags::LOG));

@@ -177,13 +177,17 @@ fn may_signal<H: Host>(cx: &Cx<'_, H>, process: &Process<H>, signal: u8) -> bool
 
 /// The signal as this task sends it.
 fn sent_by<H: Host>(cx: &Cx<'_, H>, signal: u8, code: i32) -> SigInfo {
-    SigInfo::sent(signal, code, cx.task.process.pid, cx.cred().shown_uid())
+    SigInfo::sent(signal, code, cx.task.process.own_pid, cx.cred().shown_uid())
 }
 
-/// The signal with the sender's user id, which is the caller's or one that it told, as the receiver sees it.
+/// The signal with the sender's number, and its user id, which is the caller's or one that it told, as the receiver sees it.
 fn as_seen_by<H: Host>(cx: &Cx<'_, H>, process: &Process<H>, info: SigInfo) -> SigInfo {
     let own = &cx.cred().user_ns;
     let receiver = process.user_ns();
+    let info = match cx.task.process.pid_ns == process.pid_ns {
+        true => info,
+        false => info.with_pid(process.pid_ns.shown(cx.task.process.pid)),
+    };
     if *own == receiver {
         return info;
     }
@@ -209,10 +213,7 @@ pub fn kill<H: Host>(cx: &Cx<'_, H>, pid: i32, signal: i32) -> SysResult {
     let signal = checked(signal)?;
     let info = sent_by(cx, signal, sys::SI_USER as i32);
     if pid > 0 {
-        let tree = cx.kernel.tree.lock();
-        let pid = pid.unsigned_abs();
-        let process = tree.process(pid).or_else(|| tree.thread(pid).map(|task| task.process.clone()));
-        drop(tree);
+        let process = cx.process_of_number(pid.unsigned_abs());
         send(cx, &*process.ok_or(ESRCH)?, info)?;
         return Ok(0);
     }
@@ -223,11 +224,14 @@ pub fn kill<H: Host>(cx: &Cx<'_, H>, pid: i32, signal: i32) -> SysResult {
             -1 => tree
                 .nodes()
                 .map(|node| node.process.clone())
-                .filter(|process| process.pid > 1 && process.pid != own)
+                .filter(|process| cx.shown_pid(process.pid) > 1 && process.pid != own)
                 .collect(),
             0 => tree.group(cx.task.process.group()),
             i32::MIN => return Err(ESRCH.into()),
-            group => tree.group(group.unsigned_abs()),
+            group => match cx.kernel_pid(group.unsigned_abs()) {
+                Some(group) => tree.group(group),
+                None => Vec::new(),
+            },
         }
     };
     let (mut sent, mut refused) = (false, None);
@@ -246,8 +250,8 @@ pub fn kill<H: Host>(cx: &Cx<'_, H>, pid: i32, signal: i32) -> SysResult {
 
 fn thread_of<H: Host>(cx: &Cx<'_, H>, group: Option<u32>, tid: i32) -> Result<Arc<Task<H>>> {
     let tid = u32::try_from(tid).ok().filter(|tid| *tid > 0).ok_or(EINVAL)?;
-    let task = cx.kernel.tree.lock().thread(tid).ok_or(ESRCH)?;
-    if group.is_some_and(|group| task.process.pid != group) { Err(ESRCH) } else { Ok(task) }
+    let task = cx.thread_numbered(tid).ok_or(ESRCH)?;
+    if group.is_some_and(|group| cx.shown_pid(task.process.pid) != group) { Err(ESRCH) } else { Ok(task) }
 }
 
 fn send_to_thread<H: Host>(cx: &Cx<'_, H>, task: &Task<H>, info: SigInfo) -> SysResult {
@@ -279,9 +283,9 @@ pub fn tkill<H: Host>(cx: &Cx<'_, H>, tid: i32, signal: i32) -> SysResult {
 }
 
 /// What the guest says of a signal that it queues. EPERM: it poses as the kernel or as `kill`, to another process.
-fn queued_info<H: Host>(cx: &Cx<'_, H>, signal: u8, info: u64, to: u32) -> Result<SigInfo> {
+fn queued_info<H: Host>(cx: &Cx<'_, H>, signal: u8, info: u64, to: Option<u32>) -> Result<SigInfo> {
     let raw: RawSigInfo = cx.user().get(info)?;
-    if (raw.code() >= 0 || raw.code() == sys::SI_TKILL) && to != cx.task.process.pid {
+    if (raw.code() >= 0 || raw.code() == sys::SI_TKILL) && to != Some(cx.task.process.pid) {
         return Err(EPERM);
     }
     Ok(raw.to_info(signal))
@@ -290,17 +294,17 @@ fn queued_info<H: Host>(cx: &Cx<'_, H>, signal: u8, info: u64, to: u32) -> Resul
 /// `rt_sigqueueinfo(2)`.
 pub fn rt_sigqueueinfo<H: Host>(cx: &Cx<'_, H>, pid: i32, signal: i32, info: u64) -> SysResult {
     let pid = u32::try_from(pid).map_err(|_| ESRCH)?;
-    queue_to(cx, pid, signal, info)
+    queue_to(cx, cx.kernel_pid(pid), signal, info)
 }
 
-/// Queues a signal, with information from `info` or, if that is 0, as `kill` would.
-pub fn queue_to<H: Host>(cx: &Cx<'_, H>, pid: u32, signal: i32, info: u64) -> SysResult {
+/// Queues a signal for the process that the kernel has as `pid`, with information from `info` or, if that is 0, as `kill` would.
+pub fn queue_to<H: Host>(cx: &Cx<'_, H>, pid: Option<u32>, signal: i32, info: u64) -> SysResult {
     let signal = checked(signal)?;
     let info = match info {
         0 => sent_by(cx, signal, sys::SI_USER as i32),
         addr => queued_info(cx, signal, addr, pid)?,
     };
-    let process = cx.kernel.tree.lock().process(pid).ok_or(ESRCH)?;
+    let process = pid.and_then(|pid| cx.kernel.tree.lock().process(pid)).ok_or(ESRCH)?;
     send(cx, &process, info)?;
     Ok(0)
 }
@@ -309,7 +313,7 @@ pub fn queue_to<H: Host>(cx: &Cx<'_, H>, pid: u32, signal: i32, info: u64) -> Sy
 pub fn rt_tgsigqueueinfo<H: Host>(cx: &Cx<'_, H>, group: i32, tid: i32, signal: i32, info: u64) -> SysResult {
     let signal = checked(signal)?;
     let group = u32::try_from(group).ok().filter(|group| *group > 0).ok_or(EINVAL)?;
-    let info = queued_info(cx, signal, info, group)?;
+    let info = queued_info(cx, signal, info, cx.kernel_pid(group))?;
     let task = thread_of(cx, Some(group), tid)?;
     send_to_thread(cx, &task, info)
 }

@@ -150,7 +150,7 @@ pub fn getsockopt<H: Host>(
             // Without a peer: no process, and no ids.
             let user_ns = &cx.cred().user_ns;
             let (pid, uid, gid) = socket.peer_credentials().map_or((0, u32::MAX, u32::MAX), |peer| {
-                (peer.pid, user_ns.shown_uid(peer.uid), user_ns.shown_gid(peer.gid))
+                (cx.shown_pid(peer.pid), user_ns.shown_uid(peer.uid), user_ns.shown_gid(peer.gid))
             });
             put(&[pid, uid, gid].map(u32::to_ne_bytes).concat())?;
         }

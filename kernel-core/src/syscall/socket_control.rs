@@ -65,6 +65,7 @@ pub fn read<H: Host>(cx: &Cx<'_, H>, (addr, len): (u64, u64), ancillary: &mut An
                 let user_ns = &cx.cred().user_ns;
                 let uid = user_ns.uid(uid).ok_or(EINVAL)?;
                 let gid = user_ns.gid(gid).ok_or(EINVAL)?;
+                let pid = cx.kernel_pid(pid).ok_or(ESRCH)?;
                 ancillary.credentials = checked(cx, Credentials { pid, uid, gid })?;
             }
             (sys::SOL_SOCKET, _) => return Err(EINVAL),
@@ -148,7 +149,11 @@ impl Control {
     pub fn put_credentials<H: Host>(&mut self, cx: &Cx<'_, H>, who: Credentials) -> Result<()> {
         let user_ns = &cx.cred().user_ns;
         let (uid, gid) = (user_ns.shown_uid(who.uid), user_ns.shown_gid(who.gid));
-        self.put(cx, sys::SCM_CREDENTIALS, [who.pid, uid, gid].map(u32::to_ne_bytes).as_flattened())
+        self.put(
+            cx,
+            sys::SCM_CREDENTIALS,
+            [cx.shown_pid(who.pid), uid, gid].map(u32::to_ne_bytes).as_flattened(),
+        )
     }
 
     /// Gives the caller descriptors of `files`, as many as fit and it may have; the others are closed. Of `flags`

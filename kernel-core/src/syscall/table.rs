@@ -7,8 +7,7 @@ use super::Arg::{
 };
 use super::{
     Arg, Args, Cx, SysError, SysResult, creds, memory, namespaces, priority, process, resource, scheduling,
-    seccomp,
-    signals, system,
+    seccomp, signals, system,
 };
 use crate::debug::{names, strace};
 use crate::errno::ENOSYS;
@@ -80,7 +79,7 @@ impl<H: Host> Table<H> {
     ];
 
     const PROCESSES: &'static [Call<H>] = &[
-        sys(39, "getpid", &[], Full, |cx, _| Ok(cx.task.process.pid.into())),
+        sys(39, "getpid", &[], Full, |cx, _| Ok(cx.task.process.own_pid.into())),
         sys(
             56,
             "clone",
@@ -115,7 +114,7 @@ impl<H: Host> Table<H> {
             process::arch_prctl(cx, a.uint(0), a.ptr(1))
         }),
         sys(135, "personality", &[Hex], Partial("only PER_LINUX"), |_, a| process::personality(a.uint(0))),
-        sys(186, "gettid", &[], Full, |cx, _| Ok(cx.task.tid().into())),
+        sys(186, "gettid", &[], Full, |cx, _| Ok(cx.task.own_tid().into())),
         sys(218, "set_tid_address", &[Ptr], Full, |cx, a| process::set_tid_address(cx, a.ptr(0))),
         sys(231, "exit_group", &[Int], Full, |cx, a| process::exit_group(cx, a.int(0))),
         sys(247, "waitid", &[Enum(names::WAITID), Int, Ptr, Flags(names::WAIT), Ptr], Full, |cx, a| {

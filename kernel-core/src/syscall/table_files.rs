@@ -179,14 +179,10 @@ impl<H: Host> Table<H> {
         }),
         sys(155, "pivot_root", &[Str, Str], Full, |cx, a| mount::pivot_root(cx, a.ptr(0), a.ptr(1))),
         sys(161, "chroot", &[Str], Full, |cx, a| file_names::chroot(cx, a.ptr(0))),
-        sys(
-            165,
-            "mount",
-            &[Str, Str, Str, Flags(names::io::MOUNT), Ptr],
-            Partial("no shared mounts"),
-            |cx, a| mount::mount(cx, a.ptr(0), a.ptr(1), a.ptr(2), a.raw(3), a.ptr(4)),
-        ),
-        sys(166, "umount2", &[Str, Flags(names::io::UMOUNT)], Partial("no MNT_EXPIRE"), |cx, a| {
+        sys(165, "mount", &[Str, Str, Str, Flags(names::io::MOUNT), Ptr], Full, |cx, a| {
+            mount::mount(cx, a.ptr(0), a.ptr(1), a.ptr(2), a.raw(3), a.ptr(4))
+        }),
+        sys(166, "umount2", &[Str, Flags(names::io::UMOUNT)], Full, |cx, a| {
             mount::umount2(cx, a.ptr(0), a.uint(1))
         }),
         sys(258, "mkdirat", &[DirFd, Str, Mode], Full, |cx, a| {

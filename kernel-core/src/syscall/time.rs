@@ -47,7 +47,7 @@ fn cpu_clock<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<Source> {
     if clock & COUNTED == COUNTED {
         return Err(EINVAL);
     }
-    let id = !(clock >> 3) as u32;
+    let id = cx.kernel_pid(!(clock >> 3) as u32).or((!(clock >> 3) == 0).then_some(0)).ok_or(EINVAL)?;
     let tree = cx.kernel.tree.lock();
     match clock & OF_THREAD != 0 {
         true if id == 0 || id == cx.task.tid() => Ok(Source::Thread),

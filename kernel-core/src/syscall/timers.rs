@@ -100,11 +100,11 @@ fn action_of<H: Host>(cx: &Cx<'_, H>, event: SigEvent) -> Result<Action> {
         SIGEV_SIGNAL | sys::SIGEV_THREAD => Notify::Process,
         SIGEV_THREAD_SIGNAL => {
             let tid = u32::try_from(event.tid).map_err(|_| EINVAL)?;
-            let task = cx.kernel.tree.lock().thread(tid).ok_or(EINVAL)?;
+            let task = cx.thread_numbered(tid).ok_or(EINVAL)?;
             if task.process.pid != cx.task.process.pid {
                 return Err(EINVAL);
             }
-            Notify::Thread(tid)
+            Notify::Thread(task.tid())
         }
         _ => return Err(EINVAL),
     };

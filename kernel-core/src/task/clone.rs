@@ -11,6 +11,7 @@ use crate::kernel::Kernel;
 use crate::mm::Mm;
 use crate::sched::wait::{Events, Wake};
 use crate::syscall::{Cx, SysResult, Wait};
+use crate::task::pid_ns::PidNs;
 use crate::task::process::ExitStatus;
 use crate::task::signal::{AltStack, TaskSignals};
 use crate::task::thread::{Completion, NewTask, Resources};
@@ -75,12 +76,8 @@ bitflags::bitflags! {
 }
 
 /// Namespaces and the like that are not there: refused as Linux refuses them where they are not configured.
-const UNSUPPORTED: u64 = CloneFlags::NEWIPC.bits()
-    | CloneFlags::NEWPID.bits()
-    | CloneFlags::NEWNET.bits()
-    | 0x8000_0000
-    | 0x2_0000_0000
-    | 0x80;
+const UNSUPPORTED: u64 =
+    CloneFlags::NEWIPC.bits() | CloneFlags::NEWNET.bits() | 0x8000_0000 | 0x2_0000_0000 | 0x80;
 
 /// What is asked of a clone.
 #[derive(Clone, Copy, Debug)]
@@ -147,7 +144,7 @@ impl<H: Host> Cx<'_, H> {
         args.check()?;
         let flags = args.flags;
         if flags.contains(CloneFlags::PARENT)
-            && self.task.process.pid == 1
+            && self.task.process.own_pid == 1
             && !flags.contains(CloneFlags::THREAD)
         {
             return Err(EINVAL.into());
@@ -163,11 +160,18 @@ impl<H: Host> Cx<'_, H> {
         if let Some(fs) = namespaces.fs {
             resources.fs = fs;
         }
-        let tid = kernel.tree.lock().allocate().ok_or(EAGAIN)?;
+        let is_thread = flags.contains(CloneFlags::THREAD);
+        let others = namespaces.others.unwrap_or_else(|| self.task.namespaces());
+        if is_thread && others.pid_for_children != self.task.process.pid_ns {
+            return Err(EINVAL.into());
+        }
+        let pid_ns = &others.pid_for_children;
+        let number = kernel.take_number(pid_ns)?;
+        let tid = number.pid;
         let process = if flags.contains(CloneFlags::THREAD) {
             self.task.process.clone()
         } else {
-            self.new_process(tid, &args)
+            self.new_process(tid, pid_ns, &args)
         };
         let task = Task::new(
             &kernel.scheduler,
@@ -176,7 +180,7 @@ impl<H: Host> Cx<'_, H> {
                 process: process.clone(),
                 resources,
                 cred: namespaces.cred.unwrap_or_else(|| self.task.cred()),
-                namespaces: namespaces.others.unwrap_or_else(|| self.task.namespaces()),
+                namespaces: others.clone(),
                 signals: self.child_signals(flags),
                 comm: self.task.comm(),
                 nice: self.task.nice(),
@@ -205,14 +209,17 @@ impl<H: Host> Cx<'_, H> {
             false => None,
         };
         if flags.contains(CloneFlags::PARENT_SETTID) {
-            let _ = self.user().set(args.parent_tid, &tid);
+            let _ = self.user().set(args.parent_tid, &self.shown_pid(tid));
         }
         if flags.contains(CloneFlags::CHILD_SETTID)
             && let Some(resources) = task.resources()
         {
-            let _ = resources.mm.user().set(args.child_tid, &tid);
+            let _ = resources.mm.user().set(args.child_tid, &task.own_tid());
         }
         self.add_to_tree(&task, flags)?;
+        number.keep();
+        // The child may be gone, and its number with it, when the caller goes on.
+        let shown = self.shown_pid(tid);
         if let Some(pidfd) = pidfd {
             pidfd.commit(self.pidfd_file(&process, OpenFlags::empty()), OnExec::Close);
         }
@@ -222,7 +229,7 @@ impl<H: Host> Cx<'_, H> {
             let _: Wait<()> =
                 self.wait_killable(&[(&completion.queue, Events::IN)], || completion.is_done().then_some(()));
         }
-        Ok(u64::from(tid))
+        Ok(u64::from(shown))
     }
 
     /// A copy of the memory.
@@ -275,7 +282,7 @@ impl<H: Host> Cx<'_, H> {
         Ok(())
     }
 
-    fn new_process(&self, pid: u32, args: &CloneArgs) -> Arc<Process<H>> {
+    fn new_process(&self, pid: u32, pid_ns: &PidNs, args: &CloneArgs) -> Arc<Process<H>> {
         let parent = &self.task.process;
         let actions = parent.actions();
         let actions = if args.flags.contains(CloneFlags::SIGHAND) {
@@ -285,8 +292,9 @@ impl<H: Host> Cx<'_, H> {
         } else {
             Arc::new(actions.copy())
         };
+        let (pid_ns, limits) = (pid_ns.clone(), parent.rlimits());
         let process =
-            Process::new(pid, parent.group(), parent.session(), actions, parent.rlimits(), self.services());
+            Process::new(pid, pid_ns, parent.group(), parent.session(), actions, limits, self.services());
         let inherit = |to: &core::sync::atomic::AtomicU8, from: &core::sync::atomic::AtomicU8| {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         };
@@ -326,7 +334,37 @@ impl<H: Host> Cx<'_, H> {
     }
 }
 
+/// A number for a new task, given back unless it is kept.
+struct Number<'a> {
+    pid: u32,
+    pid_ns: Option<&'a PidNs>,
+}
+
+impl Number<'_> {
+    fn keep(mut self) {
+        self.pid_ns = None;
+    }
+}
+
+impl Drop for Number<'_> {
+    fn drop(&mut self) {
+        if let Some(pid_ns) = self.pid_ns {
+            if pid_ns.init() == self.pid {
+                pid_ns.close();
+            }
+            pid_ns.leave(self.pid);
+        }
+    }
+}
+
 impl<H: Host> Kernel<H> {
+    /// A free number, which has one in `pid_ns` too. EAGAIN: there is none; ENOMEM: no more processes may come there.
+    fn take_number<'a>(&self, pid_ns: &'a PidNs) -> Result<Number<'a>> {
+        let pid = self.tree.lock().allocate().ok_or(EAGAIN)?;
+        pid_ns.enter(pid)?;
+        Ok(Number { pid, pid_ns: Some(pid_ns) })
+    }
+
     /// RLIMIT_NPROC and the memory that tasks need in the kernel.
     fn check_task_limits(&self, cx: &Cx<'_, H>) -> Result<()> {
         let cred = cx.task.cred();

@@ -138,6 +138,7 @@ impl<H: Host> Cx<'_, H> {
         }
         let mut tree = self.kernel.tree.lock();
         tree.remove_thread(task.tid());
+        task.process.pid_ns.leave(task.tid());
         task.set_tid(pid);
         tree.add_thread(task.clone());
     }

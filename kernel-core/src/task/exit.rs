@@ -8,12 +8,13 @@ use crate::host::Host;
 use crate::kernel::{Kernel, Shutdown};
 use crate::sched::wait::{Events, Wake};
 use crate::syscall::{Cx, futex};
+use crate::task::pid_ns::PidNs;
 use crate::task::process::ExitStatus;
 use crate::task::siginfo::{Payload, SigInfo};
 use crate::task::signal::action::{ActionFlags, IGNORE};
 use crate::task::signal::stop::child_code;
-use crate::task::signal::{SIGCHLD, SIGCONT, SIGHUP};
-use crate::task::tree::StateChange;
+use crate::task::signal::{SIGCHLD, SIGCONT, SIGHUP, SIGKILL};
+use crate::task::tree::{StateChange, release_numbers};
 use crate::task::{Process, Task};
 use crate::tty::Tty;
 
@@ -69,6 +70,9 @@ impl<H: Host> Kernel<H> {
             let mut tree = self.tree.lock();
             let mut group = process.signals.lock();
             tree.remove_thread(task.tid());
+            if task.tid() != process.pid {
+                process.pid_ns.leave(task.tid());
+            }
             group.threads.retain(|thread| thread.tid() != task.tid());
             if group.stop.is_some() {
                 group.to_stop = group.to_stop.saturating_sub(1);
@@ -81,6 +85,9 @@ impl<H: Host> Kernel<H> {
         // Exec may wait to be the only thread.
         process.child_queue.wake(Events::IN);
         if let Some(status) = is_last {
+            if process.is_namespace_init() && self.end_namespace(process, status) {
+                return;
+            }
             self.end_process(process, status);
         }
     }
@@ -101,7 +108,8 @@ impl<H: Host> Kernel<H> {
             if signal != 0 {
                 let uid = task.cred().uid;
                 let user_ns = child.user_ns();
-                let info = SigInfo::sent(signal, 0, task.process.pid, user_ns.shown_uid(uid));
+                let pid = child.pid_ns.shown(task.process.pid);
+                let info = SigInfo::sent(signal, 0, pid, user_ns.shown_uid(uid));
                 let _ = child.send(info);
             }
         }
@@ -223,6 +231,9 @@ impl<H: Host> Kernel<H> {
     fn is_reaped_at_once(&self, tree: &crate::task::tree::ProcessTree<H>, pid: u32) -> bool {
         let Some(node) = tree.node(pid) else { return false };
         let Some(parent) = tree.node(node.parent) else { return node.parent != 0 };
+        if parent.process.ending_last.lock().is_some() {
+            return true;
+        }
         if node.process.exit_signal.load(Ordering::Relaxed) != SIGCHLD {
             return false;
         }
@@ -236,8 +247,9 @@ impl<H: Host> Kernel<H> {
         tree.node(pid)?.zombie?;
         let node = tree.remove(pid)?;
         let parent = tree.process(node.parent);
-        drop(tree);
         let process = node.process;
+        release_numbers(&tree, &process, &[process.pid, process.group(), process.session().id]);
+        drop(tree);
         process.exited.set_reaped();
         if let Some(parent) = parent {
             let (user, system) = process.cpu_ns();
@@ -246,7 +258,56 @@ impl<H: Host> Kernel<H> {
             parent.children_user_ns.fetch_add(user, Ordering::Relaxed);
             parent.children_system_ns.fetch_add(system, Ordering::Relaxed);
         }
+        self.finish_namespaces(&process.pid_ns);
         Some(process)
+    }
+
+    /// The first process of a PID namespace is about to end: so does everything in it, and it ends last. Whether there is
+    /// something to wait for.
+    fn end_namespace(&self, init: &Arc<Process<H>>, status: ExitStatus) -> bool {
+        init.pid_ns.close();
+        let others: Vec<Arc<Process<H>>> = {
+            let tree = self.tree.lock();
+            let members = init.pid_ns.members();
+            members.into_iter().filter(|pid| *pid != init.pid).filter_map(|pid| tree.process(pid)).collect()
+        };
+        if others.is_empty() {
+            return false;
+        }
+        *init.ending_last.lock() = Some(status);
+        for process in &others {
+            process.end(ExitStatus::Signaled { signal: SIGKILL, core: false });
+        }
+        // Its zombies are waited for by nobody else now.
+        for pid in self.zombies_of(init.pid) {
+            let _ = self.reap(pid);
+        }
+        // They may all have been zombies.
+        self.finish_namespaces(&init.pid_ns);
+        true
+    }
+
+    /// A process of `pid_ns` is gone: lets the first ones of it and of those around end if they waited for that.
+    fn finish_namespaces(&self, pid_ns: &PidNs) {
+        let mut at = Some(pid_ns);
+        while let Some(pid_ns) = at {
+            if pid_ns.is_closed() {
+                let init = pid_ns.init();
+                let (process, others) = {
+                    let tree = self.tree.lock();
+                    let others =
+                        pid_ns.members().into_iter().any(|pid| pid != init && tree.node(pid).is_some());
+                    (tree.process(init), others)
+                };
+                if let Some(process) = process.filter(|_| !others) {
+                    let status = process.ending_last.lock().take();
+                    if let Some(status) = status {
+                        self.end_process(&process, status);
+                    }
+                }
+            }
+            at = pid_ns.parent();
+        }
     }
 
     /// A process stopped or goes on: its parent may wait for that.
@@ -276,7 +337,8 @@ impl<H: Host> Kernel<H> {
         if wanted && signal != 0 {
             let info = self.child_info(process, change, signal);
             let user_ns = parent.user_ns();
-            let _ = parent.send(info.with_uid(|uid| user_ns.shown_uid(uid)));
+            let info = info.with_uid(|uid| user_ns.shown_uid(uid));
+            let _ = parent.send(info.with_pid(parent.pid_ns.shown(process.pid)));
         }
         parent.child_queue.wake(Events::IN);
     }

@@ -10,6 +10,7 @@ pub mod exec;
 pub mod exit;
 pub(crate) mod heap;
 pub mod namespaces;
+pub mod pid_ns;
 pub mod process;
 pub mod rlimit;
 pub mod rseq;

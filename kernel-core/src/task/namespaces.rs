@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::errno::{ENOSPC, Result};
 use crate::sync::Mutex;
+use crate::task::pid_ns::PidNs;
 use crate::task::user_ns::UserNs;
 
 /// Inode numbers of the namespaces that are there at boot, as Linux has them.
@@ -231,6 +232,8 @@ pub struct Namespaces {
     pub uts: Arc<UtsNamespace>,
     /// The root of control groups.
     pub cgroup: Arc<CgroupNamespace>,
+    /// Where processes that it makes get their numbers.
+    pub pid_for_children: PidNs,
 }
 
 impl Namespaces {
@@ -238,7 +241,11 @@ impl Namespaces {
     pub fn initial(hostname: Vec<u8>) -> Arc<Namespaces> {
         let user_ns = UserNs::INITIAL;
         let cgroup = CgroupNamespace { ino: INITIAL_CGROUP, user_ns, _count: None };
-        Arc::new(Namespaces { uts: UtsNamespace::initial(hostname), cgroup: Arc::new(cgroup) })
+        Arc::new(Namespaces {
+            uts: UtsNamespace::initial(hostname),
+            cgroup: Arc::new(cgroup),
+            pid_for_children: PidNs::INITIAL,
+        })
     }
 
     /// With new ones of these kinds.
@@ -253,6 +260,9 @@ impl Namespaces {
                 user_ns: new.user_ns.clone(),
                 _count: Some(new.count(NsKind::Cgroup)?),
             });
+        }
+        if kinds.contains(&NsKind::Pid) {
+            all.pid_for_children = self.pid_for_children.below(new)?;
         }
         Ok(Arc::new(all))
     }

@@ -12,6 +12,7 @@ use crate::services::Services;
 use crate::sync::Mutex;
 use crate::task::Task;
 use crate::task::heap::HeapShare;
+use crate::task::pid_ns::PidNs;
 use crate::task::rlimit::Rlimits;
 use crate::task::session::Session;
 use crate::task::signal::GroupSignals;
@@ -66,6 +67,10 @@ impl ExitStatus {
 pub struct Process<H: Host> {
     /// Process id: the thread id of its first thread.
     pub pid: u32,
+    /// The namespace that it and its threads are in.
+    pub pid_ns: PidNs,
+    /// Its own number there.
+    pub own_pid: u32,
     /// Signals for the group, its threads, stops and its end.
     pub(crate) signals: Mutex<GroupSignals<H>>,
     actions: Mutex<Arc<SignalActions>>,
@@ -75,6 +80,8 @@ pub struct Process<H: Host> {
     pub(crate) exit_signal: AtomicU8,
     /// `PR_SET_PDEATHSIG`; 0 for none.
     pub(crate) parent_death_signal: AtomicU8,
+    /// What it ends with once all others of the PID namespace whose first process it is are gone.
+    pub(crate) ending_last: Mutex<Option<ExitStatus>>,
     /// Woken when a child may be waited for.
     pub child_queue: WaitQueue,
     /// Woken when a signal was sent: for signalfd, sigtimedwait.
@@ -114,6 +121,7 @@ impl<H: Host> Process<H> {
     /// A process without threads.
     pub fn new(
         pid: u32,
+        pid_ns: PidNs,
         group: u32,
         session: Arc<Session>,
         actions: Arc<SignalActions>,
@@ -122,12 +130,15 @@ impl<H: Host> Process<H> {
     ) -> Arc<Process<H>> {
         Arc::new(Process {
             pid,
+            own_pid: pid_ns.shown(pid),
+            pid_ns,
             signals: Mutex::new(GroupSignals::default()),
             actions: Mutex::new(actions),
             session: Mutex::new(session),
             group: AtomicU32::new(group),
             exit_signal: AtomicU8::new(0),
             parent_death_signal: AtomicU8::new(0),
+            ending_last: Mutex::new(None),
             child_queue: WaitQueue::new(),
             signal_queue: Arc::default(),
             continue_queue: WaitQueue::new(),
@@ -204,6 +215,11 @@ impl<H: Host> Process<H> {
     /// The soft limit of a resource.
     pub fn rlimit(&self, resource: u32) -> u64 {
         self.limits.lock().soft(resource)
+    }
+
+    /// Whether it is the first of a PID namespace that is not the initial one.
+    pub fn is_namespace_init(&self) -> bool {
+        self.own_pid == 1 && !self.pid_ns.is_initial()
     }
 
     /// All limits.

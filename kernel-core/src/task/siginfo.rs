@@ -95,6 +95,19 @@ impl SigInfo {
         self
     }
 
+    /// With another process id, if it has one.
+    pub fn with_pid(mut self, new: u32) -> SigInfo {
+        if let Payload::Sender { pid, .. } | Payload::Child { pid, .. } = &mut self.payload {
+            *pid = new;
+        }
+        self
+    }
+
+    /// Whether it came from a process that the receiver cannot see, or from the kernel.
+    pub fn is_from_outside(&self) -> bool {
+        matches!(self.payload, Payload::Sender { pid: 0, .. })
+    }
+
     /// A fault at an address.
     pub fn fault(signal: u8, code: i32, addr: u64) -> SigInfo {
         SigInfo { signal, errno: 0, code, payload: Payload::Address(addr) }

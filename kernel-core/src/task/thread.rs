@@ -84,6 +84,8 @@ pub struct Rseq {
 /// A thread.
 pub struct Task<H: Host> {
     tid: AtomicU32,
+    /// Its number in its PID namespace.
+    own_tid: AtomicU32,
     /// Its thread group.
     pub process: Arc<Process<H>>,
     /// Where it stands between running and waiting.
@@ -155,6 +157,7 @@ impl<H: Host> Task<H> {
     pub fn new(scheduler: &Arc<Scheduler<H>>, new: NewTask<H>) -> Arc<Task<H>> {
         Arc::new_cyclic(|this| Task {
             tid: AtomicU32::new(new.tid),
+            own_tid: AtomicU32::new(new.process.pid_ns.shown(new.tid)),
             process: new.process,
             state: State::parked(),
             fiber: Mutex::new(None),
@@ -190,9 +193,15 @@ impl<H: Host> Task<H> {
         self.tid.load(Ordering::Relaxed)
     }
 
+    /// Thread id as the thread itself sees it.
+    pub fn own_tid(&self) -> u32 {
+        self.own_tid.load(Ordering::Relaxed)
+    }
+
     /// Gives it another id: a thread that executes a program takes its process's. Under the tree's lock.
     pub(crate) fn set_tid(&self, tid: u32) {
         self.tid.store(tid, Ordering::Relaxed);
+        self.own_tid.store(self.process.pid_ns.shown(tid), Ordering::Relaxed);
     }
 
     /// Ends this thread alone: it leaves its loop before it would go back to the guest.

@@ -209,10 +209,17 @@ impl<H: Host> ProcessTree<H> {
         })
     }
 
-    /// The process that gets the children of `pid`: its nearest subreaper, else PID 1.
+    /// The process that gets the children of `pid`: its nearest subreaper in the same PID namespace, else the first process
+    /// of that. The children of that one itself stay with it until it is gone.
     pub fn reaper(&self, pid: u32) -> u32 {
-        let mut ancestor = self.nodes.get(&pid).map_or(1, |node| node.parent);
+        let Some(of) = self.nodes.get(&pid) else { return 1 };
+        let pid_ns = &of.process.pid_ns;
+        let init = pid_ns.init();
+        let mut ancestor = of.parent;
         while let Some(node) = self.nodes.get(&ancestor) {
+            if pid == init || ancestor == init || node.process.pid_ns != *pid_ns {
+                return init;
+            }
             let subreaper = node.process.child_subreaper.load(core::sync::atomic::Ordering::Relaxed) != 0;
             if ancestor <= 1
                 || subreaper && node.zombie.is_none() && !node.process.signals.lock().threads.is_empty()
@@ -221,6 +228,25 @@ impl<H: Host> ProcessTree<H> {
             }
             ancestor = node.parent;
         }
-        1
+        init
+    }
+}
+
+/// Takes numbers that nothing has any more from the PID namespace of `process` and those around: its own once it is gone,
+/// those of groups and sessions once their last member is.
+pub fn release_numbers<H: Host>(tree: &ProcessTree<H>, process: &Process<H>, numbers: &[u32]) {
+    if process.pid_ns.is_initial() {
+        return;
+    }
+    for number in numbers {
+        let in_use = tree.nodes.contains_key(number)
+            || tree.threads.contains_key(number)
+            || tree
+                .nodes
+                .values()
+                .any(|node| node.process.group() == *number || node.process.session().id == *number);
+        if !in_use {
+            process.pid_ns.leave(*number);
+        }
     }
 }

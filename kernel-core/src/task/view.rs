@@ -13,6 +13,7 @@ use crate::mm::info::{Layout, MapInfo, Usage};
 use crate::syscall::system::{RELEASE, VERSION};
 use crate::task::cred::Cred;
 use crate::task::namespaces::{NsCounts, NsKind};
+use crate::task::pid_ns::PidNs;
 use crate::task::signal::action::{DEFAULT, IGNORE};
 use crate::task::signal::bit;
 use crate::task::thread::Resources;
@@ -29,19 +30,27 @@ pub(crate) struct View<H: Host> {
     task: Option<Arc<Task<H>>>,
     /// Numbers are those of all threads together.
     whole: bool,
+    /// Whose numbers of processes it tells.
+    seen_from: PidNs,
 }
 
 impl<H: Host> ProcessSource for KernelLink<H> {
-    fn pids(&self) -> Vec<u32> {
+    fn pids(&self, seen_from: &PidNs) -> Vec<u32> {
         let Some(kernel) = self.upgrade() else { return Vec::new() };
         let tree = kernel.tree.lock();
-        tree.nodes().map(|node| node.process.pid).collect()
+        let shown = tree.nodes().map(|node| seen_from.shown(node.process.pid));
+        let mut pids: Vec<u32> = shown.filter(|pid| *pid != 0).collect();
+        if !seen_from.is_initial() {
+            pids.sort_unstable();
+        }
+        pids
     }
 
-    fn threads(&self, pid: u32) -> Vec<u32> {
-        let process = self.upgrade().and_then(|kernel| kernel.tree.lock().process(pid));
-        let Some(process) = process else { return Vec::new() };
-        let mut tids: Vec<u32> = process.threads().iter().map(|task| task.tid()).collect();
+    fn threads(&self, seen_from: &PidNs, pid: u32) -> Vec<u32> {
+        let find = |kernel: Arc<Kernel<H>>| kernel.tree.lock().process(seen_from.outside(pid)?);
+        let Some(process) = self.upgrade().and_then(find) else { return Vec::new() };
+        let shown = |task: &Arc<Task<H>>| seen_from.shown(task.tid());
+        let mut tids: Vec<u32> = process.threads().iter().map(shown).collect();
         if !tids.contains(&pid) {
             tids.push(pid);
         }
@@ -49,18 +58,20 @@ impl<H: Host> ProcessSource for KernelLink<H> {
         tids
     }
 
-    fn process(&self, pid: u32) -> Option<Arc<dyn TaskView>> {
-        Some(Arc::new(View::of(self.upgrade()?, pid)?))
+    fn process(&self, seen_from: &PidNs, pid: u32) -> Option<Arc<dyn TaskView>> {
+        let view = View::of(self.upgrade()?, seen_from.outside(pid)?)?;
+        Some(Arc::new(View { seen_from: seen_from.clone(), ..view }))
     }
 
-    fn thread(&self, pid: u32, tid: u32) -> Option<Arc<dyn TaskView>> {
+    fn thread(&self, seen_from: &PidNs, pid: u32, tid: u32) -> Option<Arc<dyn TaskView>> {
         let kernel = self.upgrade()?;
+        let (pid, tid) = (seen_from.outside(pid)?, seen_from.outside(tid)?);
         let process = kernel.tree.lock().process(pid)?;
         let task = process.threads().into_iter().find(|task| task.tid() == tid);
         if task.is_none() && tid != pid {
             return None;
         }
-        Some(Arc::new(View { kernel, process, task, whole: false }))
+        Some(Arc::new(View { kernel, process, task, whole: false, seen_from: seen_from.clone() }))
     }
 
     fn system(&self) -> System {
@@ -115,7 +126,7 @@ impl<H: Host> View<H> {
             tree.process(pid).or_else(|| tree.thread(pid).map(|task| task.process.clone()))?
         };
         let task = process.threads().first().cloned();
-        Some(View { kernel, process, task, whole: true })
+        Some(View { kernel, process, task, whole: true, seen_from: PidNs::INITIAL })
     }
 
     /// Ids of its threads.
@@ -156,15 +167,16 @@ impl<H: Host> TaskView for View<H> {
             Some(task) if !self.whole => self.kernel.thread_cpu_ns(task),
             _ => self.kernel.process_cpu_ns(process),
         };
+        let shown = |pid: u32| self.seen_from.shown(pid);
         let comm = self.task.as_ref().map_or_else(|| process.last_comm(), |task| task.comm());
         TaskStat {
-            pid: process.pid,
-            tid: self.task.as_ref().map_or(process.pid, |task| task.tid()),
-            ppid,
-            pgid: process.group(),
-            sid: session.id,
+            pid: shown(process.pid),
+            tid: shown(self.task.as_ref().map_or(process.pid, |task| task.tid())),
+            ppid: shown(ppid),
+            pgid: shown(process.group()),
+            sid: shown(session.id),
             tty: tty.as_ref().map_or(0, |tty| tty.device.raw()),
-            tty_pgid: tty.and_then(|tty| tty.foreground()).map_or(-1, |group| group as i32),
+            tty_pgid: tty.and_then(|tty| tty.foreground()).map_or(-1, |group| shown(group) as i32),
             state: self.state(),
             comm: comm.split(|byte| *byte == 0).next().unwrap_or_default().to_vec(),
             threads: process.threads().len() as u32,
@@ -237,6 +249,21 @@ impl<H: Host> TaskView for View<H> {
         self.resources().map_or_else(Usage::default, |resources| resources.mm.usage())
     }
 
+    fn kernel_pid(&self) -> u32 {
+        self.process.pid
+    }
+
+    fn ns_numbers(&self) -> [Vec<u32>; 4] {
+        let process = &self.process;
+        let tid = self.task.as_ref().map_or(process.pid, |task| task.tid());
+        [process.pid, tid, process.group(), process.session().id]
+            .map(|number| process.pid_ns.all_shown(number, &self.seen_from))
+    }
+
+    fn pid_for_children(&self) -> Option<PidNs> {
+        Some(self.task.as_ref()?.namespaces().pid_for_children.clone())
+    }
+
     fn namespace(&self, kind: NsKind) -> Option<AnyNs> {
         let task = self.task.as_ref()?;
         Some(match kind {
@@ -244,7 +271,8 @@ impl<H: Host> TaskView for View<H> {
             NsKind::User => AnyNs::User(task.cred().user_ns.clone()),
             NsKind::Uts => AnyNs::Uts(task.namespaces().uts.clone()),
             NsKind::Cgroup => AnyNs::Cgroup(task.namespaces().cgroup.clone()),
-            NsKind::Pid | NsKind::Ipc | NsKind::Net => return None,
+            NsKind::Pid => AnyNs::Pid(self.process.pid_ns.clone()),
+            NsKind::Ipc | NsKind::Net => return None,
         })
     }
 

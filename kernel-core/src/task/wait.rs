@@ -51,6 +51,8 @@ bitflags::bitflags! {
 pub struct Found<H: Host> {
     /// The child.
     pub process: Arc<Process<H>>,
+    /// Its number as the caller has it.
+    pub shown_pid: u32,
     /// What it did.
     pub change: StateChange,
     /// Its times in nanoseconds, with those of its own children: user, system.
@@ -106,14 +108,17 @@ impl<H: Host> Kernel<H> {
         let user = user + process.children_user_ns.load(Ordering::Relaxed);
         let system = system + process.children_system_ns.load(Ordering::Relaxed);
         let user_ns = &cx.cred().user_ns;
-        let info = self.child_info(&process, change, SIGCHLD).with_uid(|uid| user_ns.shown_uid(uid));
+        // Its number is free once it is reaped.
+        let shown_pid = cx.shown_pid(process.pid);
+        let info = self.child_info(&process, change, SIGCHLD);
+        let info = info.with_uid(|uid| user_ns.shown_uid(uid)).with_pid(shown_pid);
         if matches!(change, StateChange::Exited(_)) && !options.contains(WaitOptions::NOWAIT) {
             // Another thread may have been quicker: then this one has found nothing, and looks again.
             if self.reap(process.pid).is_none() {
                 return Ok(None);
             }
         }
-        Ok(Some(Found { process, change, cpu_ns: (user, system), info }))
+        Ok(Some(Found { process, shown_pid, change, cpu_ns: (user, system), info }))
     }
 }
 

@@ -280,12 +280,16 @@ fn get_job(tty: &Tty, side: Side, op: Op<'_>, command: u32, arg: u64) -> Result<
         nr::TIOCGPGRP => foreground.unwrap_or(0),
         _ => session.ok_or(ENOTTY)?,
     };
-    set_user(op, arg, &id)
+    set_user(op, arg, &op.caller.pid_ns().shown(id))
 }
 
 fn set_foreground(tty: &Tty, op: Op<'_>, arg: u64) -> Result<u64> {
     tty.check_background(op.caller, Stop::Output)
         .map_err(|error| if error == EIO { ENOTTY } else { error })?;
     let group: i32 = op.caller.memory().get(arg)?;
+    let group = match u32::try_from(group) {
+        Ok(number) => op.caller.pid_ns().outside(number).ok_or(crate::errno::ESRCH)? as i32,
+        Err(_) => group,
+    };
     done(tty.set_foreground(op.caller, group))
 }

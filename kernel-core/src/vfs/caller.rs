@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use crate::io::UserMemory;
 use crate::task::cred::Cred;
 use crate::task::namespaces::Namespaces;
+use crate::task::pid_ns::PidNs;
 use crate::task::session::Session;
 
 /// The task on whose behalf a file operation runs.
@@ -31,6 +32,10 @@ pub trait Caller {
     fn signal_queue(&self) -> Arc<crate::sched::wait::WaitQueue>;
     /// Whether a signal of `mask` is pending.
     fn has_signal(&self, mask: u64) -> bool;
+    /// The PID namespace that it is in.
+    fn pid_ns(&self) -> PidNs {
+        PidNs::INITIAL
+    }
     /// Its namespaces; `None`: those at boot.
     fn namespaces(&self) -> Option<Arc<Namespaces>> {
         None

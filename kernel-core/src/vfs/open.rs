@@ -141,7 +141,7 @@ impl Walker<'_> {
         match kind {
             FileKind::Symlink => return Err(ELOOP),
             FileKind::Directory if writes => return Err(EISDIR),
-            FileKind::Char | FileKind::Block if path.mount.flags().contains(MountFlags::NO_DEV) => {
+            FileKind::Char | FileKind::Block if path.mount.forbids_devices() => {
                 return Err(EACCES);
             }
             FileKind::Regular if writes && path.mount.flags().contains(MountFlags::READ_ONLY) => {

@@ -26,6 +26,7 @@ mod overlay;
 mod overlay_layers;
 mod path;
 mod perm;
+mod pidns;
 mod pipe;
 mod proc;
 mod process;
@@ -73,6 +74,7 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("mount", mount::CASES),
     ("ns", ns::CASES),
     ("userns", userns::CASES),
+    ("pidns", pidns::CASES),
 ];
 
 fn main() {

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::*;
 use crate::errno::{ENOSPC, EXDEV};
 use crate::fs::tmpfs::{Options as TmpOptions, Tmpfs};
+use crate::task::user_ns::UserNs;
 use crate::vfs::file::OpenFlags;
 use crate::vfs::inode::{RenameMode, SetAttr};
 use crate::vfs::mount::MountFlags;
@@ -20,7 +21,7 @@ fn world(size: u64, fill: impl FnOnce(&World)) -> (World, Arc<Overlay>) {
     world.mkdir("/o").unwrap();
     let mount = |fs, at: &str| {
         let at = world.resolve(at).unwrap();
-        world.context.namespace().mount(fs, b"x", &at, MountFlags::REL_ATIME).unwrap();
+        world.context.namespace().mount(fs, b"x", &at, MountFlags::REL_ATIME, &UserNs::INITIAL).unwrap();
     };
     mount(lower.clone(), "/l");
     fill(&world);

@@ -20,9 +20,12 @@ use crate::errno::{ENOENT, Result};
 use crate::fs::proc::source::ProcessSource;
 use crate::fs::pseudo::{Body, Listed, Listing, Node, NodeAttr};
 use crate::services::Services;
+use crate::task::cred::Caps;
+use crate::task::pid_ns::PidNs;
+use crate::vfs::caller::Caller;
 use crate::vfs::inode::{Device, FileKind, Inode, LinkTarget, Timestamp};
 use crate::vfs::mount::FileSystem;
-use crate::vfs::types::{FsType, FsTypes};
+use crate::vfs::types::{FsType, FsTypes, LookUp};
 use tree::StaticDir;
 
 pub(crate) use task::check_look;
@@ -59,6 +62,8 @@ impl Facts {
 pub struct FactFs {
     /// The facts.
     pub facts: Arc<Facts>,
+    /// Whose numbers of processes it has.
+    pub pid_ns: PidNs,
     device: Device,
     magic: u64,
     time: Timestamp,
@@ -68,7 +73,7 @@ impl FactFs {
     /// For a file system with this device number and `f_type`.
     pub fn new(facts: &Arc<Facts>, device: Device, magic: u64) -> FactFs {
         let time = Timestamp::from_ns(facts.services.clock.realtime_ns());
-        FactFs { facts: facts.clone(), device, magic, time }
+        FactFs { facts: facts.clone(), pid_ns: PidNs::INITIAL, device, magic, time }
     }
 
     /// Attributes of a node that belongs to the superuser.
@@ -86,10 +91,31 @@ impl FsType for ProcType {
     }
 
     fn mount(&self, _: &[u8], _: &[u8], device: Device) -> Result<Arc<dyn FileSystem>> {
-        let fs = FactFs::new(&self.0, device, MAGIC);
+        Ok(self.of(PidNs::INITIAL, device))
+    }
+
+    fn may_mount(&self, caller: &dyn Caller) -> bool {
+        caller.cred().capable_in(&caller.pid_ns().user_ns(), Caps::SYS_ADMIN)
+    }
+
+    fn mount_for(
+        &self,
+        caller: &dyn Caller,
+        _: LookUp<'_>,
+        _: &[u8],
+        _: &[u8],
+        device: Device,
+    ) -> Result<Arc<dyn FileSystem>> {
+        Ok(self.of(caller.pid_ns(), device))
+    }
+}
+
+impl ProcType {
+    fn of(&self, pid_ns: PidNs, device: Device) -> Arc<dyn FileSystem> {
+        let fs = FactFs { pid_ns, ..FactFs::new(&self.0, device, MAGIC) };
         let listing = Arc::new(Root { fixed: StaticDir::new(&fs, system::ROOT, ROOT_INO), fs: fs.clone() });
         let root = Node::new(fs.attr(ROOT_INO, 0o555), Body::Directory(listing));
-        Ok(Arc::new(Proc { device, root }))
+        Arc::new(Proc { device, root })
     }
 }
 
@@ -129,8 +155,13 @@ fn number(name: &[u8]) -> Option<u32> {
 impl Listing for Root {
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
         let link = |text: fn(u32, u32) -> alloc::string::String| -> Arc<dyn Inode> {
-            let read = move |caller: &dyn crate::vfs::caller::Caller| {
-                Ok(LinkTarget::Text(text(caller.pid(), caller.tid()).into_bytes()))
+            let pid_ns = self.fs.pid_ns.clone();
+            let read = move |caller: &dyn Caller| {
+                let (pid, tid) = (pid_ns.shown(caller.pid()), pid_ns.shown(caller.tid()));
+                if pid == 0 {
+                    return Err(ENOENT);
+                }
+                Ok(LinkTarget::Text(text(pid, tid).into_bytes()))
             };
             Node::new(
                 self.fs.attr(tree::ino(ROOT_INO, name), 0o777),
@@ -146,7 +177,7 @@ impl Listing for Root {
             return Ok(found);
         }
         let pid = number(name).ok_or(ENOENT)?;
-        let view = self.fs.facts.source.process(pid).ok_or(ENOENT)?;
+        let view = self.fs.facts.source.process(&self.fs.pid_ns, pid).ok_or(ENOENT)?;
         Ok(task::directory(&self.fs, task::Whose { pid, tid: None }, &*view))
     }
 
@@ -156,7 +187,7 @@ impl Listing for Root {
             let ino = tree::ino(ROOT_INO, name);
             all.push(Listed { key: all.len() as u64, ino, kind: FileKind::Symlink, name: name.to_vec() });
         }
-        for pid in self.fs.facts.source.pids() {
+        for pid in self.fs.facts.source.pids(&self.fs.pid_ns) {
             all.push(Listed {
                 key: FIRST_PID_KEY + u64::from(pid),
                 ino: task::Whose { pid, tid: None }.ino(),

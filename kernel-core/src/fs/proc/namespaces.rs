@@ -21,8 +21,21 @@ use crate::vfs::inode::{FileKind, Inode, LinkTarget};
 /// Inode numbers of the links: away from those of the other entries.
 const NS_INO: u64 = 1 << 58;
 
-const LINKS: &[(&str, NsKind)] =
-    &[("cgroup", NsKind::Cgroup), ("mnt", NsKind::Mnt), ("user", NsKind::User), ("uts", NsKind::Uts)];
+/// What a link leads to.
+#[derive(Clone, Copy)]
+enum Which {
+    Own(NsKind),
+    PidForChildren,
+}
+
+const LINKS: &[(&str, Which)] = &[
+    ("cgroup", Which::Own(NsKind::Cgroup)),
+    ("mnt", Which::Own(NsKind::Mnt)),
+    ("pid", Which::Own(NsKind::Pid)),
+    ("pid_for_children", Which::PidForChildren),
+    ("user", Which::Own(NsKind::User)),
+    ("uts", Which::Own(NsKind::Uts)),
+];
 
 /// `/proc/PID/ns`.
 pub(super) struct Links {
@@ -39,12 +52,16 @@ impl Links {
 impl Listing for Links {
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
         let index = LINKS.iter().position(|(known, _)| known.as_bytes() == name).ok_or(ENOENT)?;
-        let (_, kind) = *LINKS.get(index).ok_or(ENOENT)?;
+        let (_, which) = *LINKS.get(index).ok_or(ENOENT)?;
         let (fs, whose) = (self.fs.clone(), self.whose);
         let read = Box::new(move |caller: &dyn Caller| {
             let view = whose.view(&fs)?;
             check_look(&*view, caller)?;
-            let namespace = view.namespace(kind).ok_or(ENOENT)?;
+            let namespace = match which {
+                Which::Own(kind) => view.namespace(kind),
+                Which::PidForChildren => view.pid_for_children().map(AnyNs::Pid),
+            };
+            let namespace = namespace.ok_or(ENOENT)?;
             let text = namespace.name();
             Ok(LinkTarget::Jump { path: namespace.path(), text })
         });
@@ -53,7 +70,7 @@ impl Listing for Links {
     }
 
     fn list(&self) -> Vec<Listed> {
-        let listed = |(index, (name, _)): (usize, &(&str, NsKind))| Listed {
+        let listed = |(index, (name, _)): (usize, &(&str, Which))| Listed {
             key: index as u64,
             ino: self.ino(index),
             kind: FileKind::Symlink,

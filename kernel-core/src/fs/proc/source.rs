@@ -8,20 +8,21 @@ use crate::ipc::pidfd::ExitState;
 use crate::mm::info::{Layout, MapInfo, Usage};
 use crate::task::cred::Cred;
 use crate::task::namespaces::{NsCounts, NsKind};
+use crate::task::pid_ns::PidNs;
 use crate::vfs::context::FsContext;
 use crate::vfs::fd::FdTable;
 use crate::vfs::path::Path;
 
-/// Processes and the system, as `/proc` shows them.
+/// Processes and the system, as `/proc` shows them: with the numbers of the PID namespace that it is mounted for.
 pub trait ProcessSource: Send + Sync {
     /// Ids of all processes that were not waited for yet, ascending.
-    fn pids(&self) -> Vec<u32>;
+    fn pids(&self, seen_from: &PidNs) -> Vec<u32>;
     /// Thread ids of a process, ascending; empty if there is no such process.
-    fn threads(&self, pid: u32) -> Vec<u32>;
+    fn threads(&self, seen_from: &PidNs, pid: u32) -> Vec<u32>;
     /// The process with this id, or the process of the thread with this id (`/proc/TID` can be entered too).
-    fn process(&self, pid: u32) -> Option<Arc<dyn TaskView>>;
+    fn process(&self, seen_from: &PidNs, pid: u32) -> Option<Arc<dyn TaskView>>;
     /// One thread of a process.
-    fn thread(&self, pid: u32, tid: u32) -> Option<Arc<dyn TaskView>>;
+    fn thread(&self, seen_from: &PidNs, pid: u32, tid: u32) -> Option<Arc<dyn TaskView>>;
     /// The system as a whole.
     fn system(&self) -> System;
     /// How many namespaces there may be of whom.
@@ -55,6 +56,13 @@ pub trait TaskView: Send + Sync {
     fn maps(&self) -> Vec<MapInfo>;
     /// Sizes of its memory.
     fn usage(&self) -> Usage;
+    /// The kernel's number of its process.
+    fn kernel_pid(&self) -> u32;
+    /// Its numbers and those of its thread in each PID namespace, from the reader's on inwards (`NStgid`, `NSpid`,
+    /// `NSpgid`, `NSsid`).
+    fn ns_numbers(&self) -> [Vec<u32>; 4];
+    /// Where processes that it makes get their numbers.
+    fn pid_for_children(&self) -> Option<PidNs>;
     /// One of its namespaces; `None` of a zombie.
     fn namespace(&self, kind: NsKind) -> Option<AnyNs>;
     /// Where arguments, environment and auxiliary vector are in its memory.

@@ -47,8 +47,8 @@ impl Whose {
     pub fn view(self, fs: &FactFs) -> Result<Arc<dyn TaskView>> {
         let source = &fs.facts.source;
         match self.tid {
-            None => source.process(self.pid),
-            Some(tid) => source.thread(self.pid, tid),
+            None => source.process(&fs.pid_ns, self.pid),
+            Some(tid) => source.thread(&fs.pid_ns, self.pid, tid),
         }
         .ok_or(ESRCH)
     }
@@ -109,7 +109,7 @@ const ENTRIES: &[(&str, Entry)] = &[
 
 /// The directory of a task.
 pub(super) fn directory(fs: &FactFs, whose: Whose, view: &dyn TaskView) -> Arc<dyn Inode> {
-    let pidfd = whose.tid.is_none().then(|| PidFd { pid: whose.pid, exit: view.exit() });
+    let pidfd = whose.tid.is_none().then(|| PidFd { pid: view.kernel_pid(), exit: view.exit() });
     let listing = TaskDir { fs: fs.clone(), whose, pidfd };
     Node::new(owned(fs, whose.ino(), 0o555, view), Body::Directory(Arc::new(listing)))
 }
@@ -130,7 +130,7 @@ pub(crate) fn check_look(view: &dyn TaskView, caller: &dyn Caller) -> Result<()>
     let (cred, own): (Arc<Cred>, Arc<Cred>) = (view.cred(), caller.cred());
     let same_user = [cred.uid, cred.euid, cred.suid].iter().all(|&uid| uid == own.fsuid);
     let same_group = [cred.gid, cred.egid, cred.sgid].iter().all(|&gid| gid == own.fsgid);
-    let allowed = stat.pid == caller.pid()
+    let allowed = view.kernel_pid() == caller.pid()
         || own.capable_in(&cred.user_ns, Caps::SYS_PTRACE)
         || same_user && same_group && stat.dumpable == 1 && cred.user_ns == own.user_ns;
     if allowed { Ok(()) } else { Err(EACCES) }
@@ -254,7 +254,7 @@ impl Listing for Threads {
             kind: FileKind::Directory,
             name: format!("{tid}").into_bytes(),
         };
-        self.fs.facts.source.threads(self.pid).into_iter().map(listed).collect()
+        self.fs.facts.source.threads(&self.fs.pid_ns, self.pid).into_iter().map(listed).collect()
     }
 
     fn is_stable(&self) -> bool {
@@ -525,7 +525,14 @@ fn status_ids(text: &mut String, view: &dyn TaskView, stat: &TaskStat, cred: &Cr
     for group in cred.groups.iter() {
         let _ = write!(text, "{} ", reader.shown_gid(*group));
     }
-    let _ = writeln!(text, "\nNStgid:\t{}\nNSpid:\t{id}", stat.pid);
+    text.push('\n');
+    for (name, numbers) in ["NStgid", "NSpid", "NSpgid", "NSsid"].iter().zip(view.ns_numbers()) {
+        let _ = write!(text, "{name}:");
+        for number in numbers {
+            let _ = write!(text, "\t{number}");
+        }
+        text.push('\n');
+    }
 }
 
 fn limits(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {

@@ -22,7 +22,7 @@ use crate::task::cred::Caps;
 use crate::vfs::caller::Caller;
 use crate::vfs::inode::{Device, FileKind, Inode, MODE_BITS, NewAttr, NewNode, S_ISVTX, StatFs, Timestamp};
 use crate::vfs::mount::FileSystem;
-use crate::vfs::types::FsType;
+use crate::vfs::types::{FsType, LookUp};
 
 pub use file::TmpFile;
 pub use inode::TmpInode;
@@ -125,6 +125,7 @@ impl FsType for TmpfsType {
     fn mount_for(
         &self,
         caller: &dyn Caller,
+        _: LookUp<'_>,
         _: &[u8],
         options: &[u8],
         device: Device,

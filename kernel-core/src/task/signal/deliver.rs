@@ -68,6 +68,8 @@ impl<H: Host> Cx<'_, H> {
     fn default_action(&self, info: &SigInfo, action: &SignalAction) {
         let process = &self.task.process;
         let forced = process.signals.lock().forced.take_if(|signal| *signal == info.signal).is_some();
+        // What cannot be blocked was let through on purpose.
+        let forced = forced || process.is_namespace_init() && bit(info.signal) & UNBLOCKABLE != 0;
         if !forced && process.is_protected(action, info.signal) {
             return;
         }

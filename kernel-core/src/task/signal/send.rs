@@ -37,7 +37,10 @@ impl<H: Host> Process<H> {
             if continued {
                 wake.extend(group.threads.iter().cloned());
             }
-            if group.threads.is_empty() || self.is_futile(&group, target, info.signal) {
+            // To the first process of a namespace these can come from outside only.
+            let forced =
+                self.is_namespace_init() && info.is_from_outside() && bit(info.signal) & UNBLOCKABLE != 0;
+            if group.threads.is_empty() || !forced && self.is_futile(&group, target, info.signal) {
                 Ok(())
             } else if info.signal == SIGKILL {
                 group.end(ExitStatus::Signaled { signal: SIGKILL, core: false }, &mut wake);
@@ -103,7 +106,7 @@ impl<H: Host> Process<H> {
 
     /// PID 1 gets only signals that it has a handler for.
     pub(super) fn is_protected(&self, action: &SignalAction, signal: u8) -> bool {
-        self.pid == 1
+        self.own_pid == 1
             && (bit(signal) & UNBLOCKABLE != 0
                 || action.handler == DEFAULT
                     && !matches!(default_action(signal), DefaultAction::Ignore | DefaultAction::Continue))

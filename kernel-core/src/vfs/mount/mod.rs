@@ -196,6 +196,11 @@ impl Mount {
         if self.superblock.is_read_only() { own | MountFlags::READ_ONLY } else { own }
     }
 
+    /// Whether device nodes cannot be opened: by its flags, or as a less privileged user namespace has made them.
+    pub fn forbids_devices(&self) -> bool {
+        self.own_flags().contains(MountFlags::NO_DEV) || !self.superblock.user_ns.is_initial()
+    }
+
     /// What it forbids by itself.
     pub fn own_flags(&self) -> MountFlags {
         MountFlags::from_bits_truncate(self.flags.load(Ordering::Relaxed))

@@ -17,6 +17,9 @@ struct Planned {
     namespace: Arc<Namespace>,
 }
 
+/// A group, whom of it the tree is on already, and the tree that the others' are copies of.
+type Work = (u32, Option<Arc<Mount>>, Vec<Arc<Mount>>);
+
 /// Copies of `tree` for everyone who hears of what happens at `at`, which is on a shared mount.
 fn plan(table: &MountTable, peers: &mut Peers, tree: &[Arc<Mount>], at: &Path) -> Result<Vec<Planned>> {
     let mut planned = Vec::new();
@@ -41,9 +44,7 @@ fn plan_into(
     planned: &mut Vec<Planned>,
 ) -> Result<()> {
     let Some(first) = at.mount.sharing().group else { return Ok(()) };
-    // Each group, whom of it the tree is on already, and the tree that the others' are copies of.
-    let mut work: Vec<(u32, Option<Arc<Mount>>, Vec<Arc<Mount>>)> =
-        alloc::vec![(first, Some(at.mount.clone()), tree.to_vec())];
+    let mut work: Vec<Work> = alloc::vec![(first, Some(at.mount.clone()), tree.to_vec())];
     let mut next = 0;
     while let Some((group, done, source)) = work.get(next).cloned() {
         next += 1;
@@ -70,7 +71,7 @@ fn plan_into(
                 copy_to(peers, &member, Kin::Peer)?;
             }
         }
-        let mut queued: Vec<(u32, Option<Arc<Mount>>, Vec<Arc<Mount>>)> = Vec::new();
+        let mut queued: Vec<Work> = Vec::new();
         for slave in peers.slaves(group) {
             let Some(own) = slave.sharing().group else {
                 copy_to(peers, &slave, Kin::Slave)?;
