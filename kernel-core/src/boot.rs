@@ -19,6 +19,7 @@ use crate::fs::sys::SysType;
 use crate::fs::tmpfs::{Options, Tmpfs, TmpfsType};
 use crate::host::{ByteStream, Fpu, Host, Ready, Registers, StreamError, Suspend, UserContext};
 use crate::ipc::fifo::FifoOpener;
+use crate::ipc::mqueue::fs::MqueueType;
 use crate::kernel::{HostClock, Kernel, KernelLink, Parts, Shutdown, TraceSink};
 use crate::log_ring::LogRing;
 use crate::mm::Mm;
@@ -156,6 +157,7 @@ impl<H: Host> Kernel<H> {
             max_tasks: config.max_tasks,
         }));
         link.connect(&kernel);
+        kernel.namespace.types.register(Arc::new(MqueueType(kernel.ipc.namespace.mqueue.clone())));
         log::info!(
             "Lodger {}: {} MiB of RAM, {} CPU, root file system of {} entries",
             env!("CARGO_PKG_VERSION"),
@@ -194,6 +196,7 @@ impl<H: Host> Kernel<H> {
                 cred: Arc::new(Cred::root()),
                 namespaces: self.namespaces.clone(),
                 signals: TaskSignals::default(),
+                ipc_namespace: self.ipc.namespace.clone(),
                 comm: *b"init\0\0\0\0\0\0\0\0\0\0\0\0",
                 nice: Nice::default(),
                 start_ns: self.services.clock.uptime_ns(),

@@ -117,7 +117,7 @@ impl<H: Host> Kernel<H> {
             scheduler: Scheduler::new(parts.host.clone()),
             fpu_features: parts.host.cpu().xstate_features,
             tree: Mutex::default(),
-            ipc: Ipc::default(),
+            ipc: Ipc::new(&parts.services),
             namespace: parts.namespace,
             namespaces: Namespaces::initial(parts.hostname),
             ns_counts: NsCounts::new(u32::try_from(parts.max_tasks / 2).unwrap_or(u32::MAX)),

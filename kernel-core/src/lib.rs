@@ -4,8 +4,9 @@
 //!
 //! Locks are taken from left to right, and none is held across a suspension:
 //!
-//! `process tree -> thread group -> file objects that are never mapped (pipe, socket, terminal, epoll) ->
-//! address space (mm) -> inode and page cache -> ram -> wait queue -> run queue, timers`
+//! `process tree -> thread group -> file objects that are never mapped (pipe, socket, terminal, epoll,
+//! semaphore set, message queue) ->
+//! address space (mm) -> inode, shared memory segment and page cache -> ram -> wait queue -> run queue, timers`
 //!
 //! A store ([`mm::cache::Store`]), and what of a page cache is held while it is used, come before the address space.
 //!

@@ -2,4 +2,5 @@
 pub mod core_file;
 pub mod rusage;
 pub mod siginfo;
+pub mod sysv;
 pub mod time;

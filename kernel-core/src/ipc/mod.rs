@@ -10,10 +10,12 @@ pub mod epoll;
 pub mod eventfd;
 pub mod fifo;
 pub mod futex;
+pub mod mqueue;
 pub mod pidfd;
 pub mod pipe;
 pub mod posix_timer;
 pub mod signalfd;
+pub mod sysv;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod timerfd;
@@ -21,8 +23,9 @@ pub mod unix;
 
 use alloc::sync::Arc;
 
+use crate::services::Services;
+
 /// What an instance has once of each.
-#[derive(Default)]
 pub struct Ipc {
     /// Who waits for which word of memory.
     pub futexes: futex::FutexTable,
@@ -30,4 +33,18 @@ pub struct Ipc {
     pub unix: Arc<unix::Namespace>,
     /// Serialises how epoll instances are put into each other.
     pub epoll: Arc<epoll::Topology>,
+    /// The System V objects and message queues that PID 1 sees.
+    pub namespace: Arc<sysv::IpcNamespace>,
+}
+
+impl Ipc {
+    /// Nothing yet.
+    pub fn new(services: &Arc<Services>) -> Ipc {
+        Ipc {
+            futexes: Default::default(),
+            unix: Default::default(),
+            epoll: Default::default(),
+            namespace: sysv::IpcNamespace::new(services),
+        }
+    }
 }

@@ -83,10 +83,10 @@ fn first_missing(child: &Inner, (piece, back): &Piece<Back>) -> Option<Piece<Bac
 }
 
 impl<H: Host> Mm<H> {
-    /// A copy, as `fork` makes it: private memory is shared until one side writes. `hot` has the addresses that both
+    /// A copy for process `pid`, as `fork` makes it: private memory is shared until one side writes. `hot` has the addresses that both
     /// sides are about to write to; none if other threads run in it, as they could write here and there while it is
     /// copied, and the copy would be no state that ever was. ENOMEM.
-    pub fn fork(&self, hot: &[u64]) -> Result<Arc<Mm<H>>> {
+    pub fn fork(&self, pid: u32, hot: &[u64]) -> Result<Arc<Mm<H>>> {
         let child = Mm::new(&self.host, self.ram(), self.space.limits())?;
         let mut told = Batch::default();
         let mut budget = OWN_BYTES;
@@ -100,13 +100,16 @@ impl<H: Host> Mm<H> {
             copy.largest_hole = inner.largest_hole;
             let vmas: alloc::vec::Vec<_> =
                 inner.vmas.iter().map(|(range, vma)| (range, vma.clone())).collect();
-            for (range, vma) in vmas {
+            for (range, mut vma) in vmas {
                 if vma.flags.contains(VmaFlags::DONT_FORK) {
                     continue;
                 }
-                if let Object::File { pages, .. } = &vma.object {
+                if let Object::File { pages, file, .. } = &mut vma.object {
                     let mapper: Weak<dyn Mapper> = child.this.clone();
                     pages.add_mapper(child.id, mapper);
+                    if let Some(other) = file.as_ref().and_then(|file| file.ops.forked(file, pid)) {
+                        *file = Some(other);
+                    }
                 }
                 if !vma.flags.contains(VmaFlags::WIPE_ON_FORK) {
                     let pieces: Pieces<Back> = inner.backing.overlapping(range.clone()).collect();

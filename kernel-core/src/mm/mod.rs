@@ -26,6 +26,7 @@ pub mod reclaim;
 mod remap;
 mod rewrite;
 pub mod script;
+pub mod shm;
 pub mod stack;
 #[cfg(test)]
 mod tests;

@@ -262,7 +262,7 @@ impl Model {
                 let hot = [addr, addr + bytes];
                 let hot = if step.is_multiple_of(2) { &hot[..] } else { &[] };
                 let (mm, model) = &self.processes[index];
-                let child = (mm.fork(hot).unwrap(), model.clone());
+                let child = (mm.fork(2, hot).unwrap(), model.clone());
                 self.processes.push(child);
             }
             8 if self.processes.len() > 1 => drop(self.processes.swap_remove(index)),
@@ -343,7 +343,7 @@ fn a_fault_is_one_wide_change() {
         store(&mm, addr + page * PAGE, 1).unwrap();
     }
     assert!(mm.space().applied().0 < 12, "chunks grow in a sequence: {:?}", mm.space().applied());
-    let child = mm.fork(&[]).unwrap();
+    let child = mm.fork(2, &[]).unwrap();
     assert_eq!(child.space().applied(), (1, 1), "a child gets its mappings in one change");
     store(&mm, addr, 2).unwrap();
     assert_eq!((load(&child, addr), load(&mm, addr)), (Ok(1), Ok(2)));
@@ -388,7 +388,7 @@ fn unknown_accesses_end_in_the_right_signal() {
     mm.mprotect(data, PAGE, sys::PROT_READ).unwrap();
     mm.fault(data, Access::Unknown, 0x1000).unwrap();
     assert_eq!(unknown(data, 0x1000), Err(FaultError::FORBIDDEN), "a store that is not allowed");
-    let child = mm.fork(&[]).unwrap();
+    let child = mm.fork(2, &[]).unwrap();
     mm.fault(data + PAGE, Access::Unknown, 0x1000).unwrap();
     assert_eq!(mm.space().mapping(data + PAGE).unwrap().1, Prot::READ | Prot::WRITE);
     drop(child);
@@ -512,7 +512,7 @@ fn futexes_of_shared_memory_are_the_same_for_all() {
         map(&mm, 0, 1, RW, SHARED, file(&pages, 0)).unwrap(),
     );
     let key = |mm: &TestMm, addr, scope| mm.user().futex_key(addr, scope).unwrap();
-    let child = mm.fork(&[]).unwrap();
+    let child = mm.fork(2, &[]).unwrap();
     assert_eq!(key(&mm, a + 4, FutexScope::Shared), key(&child, b + 4, FutexScope::Shared));
     assert_ne!(key(&mm, a, FutexScope::Private), key(&child, a, FutexScope::Private));
     let own = anonymous(&mm, 1);

@@ -133,6 +133,9 @@ pub fn unshare<H: Host>(cx: &Cx<'_, H>, flags: u64) -> SysResult {
         return Err(EINVAL.into());
     }
     let new = cx.new_namespaces(flags)?;
+    if flags.contains(CloneFlags::SYSVSEM) {
+        cx.leave_undo_list();
+    }
     let fs = match new.fs {
         Some(fs) => Some(fs),
         None => flags.contains(CloneFlags::FS).then(|| cx.fs.copy()),

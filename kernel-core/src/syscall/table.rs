@@ -76,6 +76,7 @@ impl<H: Host> Table<H> {
         Self::EVENTS,
         Self::TIME,
         Self::SOCKETS,
+        Self::SYSV,
     ];
 
     const PROCESSES: &'static [Call<H>] = &[

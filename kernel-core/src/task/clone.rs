@@ -7,6 +7,7 @@ use core::sync::atomic::Ordering;
 use crate::errno::{EAGAIN, EINVAL, ENOMEM, Result};
 use crate::host::{Fpu, Host, Registers, UserContext};
 use crate::ipc::pidfd::PidFd;
+use crate::ipc::sysv::sem::UndoList;
 use crate::kernel::Kernel;
 use crate::mm::Mm;
 use crate::sched::wait::{Events, Wake};
@@ -152,14 +153,6 @@ impl<H: Host> Cx<'_, H> {
         let kernel = self.kernel;
         kernel.check_task_limits(self)?;
         let namespaces = self.new_namespaces(flags)?;
-        let mut resources = Resources {
-            mm: if flags.contains(CloneFlags::VM) { self.mm.clone() } else { self.fork_memory()? },
-            files: if flags.contains(CloneFlags::FILES) { self.files.clone() } else { self.files.copy() },
-            fs: if flags.contains(CloneFlags::FS) { self.fs.clone() } else { self.fs.copy() },
-        };
-        if let Some(fs) = namespaces.fs {
-            resources.fs = fs;
-        }
         let is_thread = flags.contains(CloneFlags::THREAD);
         let others = namespaces.others.unwrap_or_else(|| self.task.namespaces());
         if is_thread && others.pid_for_children != self.task.process.pid_ns {
@@ -168,6 +161,14 @@ impl<H: Host> Cx<'_, H> {
         let pid_ns = &others.pid_for_children;
         let number = kernel.take_number(pid_ns)?;
         let tid = number.pid;
+        let mut resources = Resources {
+            mm: if flags.contains(CloneFlags::VM) { self.mm.clone() } else { self.fork_memory(tid)? },
+            files: if flags.contains(CloneFlags::FILES) { self.files.clone() } else { self.files.copy() },
+            fs: if flags.contains(CloneFlags::FS) { self.fs.clone() } else { self.fs.copy() },
+        };
+        if let Some(fs) = namespaces.fs {
+            resources.fs = fs;
+        }
         let process = if flags.contains(CloneFlags::THREAD) {
             self.task.process.clone()
         } else {
@@ -182,6 +183,7 @@ impl<H: Host> Cx<'_, H> {
                 cred: namespaces.cred.unwrap_or_else(|| self.task.cred()),
                 namespaces: others.clone(),
                 signals: self.child_signals(flags),
+                ipc_namespace: self.task.ipc_namespace(),
                 comm: self.task.comm(),
                 nice: self.task.nice(),
                 start_ns: kernel.services.clock.uptime_ns(),
@@ -192,6 +194,11 @@ impl<H: Host> Cx<'_, H> {
         }
         if !flags.contains(CloneFlags::VM) {
             *task.rseq.lock() = *self.task.rseq.lock();
+        }
+        if flags.contains(CloneFlags::SYSVSEM) {
+            let list =
+                self.task.sem_undo.lock().get_or_insert_with(|| UndoList::new(self.services())).clone();
+            *task.sem_undo.lock() = Some(list);
         }
         let completion = flags.contains(CloneFlags::VFORK).then(Arc::<Completion>::default);
         task.vfork.lock().clone_from(&completion);
@@ -232,15 +239,15 @@ impl<H: Host> Cx<'_, H> {
         Ok(u64::from(shown))
     }
 
-    /// A copy of the memory.
-    fn fork_memory(&self) -> Result<Arc<Mm<H>>> {
+    /// A copy of the memory, for process `child`.
+    fn fork_memory(&self, child: u32) -> Result<Arc<Mm<H>>> {
         let hot = {
             let regs = &self.context.borrow().regs;
             [regs.fs_base, regs.rsp]
         };
         // The task's reference and this one, or else another thread runs in it.
         let alone = Arc::strong_count(&self.mm) <= 2;
-        self.mm.fork(if alone { &hot } else { &[] })
+        self.mm.fork(child, if alone { &hot } else { &[] })
     }
 
     /// An open pidfd.

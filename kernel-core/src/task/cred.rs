@@ -28,6 +28,8 @@ bitflags::bitflags! {
         const SETPCAP = 1 << 8;
         /// Lock memory beyond the limit.
         const IPC_LOCK = 1 << 14;
+        /// Bypass permissions of System V IPC.
+        const IPC_OWNER = 1 << 15;
         /// chroot(2).
         const SYS_CHROOT = 1 << 18;
         /// ptrace(2) of anyone.

@@ -37,6 +37,14 @@ impl<H: Host> Cx<'_, H> {
         self.task.finish_vfork();
     }
 
+    /// Lets go of what is to be undone on System V semaphores; the last who shares it undoes it.
+    pub(crate) fn leave_undo_list(&self) {
+        let list = self.task.sem_undo.lock().take();
+        if let Some(list) = list.and_then(Arc::into_inner) {
+            list.undo(self.task.process.pid, self.services());
+        }
+    }
+
     /// Closes the files if no other task has them.
     pub(crate) fn leave_files(&self) {
         // The task's reference and this one.

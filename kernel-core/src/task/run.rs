@@ -30,6 +30,7 @@ pub(crate) fn run<H: Host>(
             Next::Renew => {}
             Next::End => {
                 cx.before_exit();
+                cx.leave_undo_list();
                 cx.leave_files();
                 break;
             }

@@ -176,6 +176,12 @@ pub trait FileOps: Send + Sync {
         Err(ENODEV)
     }
 
+    /// What a fork's child, process `child`, maps instead of `file`, if it is not the same open file.
+    fn forked(&self, file: &OpenFile, child: u32) -> Option<Arc<OpenFile>> {
+        let _ = (file, child);
+        None
+    }
+
     /// Directory entries from the position on, packed by `emit`; see `vfs/dir`.
     fn read_dir(&self, op: Op<'_>, emit: &mut dyn crate::vfs::dir::DirSink) -> Result<()> {
         let _ = (op, emit);

@@ -21,6 +21,8 @@ mod lock;
 mod memory;
 mod mount;
 mod ns;
+mod mqueue;
+mod msg;
 mod often;
 mod overlay;
 mod overlay_layers;
@@ -32,6 +34,8 @@ mod proc;
 mod process;
 mod runner;
 mod seccomp;
+mod sem;
+mod shm;
 mod signal;
 mod support;
 mod thread;
@@ -68,6 +72,10 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("epoll", epoll::CASES),
     ("event", event::CASES),
     ("unix", unix::CASES),
+    ("shm", shm::CASES),
+    ("sem", sem::CASES),
+    ("msg", msg::CASES),
+    ("mqueue", mqueue::CASES),
     ("tty", tty::CASES),
     ("time", time::CASES),
     ("proc", proc::CASES),

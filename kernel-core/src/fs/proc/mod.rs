@@ -9,6 +9,7 @@ mod namespaces;
 mod net;
 pub mod source;
 mod system;
+mod sysvipc;
 mod task;
 pub mod tree;
 

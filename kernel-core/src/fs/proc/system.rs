@@ -5,8 +5,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 
-use super::Facts;
 use super::tree::Item;
+use super::{Facts, sysvipc};
 use crate::errno::{EINVAL, EPERM, Result};
 use crate::task::cred::Caps;
 use crate::task::namespaces::HostNames;
@@ -43,24 +43,7 @@ pub(super) const ROOT: &[Item] = &[
     Link("mounts", "self/mounts"),
     Link("net", "self/net"),
     Dir("sys", SYS),
-    Dir(
-        "sysvipc",
-        &[
-            File("msg", |_, _| {
-                text(
-                    "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n",
-                )
-            }),
-            File("sem", |_, _| {
-                text("       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n")
-            }),
-            File("shm", |_, _| {
-                text(
-                    "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n",
-                )
-            }),
-        ],
-    ),
+    Dir("sysvipc", sysvipc::TABLES),
 ];
 
 const SYS: &[Item] = &[
@@ -70,6 +53,7 @@ const SYS: &[Item] = &[
         &[
             File("file-max", |_, _| text("9223372036854775807\n")),
             File("file-nr", |_, _| text("0\t0\t9223372036854775807\n")),
+            Dir("mqueue", sysvipc::MQUEUE),
             File("nr_open", |_, _| text("1048576\n")),
             File("pipe-max-size", |_, _| text("1048576\n")),
             File("pipe-user-pages-soft", |_, _| text("16384\n")),
@@ -114,7 +98,13 @@ const SYS: &[Item] = &[
                 ],
             ),
             File("randomize_va_space", |_, _| text("2\n")),
-            File("shmmax", |_, _| text("18446744073692774399\n")),
+            sysvipc::MSGMAX,
+            sysvipc::MSGMNB,
+            sysvipc::MSGMNI,
+            sysvipc::SEM,
+            sysvipc::SHMALL,
+            sysvipc::SHMMAX,
+            sysvipc::SHMMNI,
             File("tainted", |_, _| text("0\n")),
             File("threads-max", |_, _| text("32768\n")),
             File("version", |facts, _| line(facts.source.system().version)),

@@ -36,7 +36,7 @@ fn what_both_sides_of_a_fork_write_to_is_copied_at_once() {
     }
     store(&mm, small, 1).unwrap();
     let hot = large + 512 * PAGE;
-    let child = mm.fork(&[hot]).unwrap();
+    let child = mm.fork(2, &[hot]).unwrap();
     let before = (mm.space().applied(), child.space().applied());
     assert_eq!(before.1.0, 1, "a child gets its mappings in one change");
     for (side, value) in [(&mm, 2), (&child, 3)] {

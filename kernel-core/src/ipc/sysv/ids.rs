@@ -1,0 +1,140 @@
+//! A table of objects by id and by key.
+//!
+//! An id is a place in the table and a number that differs from that of earlier objects in the same place, so that an id
+//! that is kept too long hardly ever finds another object.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::errno::{EEXIST, EINVAL, ENOENT, ENOSPC, Result};
+use crate::ipc::sysv::{CREATE, EXCLUSIVE, PRIVATE};
+
+/// Most places (`IPCMNI`).
+pub const MAX: u32 = 1 << SHIFT;
+const SHIFT: u32 = 15;
+
+/// The number in an id that tells objects in one place apart.
+pub fn sequence(id: i32) -> u16 {
+    (id >> SHIFT) as u16
+}
+
+/// The place that an id means.
+fn place(id: i32) -> u32 {
+    id as u32 & (MAX - 1)
+}
+
+/// Objects by place, with their ids.
+pub struct Ids<T> {
+    objects: BTreeMap<u32, (i32, Arc<T>)>,
+    keys: BTreeMap<i32, u32>,
+    /// All places below are taken.
+    first_free: u32,
+    sequence: u16,
+}
+
+impl<T> Default for Ids<T> {
+    fn default() -> Ids<T> {
+        Ids { objects: BTreeMap::new(), keys: BTreeMap::new(), first_free: 0, sequence: 0 }
+    }
+}
+
+impl<T> Ids<T> {
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// The highest place in use; 0 if none is.
+    pub fn highest(&self) -> u32 {
+        self.objects.keys().next_back().copied().unwrap_or(0)
+    }
+
+    /// The object with this id: EINVAL.
+    pub fn get(&self, id: i32) -> Result<Arc<T>> {
+        let (found, object) = self.objects.get(&place(id)).ok_or(EINVAL)?;
+        if *found == id { Ok(object.clone()) } else { Err(EINVAL) }
+    }
+
+    /// The object in a place, and its id: EINVAL.
+    pub fn at(&self, place: i32) -> Result<(i32, Arc<T>)> {
+        let place = u32::try_from(place).map_err(|_| EINVAL)?;
+        self.objects.get(&place).cloned().ok_or(EINVAL)
+    }
+
+    /// All objects.
+    pub fn all(&self) -> Vec<(i32, Arc<T>)> {
+        self.objects.values().cloned().collect()
+    }
+
+    /// The object that a `*get` call means, if it is there; `None`: one is to be made. ENOENT, EEXIST.
+    pub fn find(&self, key: i32, flags: u32) -> Result<Option<(i32, Arc<T>)>> {
+        if key == PRIVATE {
+            return Ok(None);
+        }
+        match self.keys.get(&key).and_then(|place| self.objects.get(place)) {
+            Some(_) if flags & CREATE != 0 && flags & EXCLUSIVE != 0 => Err(EEXIST),
+            Some(found) => Ok(Some(found.clone())),
+            None if flags & CREATE != 0 => Ok(None),
+            None => Err(ENOENT),
+        }
+    }
+
+    /// Adds an object and gives its id. There may be `limit` in all: ENOSPC.
+    pub fn add(&mut self, key: i32, limit: u64, make: impl FnOnce(i32) -> Result<T>) -> Result<i32> {
+        if self.objects.len() as u64 >= limit.min(u64::from(MAX)) {
+            return Err(ENOSPC);
+        }
+        let mut free = self.first_free;
+        while self.objects.contains_key(&free) {
+            free += 1;
+        }
+        let id = (u32::from(self.sequence) << SHIFT | free) as i32;
+        self.objects.insert(free, (id, Arc::new(make(id)?)));
+        self.first_free = free + 1;
+        if key != PRIVATE {
+            self.keys.insert(key, free);
+        }
+        Ok(id)
+    }
+
+    /// The key finds nothing any more.
+    pub fn forget_key(&mut self, key: i32) {
+        self.keys.remove(&key);
+    }
+
+    /// Removes an object with its key.
+    pub fn remove(&mut self, id: i32, key: i32) -> Option<Arc<T>> {
+        if self.objects.get(&place(id)).is_none_or(|(found, _)| *found != id) {
+            return None;
+        }
+        let (_, object) = self.objects.remove(&place(id))?;
+        self.forget_key(key);
+        self.first_free = self.first_free.min(place(id));
+        self.sequence = self.sequence.wrapping_add(1) & (u16::MAX >> 1);
+        Some(object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_not_used_again_soon() {
+        let mut ids = Ids::default();
+        let first = ids.add(7, 2, |_| Ok('a')).unwrap();
+        let second = ids.add(PRIVATE, 2, |_| Ok('b')).unwrap();
+        assert_eq!((first, second, ids.highest()), (0, 1, 1));
+        assert_eq!(ids.add(8, 2, |_| Ok('c')), Err(ENOSPC));
+        assert_eq!(ids.find(7, CREATE).unwrap().map(|(id, _)| id), Some(first));
+        assert_eq!(ids.find(7, CREATE | EXCLUSIVE).err(), Some(EEXIST));
+        assert!(ids.find(PRIVATE, 0).unwrap().is_none());
+        ids.remove(first, 7);
+        assert_eq!(ids.find(7, 0).err(), Some(ENOENT));
+        let third = ids.add(7, 2, |_| Ok('c')).unwrap();
+        assert_ne!(third, first);
+        assert_eq!((ids.get(first).err(), *ids.get(third).unwrap()), (Some(EINVAL), 'c'));
+        assert!(ids.remove(first, 7).is_none(), "an old id removes nothing");
+    }
+}

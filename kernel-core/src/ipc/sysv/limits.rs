@@ -1,0 +1,83 @@
+//! The limits in `/proc/sys/kernel`. Sources: `shmget(2)`, `semget(2)`, `msgget(2)`, `proc_sys_kernel(5)`.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::errno::{EINVAL, Result};
+use crate::ipc::sysv::ids;
+
+/// Largest value of a semaphore, and of what is undone (`SEMVMX`, `SEMAEM`).
+pub const SEM_MAX: i32 = 32767;
+
+/// A limit that can be set.
+pub struct Limit {
+    value: AtomicU64,
+    least: u64,
+    most: u64,
+}
+
+impl Limit {
+    fn new(value: u64, most: u64) -> Limit {
+        Limit::between(value, 0, most)
+    }
+
+    /// A limit that can be set from `least` to `most`.
+    pub fn between(value: u64, least: u64, most: u64) -> Limit {
+        Limit { value: AtomicU64::new(value), least, most }
+    }
+
+    /// What it is.
+    pub fn get(&self) -> u64 {
+        self.value.load(Ordering::Relaxed)
+    }
+
+    /// Sets it; EINVAL.
+    pub fn set(&self, value: u64) -> Result<()> {
+        if !(self.least..=self.most).contains(&value) {
+            return Err(EINVAL);
+        }
+        self.value.store(value, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// All limits of a namespace.
+pub struct Limits {
+    /// Most bytes of a segment.
+    pub shm_max: Limit,
+    /// Most pages of all segments.
+    pub shm_all: Limit,
+    /// Most segments.
+    pub shm_segments: Limit,
+    /// Most semaphores of a set, semaphores in all, operations of a call, sets.
+    pub sem: [Limit; 4],
+    /// Most bytes of a message.
+    pub msg_max: Limit,
+    /// Most bytes of a queue, unless a privileged process sets another limit for it.
+    pub msg_queue_bytes: Limit,
+    /// Most queues.
+    pub msg_queues: Limit,
+}
+
+impl Limits {
+    /// Linux's values.
+    pub fn for_ram(ram: u64) -> Limits {
+        let int = i32::MAX as u64;
+        let ids = u64::from(ids::MAX);
+        let queue_bytes = 16384;
+        Limits {
+            shm_max: Limit::new(u64::MAX - (1 << 24), u64::MAX),
+            shm_all: Limit::new(u64::MAX - (1 << 24), u64::MAX),
+            shm_segments: Limit::new(4096, ids),
+            sem: [
+                Limit::new(32000, 65535),
+                Limit::new(1_024_000_000, int),
+                Limit::new(500, 65535),
+                Limit::new(32000, ids),
+            ],
+            msg_max: Limit::new(8192, int),
+            msg_queue_bytes: Limit::new(queue_bytes, int),
+            // A queue for each 32 times what it holds.
+            msg_queues: Limit::new((ram / 32 / queue_bytes).clamp(16, 32000), ids),
+        }
+    }
+}

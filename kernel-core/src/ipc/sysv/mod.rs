@@ -1,0 +1,90 @@
+//! System V IPC: shared memory, semaphore sets and message queues. Source: `sysvipc(7)`.
+//!
+//! All of it belongs to an [`IpcNamespace`]. Each kind has a table of ids ([`ids::Ids`]) behind one lock, and each object
+//! has a lock of its own, which is taken with or without the table's, and never before it. Nothing waits in here: calls
+//! that would block give a waiter to sleep on, and whoever makes their condition true does the work for them, in the
+//! order in which they came.
+//!
+//! Objects stay when their makers end. So what they take of the kernel's own memory is [`Held`] within a bound for the
+//! whole namespace, whatever the limits of each kind.
+
+pub mod ids;
+pub mod limits;
+pub mod msg;
+pub mod perm;
+pub mod sem;
+pub mod shm;
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::errno::{ENOMEM, Result};
+use crate::ipc::mqueue::Mqueues;
+use crate::services::Services;
+use limits::Limits;
+
+/// `IPC_PRIVATE`: a key that is never found.
+pub const PRIVATE: i32 = 0;
+/// `IPC_CREAT`.
+pub const CREATE: u32 = 0o1000;
+/// `IPC_EXCL`.
+pub const EXCLUSIVE: u32 = 0o2000;
+/// `IPC_NOWAIT`.
+pub const NO_WAIT: u32 = 0o4000;
+
+/// The System V objects and POSIX message queues that a group of processes sees.
+pub struct IpcNamespace {
+    /// What can be set in `/proc/sys/kernel`.
+    pub limits: Limits,
+    /// Shared memory.
+    pub shm: Arc<shm::Segments>,
+    /// Semaphores.
+    pub sem: sem::Sets,
+    /// Messages.
+    pub msg: msg::Queues,
+    /// POSIX message queues.
+    pub mqueue: Arc<Mqueues>,
+}
+
+impl IpcNamespace {
+    /// A namespace without objects.
+    pub fn new(services: &Arc<Services>) -> Arc<IpcNamespace> {
+        let ram = &services.ram;
+        let room = Arc::new(Room { limit: ram.total() / 16, used: AtomicU64::new(0) });
+        Arc::new(IpcNamespace {
+            limits: Limits::for_ram(ram.total()),
+            shm: shm::Segments::new(ram),
+            sem: sem::Sets::new(room.clone()),
+            msg: msg::Queues::new(room.clone()),
+            mqueue: Mqueues::new(services, room),
+        })
+    }
+}
+
+/// How much of the kernel's memory the objects of a namespace may take.
+pub struct Room {
+    limit: u64,
+    used: AtomicU64,
+}
+
+impl Room {
+    /// Takes `bytes` of it; ENOMEM.
+    pub fn take(self: &Arc<Self>, bytes: usize) -> Result<Held> {
+        let bytes = bytes as u64;
+        let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.limit);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).map_err(|_| ENOMEM)?;
+        Ok(Held { room: self.clone(), bytes })
+    }
+}
+
+/// Memory taken of a [`Room`]; given back when dropped.
+pub struct Held {
+    room: Arc<Room>,
+    bytes: u64,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.room.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
