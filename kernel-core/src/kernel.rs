@@ -114,7 +114,7 @@ impl<H: Host> Kernel<H> {
     /// A kernel without processes.
     pub(crate) fn assemble(parts: Parts<H>) -> Kernel<H> {
         Kernel {
-            scheduler: Scheduler::new(parts.host.clone()),
+            scheduler: Scheduler::new(parts.host.clone(), parts.vcpus),
             fpu_features: parts.host.cpu().xstate_features,
             tree: Mutex::default(),
             ipc: Ipc::new(&parts.services),
@@ -212,7 +212,7 @@ impl<H: Host> Kernel<H> {
     /// When the guest on a vCPU has to come back: for the next timer, and after its time slice if others can run.
     pub(crate) fn guest_deadline(&self, vcpu: VcpuId, nice: Nice) -> Option<u64> {
         let timer = self.services.timers.next();
-        if !self.scheduler.has_runnable() {
+        if !self.scheduler.has_runnable(vcpu) {
             return timer;
         }
         let slice = self.account(vcpu).slice_start_ns().saturating_add(nice.time_slice_ns());

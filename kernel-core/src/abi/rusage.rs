@@ -32,6 +32,12 @@ pub struct Rusage {
 static_assertions::const_assert_eq!(size_of::<Rusage>(), 144);
 
 impl Rusage {
+    /// With these counts: faults, and switches to other tasks, as it waited and as they could run.
+    pub fn with_counts(mut self, [faults, waits, preemptions]: [u64; 3]) -> Rusage {
+        (self.rest[3], self.rest[11], self.rest[12]) = (faults as i64, waits as i64, preemptions as i64);
+        self
+    }
+
     /// With these times in nanoseconds, user and system, and no counts.
     pub fn of_times((user, system): (u64, u64)) -> Rusage {
         Rusage { user: TimeVal::from_ns(user), system: TimeVal::from_ns(system), ..Rusage::default() }

@@ -11,6 +11,7 @@ pub mod eventfd;
 pub mod fifo;
 pub mod futex;
 pub mod mqueue;
+pub mod pi_futex;
 pub mod pidfd;
 pub mod pipe;
 pub mod posix_timer;
@@ -23,25 +24,35 @@ pub mod unix;
 
 use alloc::sync::Arc;
 
+use zerocopy::IntoBytes;
+
 use crate::services::Services;
 
 /// What an instance has once of each.
 pub struct Ipc {
     /// Who waits for which word of memory.
     pub futexes: futex::FutexTable,
+    /// Who waits for which futex that has an owner.
+    pub pi_futexes: pi_futex::PiFutexes,
     /// Names of local sockets, and descriptors on their way.
     pub unix: Arc<unix::Namespace>,
     /// Serialises how epoll instances are put into each other.
     pub epoll: Arc<epoll::Topology>,
     /// The System V objects and message queues that PID 1 sees.
     pub namespace: Arc<sysv::IpcNamespace>,
+    /// What `kcmp(2)` hides addresses with.
+    pub cookies: [u64; 2],
 }
 
 impl Ipc {
     /// Nothing yet.
     pub fn new(services: &Arc<Services>) -> Ipc {
+        let mut cookies = [0; 2];
+        services.clock.entropy(cookies.as_mut_bytes());
         Ipc {
+            cookies,
             futexes: Default::default(),
+            pi_futexes: Default::default(),
             unix: Default::default(),
             epoll: Default::default(),
             namespace: sysv::IpcNamespace::new(services),

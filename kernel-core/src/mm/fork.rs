@@ -7,6 +7,7 @@
 
 use alloc::sync::{Arc, Weak};
 use core::ops::Range;
+use core::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
@@ -88,6 +89,7 @@ impl<H: Host> Mm<H> {
     /// copied, and the copy would be no state that ever was. ENOMEM.
     pub fn fork(&self, pid: u32, hot: &[u64]) -> Result<Arc<Mm<H>>> {
         let child = Mm::new(&self.host, self.ram(), self.space.limits())?;
+        child.membarrier.store(self.membarrier.load(Ordering::Relaxed), Ordering::Relaxed);
         let mut told = Batch::default();
         let mut budget = OWN_BYTES;
         self.change(|inner, batch| {

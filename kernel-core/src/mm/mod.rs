@@ -36,7 +36,7 @@ mod window;
 
 use alloc::sync::{Arc, Weak};
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::errno::{EINVAL, Result};
 use crate::host::{Host, PAGE_SIZE, Space};
@@ -82,6 +82,8 @@ pub struct Mm<H: Host> {
     dead: AtomicBool,
     /// A copy to or from it ended for want of RAM.
     starved: AtomicBool,
+    /// The `membarrier` commands that it is registered for.
+    pub(crate) membarrier: AtomicU32,
     this: Weak<Mm<H>>,
 }
 
@@ -126,6 +128,7 @@ impl<H: Host> Mm<H> {
             id,
             dead: AtomicBool::new(false),
             starved: AtomicBool::new(false),
+            membarrier: AtomicU32::new(0),
             this: this.clone(),
         }))
     }

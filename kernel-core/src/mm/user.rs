@@ -261,6 +261,13 @@ impl<'a, H: Host> User<'a, H> {
         Ok(Buffers { mm: self.mm, parts, next: 0, left: total as usize })
     }
 
+    /// Buffers at these addresses, with these lengths.
+    pub fn buffers_of(&self, parts: impl Iterator<Item = (u64, u64)>) -> Buffers<'a, H> {
+        let parts: SmallVec<_> = parts.collect();
+        let total = parts.iter().fold(0u64, |sum, (_, len)| sum.saturating_add(*len));
+        Buffers { mm: self.mm, parts, next: 0, left: total.min(MAX_RW_COUNT) as usize }
+    }
+
     /// The bytes of a string without its zero byte; ENAMETOOLONG if none comes within `max` bytes.
     pub fn read_cstr(&self, addr: u64, max: usize) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();

@@ -20,7 +20,7 @@ impl<H: Host> Kernel<H> {
         // Where one task's slice ends the next one's begins, unless the vCPU was idle between them.
         let mut last_end = None;
         while !self.is_over() {
-            last_end = match self.scheduler.dequeue() {
+            last_end = match self.scheduler.dequeue(vcpu) {
                 Some(task) => Some(self.run_task(vcpu, task, last_end.unwrap_or_else(|| self.moment()))),
                 None => {
                     self.idle(vcpu);
@@ -32,6 +32,11 @@ impl<H: Host> Kernel<H> {
 
     /// Runs a task, from `now` on, until it suspends or ends, and says when that was.
     fn run_task(&self, vcpu: VcpuId, task: Arc<Task<H>>, now: Moment) -> Moment {
+        if !task.may_run_on(vcpu) {
+            // It was queued before that was said.
+            self.scheduler.enqueue(task);
+            return now;
+        }
         // The fiber is in the task whenever the task is queued: it is put back before `park` lets anyone queue it.
         let Some(mut fiber) = task.fiber.lock().take() else { return now };
         task.set_vcpu(vcpu);
@@ -47,6 +52,8 @@ impl<H: Host> Kernel<H> {
                 *task.fiber.lock() = Some(fiber);
                 if task.state.park() {
                     self.scheduler.enqueue(task);
+                } else {
+                    task.waits.fetch_add(1, Ordering::Relaxed);
                 }
             }
             Resumed::Finished => {}
@@ -57,7 +64,7 @@ impl<H: Host> Kernel<H> {
     fn idle(&self, vcpu: VcpuId) {
         self.scheduler.set_idle(vcpu);
         self.poll_outside();
-        if !self.scheduler.has_runnable() && !self.is_over() {
+        if !self.scheduler.has_runnable(vcpu) && !self.is_over() {
             let start = self.now_ns();
             self.wait_outside(vcpu, start);
             self.idle_ns.fetch_add(self.now_ns().saturating_sub(start), Ordering::Relaxed);
@@ -77,7 +84,7 @@ impl<H: Host> Kernel<H> {
         if rest.is_none_or(|rest| self.now_ns() < rest) {
             return;
         }
-        while !self.scheduler.has_runnable() && !self.is_over() && ram.discard_piece(KEEP_BYTES) {
+        while !self.scheduler.has_runnable(vcpu) && !self.is_over() && ram.discard_piece(KEEP_BYTES) {
             self.host.wait(vcpu, Some(start));
             self.poll_outside();
         }

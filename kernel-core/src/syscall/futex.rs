@@ -6,9 +6,10 @@ use crate::abi::time::TimeSpec;
 use crate::errno::{EAGAIN, EFAULT, EINVAL, ENOSYS, ETIMEDOUT, Result};
 use crate::host::Host;
 use crate::ipc::futex::ANY;
+use crate::ipc::pi_futex::Try;
 use crate::mm::user::{FutexKey, FutexScope};
 use crate::sched::wait::Events;
-use crate::syscall::{Args, Cx, Restart, SysError, SysResult, Wait};
+use crate::syscall::{Args, Cx, Restart, SysError, SysResult, Wait, futex_pi};
 
 /// Entries of a robust list that are looked at (`ROBUST_LIST_LIMIT`): a guest may have made it a ring.
 const ROBUST_LIST_LIMIT: usize = 2048;
@@ -38,8 +39,12 @@ pub fn futex<H: Host>(cx: &Cx<'_, H>, args: &Args) -> SysResult {
     let (addr, op, value) = (args.ptr(0), args.uint(1), args.uint(2));
     let command = op & !(sys::FUTEX_PRIVATE_FLAG | sys::FUTEX_CLOCK_REALTIME);
     let scope = if op & sys::FUTEX_PRIVATE_FLAG != 0 { FutexScope::Private } else { FutexScope::Shared };
-    let waits = matches!(command, sys::FUTEX_WAIT | sys::FUTEX_WAIT_BITSET);
-    if op & sys::FUTEX_CLOCK_REALTIME != 0 && !waits {
+    let waits = matches!(
+        command,
+        sys::FUTEX_WAIT | sys::FUTEX_WAIT_BITSET | sys::FUTEX_WAIT_REQUEUE_PI | sys::FUTEX_LOCK_PI2
+    );
+    let realtime = op & sys::FUTEX_CLOCK_REALTIME != 0;
+    if realtime && !waits {
         return Err(ENOSYS.into());
     }
     // The fourth argument is a number for those that do not wait.
@@ -47,7 +52,6 @@ pub fn futex<H: Host>(cx: &Cx<'_, H>, args: &Args) -> SysResult {
     match command {
         sys::FUTEX_WAIT | sys::FUTEX_WAIT_BITSET => {
             let absolute = command == sys::FUTEX_WAIT_BITSET;
-            let realtime = op & sys::FUTEX_CLOCK_REALTIME != 0;
             let deadline_ns = deadline(cx, args.ptr(3), absolute, realtime)?;
             let after_signal = match deadline_ns {
                 Some(_) if !absolute => AfterSignal::KeepDeadline,
@@ -63,7 +67,20 @@ pub fn futex<H: Host>(cx: &Cx<'_, H>, args: &Args) -> SysResult {
             requeue(cx, (addr, args.ptr(4)), scope, (count, count_2), Some(args.uint(5)))
         }
         sys::FUTEX_WAKE_OP => wake_op(cx, (addr, args.ptr(4)), scope, (count, count_2), args.uint(5)),
-        // Priority inheritance is not there.
+        sys::FUTEX_LOCK_PI | sys::FUTEX_LOCK_PI2 => {
+            let realtime = realtime || command == sys::FUTEX_LOCK_PI;
+            let deadline_ns = deadline(cx, args.ptr(3), true, realtime)?;
+            futex_pi::lock(cx, (addr, scope), Try::Wait, deadline_ns)
+        }
+        sys::FUTEX_TRYLOCK_PI => futex_pi::lock(cx, (addr, scope), Try::Once, None),
+        sys::FUTEX_UNLOCK_PI => futex_pi::unlock(cx, (addr, scope)),
+        sys::FUTEX_WAIT_REQUEUE_PI => {
+            let deadline_ns = deadline(cx, args.ptr(3), true, realtime)?;
+            futex_pi::wait_requeue(cx, (addr, args.ptr(4)), scope, value, deadline_ns)
+        }
+        sys::FUTEX_CMP_REQUEUE_PI => {
+            futex_pi::cmp_requeue(cx, (addr, args.ptr(4)), scope, (count, count_2), args.uint(5))
+        }
         _ => Err(ENOSYS.into()),
     }
 }
@@ -73,7 +90,7 @@ fn limit(count: i32) -> usize {
     usize::try_from(count).unwrap_or(0).max(1)
 }
 
-fn key<H: Host>(cx: &Cx<'_, H>, addr: u64, scope: FutexScope) -> Result<FutexKey> {
+pub(super) fn key<H: Host>(cx: &Cx<'_, H>, addr: u64, scope: FutexScope) -> Result<FutexKey> {
     if !addr.is_multiple_of(4) {
         return Err(EINVAL);
     }
@@ -122,6 +139,9 @@ fn wake<H: Host>(cx: &Cx<'_, H>, addr: u64, scope: FutexScope, bitset: u32, coun
         return Err(EINVAL.into());
     }
     let key = key(cx, addr, scope)?;
+    if cx.kernel.ipc.pi_futexes.is_used(key) {
+        return Err(EINVAL.into());
+    }
     Ok(cx.kernel.ipc.futexes.wake(key, bitset, limit(count)) as u64)
 }
 
@@ -245,6 +265,7 @@ fn walk_robust_list<H: Host>(cx: &Cx<'_, H>, head: u64) -> Result<()> {
     let [first, offset, pending] = cx.user().get::<[u64; 3]>(head)?;
     // The lowest bit says that it is a futex with priority inheritance.
     let (mut entry, pending_entry) = (first & !1, pending & !1);
+    let mut has_owner = first & 1 != 0;
     for _ in 0..ROBUST_LIST_LIMIT {
         if entry == head {
             break;
@@ -252,12 +273,13 @@ fn walk_robust_list<H: Host>(cx: &Cx<'_, H>, head: u64) -> Result<()> {
         let next = cx.user().get::<u64>(entry);
         // The pending one comes last: it may have been unlocked and be no longer in the list.
         if entry != pending_entry {
-            mark_dead(cx, entry.wrapping_add(offset), Unlocking::No)?;
+            mark_dead(cx, entry.wrapping_add(offset), Unlocking::No, has_owner)?;
         }
-        entry = next? & !1;
+        let next = next?;
+        (entry, has_owner) = (next & !1, next & 1 != 0);
     }
     if pending_entry != 0 {
-        mark_dead(cx, pending_entry.wrapping_add(offset), Unlocking::Perhaps)?;
+        mark_dead(cx, pending_entry.wrapping_add(offset), Unlocking::Perhaps, pending & 1 != 0)?;
     }
     Ok(())
 }
@@ -269,7 +291,10 @@ enum Unlocking {
     Perhaps,
 }
 
-fn mark_dead<H: Host>(cx: &Cx<'_, H>, addr: u64, unlocking: Unlocking) -> Result<()> {
+/// Of a futex with an owner, its first waiter hears elsewhere ([`PiFutexes::owner_died`]).
+///
+/// [`PiFutexes::owner_died`]: crate::ipc::pi_futex::PiFutexes::owner_died
+fn mark_dead<H: Host>(cx: &Cx<'_, H>, addr: u64, unlocking: Unlocking, has_owner: bool) -> Result<()> {
     if !addr.is_multiple_of(4) {
         return Err(EFAULT);
     }
@@ -277,7 +302,7 @@ fn mark_dead<H: Host>(cx: &Cx<'_, H>, addr: u64, unlocking: Unlocking) -> Result
     let mut word = user.load_u32(addr)?;
     for _ in 0..MOST_ATTEMPTS {
         // Unlocked, but nobody was told: the waiter it was meant for would sleep on.
-        if unlocking == Unlocking::Perhaps && word == 0 {
+        if unlocking == Unlocking::Perhaps && word == 0 && !has_owner {
             wake_at(cx, addr, 1);
             return Ok(());
         }
@@ -287,7 +312,7 @@ fn mark_dead<H: Host>(cx: &Cx<'_, H>, addr: u64, unlocking: Unlocking) -> Result
         let dead = word & sys::FUTEX_WAITERS | sys::FUTEX_OWNER_DIED;
         match user.compare_exchange_u32(addr, word, dead)? {
             Ok(_) => {
-                if word & sys::FUTEX_WAITERS != 0 {
+                if word & sys::FUTEX_WAITERS != 0 && !has_owner {
                     wake_at(cx, addr, 1);
                 }
                 return Ok(());

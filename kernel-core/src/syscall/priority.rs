@@ -61,6 +61,14 @@ fn threads<H: Host>(cx: &Cx<'_, H>, which: i32, who: i32) -> Result<Vec<Arc<Task
     })
 }
 
+/// Gives a thread a nice value, as `sched_setattr(2)` does: EPERM.
+pub(super) fn set_nice<H: Host>(cx: &Cx<'_, H>, task: &Task<H>, nice: i32) -> Result<()> {
+    let nice = Nice::clamped(nice);
+    check(cx, task, nice).map_err(|_| EPERM)?;
+    task.set_nice(nice);
+    Ok(())
+}
+
 /// EPERM for threads of others, EACCES for less niceness than RLIMIT_NICE grants.
 fn check<H: Host>(cx: &Cx<'_, H>, task: &Task<H>, nice: Nice) -> Result<()> {
     let (cred, other) = (cx.cred(), task.cred());

@@ -233,7 +233,7 @@ pub fn wait4<H: Host>(cx: &Cx<'_, H>, pid: i32, status: u64, options: u32, usage
         cx.user().set(status, &word)?;
     }
     if usage != 0 {
-        cx.user().set(usage, &rusage::Rusage::of_times(found.cpu_ns))?;
+        cx.user().set(usage, &rusage::Rusage::of_times(found.cpu_ns).with_counts(found.process.counts()))?;
     }
     Ok(u64::from(found.shown_pid))
 }
@@ -267,7 +267,7 @@ pub fn waitid<H: Host>(cx: &Cx<'_, H>, kind: u32, id: i32, info: u64, options: u
         return Err(EAGAIN.into());
     }
     if let (Some(found), true) = (&found, usage != 0) {
-        cx.user().set(usage, &rusage::Rusage::of_times(found.cpu_ns))?;
+        cx.user().set(usage, &rusage::Rusage::of_times(found.cpu_ns).with_counts(found.process.counts()))?;
     }
     if info != 0 {
         let raw = found.map_or_else(RawSigInfo::default, |found| RawSigInfo::new(&found.info));

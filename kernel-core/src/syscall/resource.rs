@@ -74,16 +74,16 @@ fn check_same_user<H: Host>(cx: &Cx<'_, H>, process: &crate::task::Process<H>) -
 /// `getrusage(2)`.
 pub fn getrusage<H: Host>(cx: &Cx<'_, H>, who: i32, usage: u64) -> SysResult {
     let process = &cx.task.process;
-    let times = match who {
-        0 => cx.cpu_ns(),
-        -1 => (
-            process.children_user_ns.load(Ordering::Relaxed),
-            process.children_system_ns.load(Ordering::Relaxed),
-        ),
-        1 => cx.kernel.thread_cpu_ns(cx.task),
+    let (times, counts) = match who {
+        0 => (cx.cpu_ns(), process.counts()),
+        -1 => {
+            let times = [&process.children_user_ns, &process.children_system_ns];
+            (times.map(|ns| ns.load(Ordering::Relaxed)).into(), process.children_counts.get())
+        }
+        1 => (cx.kernel.thread_cpu_ns(cx.task), cx.task.counts()),
         _ => return Err(EINVAL.into()),
     };
-    let mut raw = Rusage::of_times(times);
+    let mut raw = Rusage::of_times(times).with_counts(counts);
     raw.max_rss = (cx.mm.usage().peak_resident / 1024) as i64;
     cx.user().set(usage, &raw)?;
     Ok(0)

@@ -1,21 +1,21 @@
-//! Scheduling calls: yielding, CPUs, policies. All tasks are scheduled alike; what would need more is refused.
+//! Scheduling calls: yielding, CPUs, policies ([`crate::sched::policy`]).
 
 use alloc::sync::Arc;
 
-use crate::errno::{EINVAL, ENOSYS, EPERM, ESRCH, Result};
+use linux_raw_sys::general::RLIMIT_NICE;
+
+use crate::errno::{EINVAL, EPERM, ESRCH, Result};
 use crate::host::Host;
+use crate::sched::policy::{Policy, RESET_ON_FORK};
 use crate::syscall::{Cx, SysResult};
 use crate::task::Task;
+use crate::task::cred::Caps;
 
-/// `SCHED_OTHER`, which every task has.
-const OTHER: u32 = 0;
-/// `SCHED_FIFO`, `SCHED_RR`.
+/// `SCHED_FIFO`, `SCHED_RR`, for the bounds of their priorities.
 const REAL_TIME: [u32; 2] = [1, 2];
-/// `SCHED_BATCH`, `SCHED_IDLE`.
-const ALSO_FAIR: [u32; 2] = [3, 5];
 
 /// The thread that `tid` names, 0 being the caller.
-fn thread<H: Host>(cx: &Cx<'_, H>, tid: i32) -> Result<Arc<Task<H>>> {
+pub(super) fn thread<H: Host>(cx: &Cx<'_, H>, tid: i32) -> Result<Arc<Task<H>>> {
     match u32::try_from(tid).map_err(|_| EINVAL)? {
         0 => Ok(cx.task.clone()),
         tid => cx.thread_numbered(tid).ok_or(ESRCH),
@@ -24,35 +24,57 @@ fn thread<H: Host>(cx: &Cx<'_, H>, tid: i32) -> Result<Arc<Task<H>>> {
 
 /// `sched_yield(2)`.
 pub fn sched_yield<H: Host>(cx: &Cx<'_, H>) -> SysResult {
-    if cx.kernel.scheduler.has_runnable() {
+    if cx.kernel.scheduler.has_runnable(cx.task.vcpu()) {
         cx.yield_now();
     }
     Ok(0)
 }
 
-/// `sched_getaffinity(2)`: all vCPUs.
+/// All vCPUs, as a mask.
+fn all_vcpus<H: Host>(cx: &Cx<'_, H>) -> u64 {
+    1u64.checked_shl(cx.kernel.vcpus() as u32).unwrap_or(0).wrapping_sub(1)
+}
+
+/// `sched_getaffinity(2)`.
 pub fn sched_getaffinity<H: Host>(cx: &Cx<'_, H>, pid: i32, size: usize, mask: u64) -> SysResult {
     if size < 8 || !size.is_multiple_of(8) {
         return Err(EINVAL.into());
     }
     // Unlike their neighbours, the two calls of affinity say ESRCH of a negative number.
-    thread(cx, pid).map_err(|_| ESRCH)?;
-    let all = 1u64.checked_shl(cx.kernel.vcpus() as u32).unwrap_or(0).wrapping_sub(1);
-    cx.user().set(mask, &all)?;
+    let allowed = match thread(cx, pid).map_err(|_| ESRCH)?.affinity() {
+        0 => all_vcpus(cx),
+        mask => mask,
+    };
+    cx.user().set(mask, &allowed)?;
     Ok(8)
 }
 
-/// `sched_setaffinity(2)`: a mask that has all vCPUs; others would not be honoured.
+/// `sched_setaffinity(2)`.
 pub fn sched_setaffinity<H: Host>(cx: &Cx<'_, H>, pid: i32, size: usize, mask: u64) -> SysResult {
     let mut word = [0u8; 8];
     let len = size.min(8);
     cx.user().read_bytes(mask, &mut word[..len])?;
-    thread(cx, pid).map_err(|_| ESRCH)?;
-    let all = 1u64.checked_shl(cx.kernel.vcpus() as u32).unwrap_or(0).wrapping_sub(1);
-    if u64::from_le_bytes(word) & all != all {
-        return Err(if u64::from_le_bytes(word) & all == 0 { EINVAL } else { ENOSYS }.into());
+    let task = thread(cx, pid).map_err(|_| ESRCH)?;
+    check_owner(cx, &task)?;
+    let all = all_vcpus(cx);
+    let mask = u64::from_le_bytes(word) & all;
+    if mask == 0 {
+        return Err(EINVAL.into());
+    }
+    task.set_affinity(if mask == all { 0 } else { mask });
+    if Arc::ptr_eq(&task, cx.task) && !task.may_run_on(task.vcpu()) {
+        cx.yield_now();
+    } else {
+        task.interrupt();
     }
     Ok(0)
+}
+
+/// EPERM for threads of others.
+fn check_owner<H: Host>(cx: &Cx<'_, H>, task: &Task<H>) -> Result<()> {
+    let (cred, other) = (cx.cred(), task.cred());
+    let own = cred.euid == other.uid || cred.euid == other.euid;
+    if own || cred.capable(Caps::SYS_NICE) { Ok(()) } else { Err(EPERM) }
 }
 
 /// `getcpu(2)`.
@@ -68,24 +90,36 @@ pub fn getcpu<H: Host>(cx: &Cx<'_, H>, cpu: u64, node: u64) -> SysResult {
 
 /// `sched_getscheduler(2)`.
 pub fn sched_getscheduler<H: Host>(cx: &Cx<'_, H>, tid: i32) -> SysResult {
-    thread(cx, tid)?;
-    Ok(u64::from(OTHER))
+    let task = thread(cx, tid)?;
+    let reset = if task.resets_on_fork() { RESET_ON_FORK } else { 0 };
+    Ok(u64::from(task.policy().number() | reset))
 }
 
-/// `sched_setscheduler(2)`: what every task has is accepted, real-time policies are not to be had (EPERM).
+/// `sched_setscheduler(2)`.
 pub fn sched_setscheduler<H: Host>(cx: &Cx<'_, H>, tid: i32, policy: u32, param: u64) -> SysResult {
-    const RESET_ON_FORK: u32 = 0x4000_0000;
-    if param == 0 {
+    if param == 0 || (policy as i32) < 0 {
         return Err(EINVAL.into());
     }
-    thread(cx, tid)?;
-    let priority: i32 = cx.user().get(param)?;
-    match policy & !RESET_ON_FORK {
-        OTHER if priority == 0 => Ok(0),
-        policy if ALSO_FAIR.contains(&policy) && priority == 0 => Err(EPERM.into()),
-        policy if REAL_TIME.contains(&policy) && (1..=99).contains(&priority) => Err(EPERM.into()),
-        _ => Err(EINVAL.into()),
+    let task = thread(cx, tid)?;
+    set_policy(cx, &task, policy, cx.user().get(param)?)?;
+    Ok(0)
+}
+
+/// Gives a task a policy, by its number and maybe [`RESET_ON_FORK`]: EINVAL, EPERM.
+pub(super) fn set_policy<H: Host>(cx: &Cx<'_, H>, task: &Task<H>, number: u32, priority: i32) -> Result<()> {
+    let reset = number & RESET_ON_FORK != 0;
+    let policy = Policy::new(number & !RESET_ON_FORK, priority)?;
+    if !cx.cred().capable(Caps::SYS_NICE) {
+        // Whoever leaves the lowest policy gets its nice value back.
+        let leaves_idle = task.policy() == Policy::Idle && policy != Policy::Idle;
+        let may_leave = task.nice().priority() <= task.process.rlimit(RLIMIT_NICE);
+        if leaves_idle && !may_leave || task.resets_on_fork() && !reset {
+            return Err(EPERM);
+        }
+        check_owner(cx, task)?;
     }
+    task.set_policy(policy, reset);
+    Ok(())
 }
 
 /// `sched_getparam(2)`.
@@ -98,23 +132,29 @@ pub fn sched_getparam<H: Host>(cx: &Cx<'_, H>, tid: i32, param: u64) -> SysResul
     Ok(0)
 }
 
-/// `sched_setparam(2)`: priority 0 is the only one that `SCHED_OTHER` has.
+/// `sched_setparam(2)`: the policies that there are have the priority 0 alone.
 pub fn sched_setparam<H: Host>(cx: &Cx<'_, H>, tid: i32, param: u64) -> SysResult {
-    sched_setscheduler(cx, tid, OTHER, param)
+    if param == 0 {
+        return Err(EINVAL.into());
+    }
+    let task = thread(cx, tid)?;
+    let reset = if task.resets_on_fork() { RESET_ON_FORK } else { 0 };
+    set_policy(cx, &task, task.policy().number() | reset, cx.user().get(param)?)?;
+    Ok(0)
 }
 
 /// `sched_get_priority_max(2)`, and with `lowest` instead of `highest`, `sched_get_priority_min(2)`.
 pub fn priority_bound(policy: u32, of_real_time: u64) -> SysResult {
     match policy {
         policy if REAL_TIME.contains(&policy) => Ok(of_real_time),
-        policy if policy == OTHER || ALSO_FAIR.contains(&policy) || policy == 6 => Ok(0),
+        0 | 3 | 5 | 6 => Ok(0),
         _ => Err(EINVAL.into()),
     }
 }
 
 /// `sched_rr_get_interval(2)`: the time slice.
 pub fn sched_rr_get_interval<H: Host>(cx: &Cx<'_, H>, tid: i32, interval: u64) -> SysResult {
-    let slice_ns = thread(cx, tid)?.nice().time_slice_ns();
+    let slice_ns = thread(cx, tid)?.effective_nice().time_slice_ns();
     cx.user().set(interval, &crate::abi::time::TimeSpec::from_ns(slice_ns))?;
     Ok(0)
 }

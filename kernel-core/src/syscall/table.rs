@@ -77,6 +77,8 @@ impl<H: Host> Table<H> {
         Self::TIME,
         Self::SOCKETS,
         Self::SYSV,
+        Self::MORE_SCHEDULING,
+        Self::REMOTE,
     ];
 
     const PROCESSES: &'static [Call<H>] = &[
@@ -213,7 +215,7 @@ impl<H: Host> Table<H> {
         sys(148, "sched_rr_get_interval", &[Int, Ptr], Full, |cx, a| {
             scheduling::sched_rr_get_interval(cx, a.int(0), a.ptr(1))
         }),
-        sys(203, "sched_setaffinity", &[Int, Size, Ptr], Partial("only masks with every CPU"), |cx, a| {
+        sys(203, "sched_setaffinity", &[Int, Size, Ptr], Full, |cx, a| {
             scheduling::sched_setaffinity(cx, a.int(0), a.size(1), a.ptr(2))
         }),
         sys(204, "sched_getaffinity", &[Int, Size, Ptr], Full, |cx, a| {
@@ -226,9 +228,13 @@ impl<H: Host> Table<H> {
         sys(97, "getrlimit", &[Enum(names::RLIMIT), Ptr], Full, |cx, a| {
             resource::prlimit(cx, 0, a.uint(0), 0, a.ptr(1))
         }),
-        sys(98, "getrusage", &[Enum(names::RUSAGE), Ptr], Partial("times and largest size"), |cx, a| {
-            resource::getrusage(cx, a.int(0), a.ptr(1))
-        }),
+        sys(
+            98,
+            "getrusage",
+            &[Enum(names::RUSAGE), Ptr],
+            Partial("no block I/O, as nothing is read from a disk"),
+            |cx, a| resource::getrusage(cx, a.int(0), a.ptr(1)),
+        ),
         sys(99, "sysinfo", &[Ptr], Full, |cx, a| resource::sysinfo(cx, a.ptr(0))),
         sys(100, "times", &[Ptr], Full, |cx, a| resource::times(cx, a.ptr(0))),
         sys(140, "getpriority", &[Enum(names::PRIORITY), Int], Full, |cx, a| {

@@ -45,7 +45,7 @@ impl<H: Host> Table<H> {
             202,
             "futex",
             &[Ptr, Enum(FUTEX_OPS), Int, Ptr, Ptr, Hex],
-            Partial("no priority inheritance"),
+            Partial("no priorities, so none are inherited"),
             futex::futex,
         ),
         sys(213, "epoll_create", &[Int], Full, |cx, a| epoll::epoll_create(cx, a.int(0))),

@@ -189,6 +189,7 @@ impl<H: Host> Cx<'_, H> {
                 start_ns: kernel.services.clock.uptime_ns(),
             },
         );
+        task.inherit_scheduling(self.task);
         if flags.contains(CloneFlags::CHILD_CLEARTID) {
             task.clear_child_tid.store(args.child_tid, Ordering::Relaxed);
         }

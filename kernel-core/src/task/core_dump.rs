@@ -117,7 +117,7 @@ impl<H: Host> Cx<'_, H> {
                 self.mm.peek(content.start, bytes);
                 self.write_at(file, limit, offset.saturating_add(content.start - range.start), bytes)?;
                 left.start = content.end;
-                if self.kernel.scheduler.has_runnable() {
+                if self.kernel.scheduler.has_runnable(self.task.vcpu()) {
                     self.yield_now();
                 }
             }

@@ -102,6 +102,7 @@ impl<H: Host> Cx<'_, H> {
         self.take_leaders_place();
         // The old memory goes when the last task lets go of it; robust futexes and the cleared id belong to it.
         self.before_exit();
+        task.leaves_futexes.store(false, Ordering::SeqCst);
         *task.robust_list.lock() = Default::default();
         *task.rseq.lock() = None;
         task.replace_resources(|resources| resources.mm = mm);

@@ -24,10 +24,13 @@ pub const TICK_NS: u64 = 10_000_000;
 impl<H: Host> Cx<'_, H> {
     /// What a task does last with its memory at hand: robust futexes, the word that `pthread_join` waits on.
     pub(crate) fn before_exit(&self) {
+        // Whoever starts to wait for a futex of this task from here on sees that it ends.
+        self.task.leaves_futexes.store(true, Ordering::SeqCst);
         let list = *self.task.robust_list.lock();
         if list.head != 0 {
             futex::exit_robust_list(self, list.head);
         }
+        self.kernel.ipc.pi_futexes.owner_died(self.task.tid());
         let address = self.task.clear_child_tid.swap(0, Ordering::Relaxed);
         if address != 0 {
             // The address may be gone: then nobody waits there.
@@ -88,6 +91,7 @@ impl<H: Host> Kernel<H> {
             if !group.threads.is_empty() { None } else { Some(group.ending.unwrap_or(status)) }
         };
         self.settle(task);
+        process.ended_counts.add(task.counts());
         process.ended_user_ns.fetch_add(task.user_ns.load(Ordering::Relaxed), Ordering::Relaxed);
         process.ended_system_ns.fetch_add(task.system_ns.load(Ordering::Relaxed), Ordering::Relaxed);
         // Exec may wait to be the only thread.
@@ -263,6 +267,8 @@ impl<H: Host> Kernel<H> {
             let (user, system) = process.cpu_ns();
             let user = user + process.children_user_ns.load(Ordering::Relaxed);
             let system = system + process.children_system_ns.load(Ordering::Relaxed);
+            parent.children_counts.add(process.counts());
+            parent.children_counts.add(process.children_counts.get());
             parent.children_user_ns.fetch_add(user, Ordering::Relaxed);
             parent.children_system_ns.fetch_add(system, Ordering::Relaxed);
         }

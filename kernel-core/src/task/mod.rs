@@ -3,6 +3,7 @@
 //! A [`Task`] is one thread: a fiber whose body is the loop in [`run`]. A [`Process`] is a thread group: what its threads
 //! share. How processes are related (parents, groups, sessions, zombies) is in the one [`tree`].
 
+pub mod access;
 pub mod clone;
 pub mod core_dump;
 pub mod cred;

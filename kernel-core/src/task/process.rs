@@ -63,6 +63,24 @@ impl ExitStatus {
     }
 }
 
+/// Sums of what [`Process::counts`] gives.
+#[derive(Default)]
+pub(crate) struct Counts([AtomicU64; 3]);
+
+impl Counts {
+    /// Adds to each.
+    pub fn add(&self, counts: [u64; 3]) {
+        for (sum, count) in self.0.iter().zip(counts) {
+            sum.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// The sums.
+    pub fn get(&self) -> [u64; 3] {
+        self.0.each_ref().map(|sum| sum.load(Ordering::Relaxed))
+    }
+}
+
 /// A thread group.
 pub struct Process<H: Host> {
     /// Process id: the thread id of its first thread.
@@ -99,6 +117,9 @@ pub struct Process<H: Host> {
     /// CPU time of children that were waited for.
     pub(crate) children_user_ns: AtomicU64,
     pub(crate) children_system_ns: AtomicU64,
+    /// Counts ([`Process::counts`]) of threads that ended, and of children that were waited for.
+    pub(crate) ended_counts: Counts,
+    pub(crate) children_counts: Counts,
     /// Real user id, as siginfo tells it when no thread is left.
     pub(crate) uid: AtomicU32,
     /// `PR_SET_DUMPABLE`, `PR_SET_NO_NEW_PRIVS`, `PR_SET_CHILD_SUBREAPER`.
@@ -149,6 +170,8 @@ impl<H: Host> Process<H> {
             ended_system_ns: AtomicU64::new(0),
             children_user_ns: AtomicU64::new(0),
             children_system_ns: AtomicU64::new(0),
+            ended_counts: Counts::default(),
+            children_counts: Counts::default(),
             uid: AtomicU32::new(0),
             dumpable: AtomicU8::new(1),
             oom_score_adj: AtomicI32::new(0),
@@ -230,6 +253,14 @@ impl<H: Host> Process<H> {
     /// Changes limits.
     pub(crate) fn with_rlimits<R>(&self, change: impl FnOnce(&mut Rlimits) -> R) -> R {
         change(&mut self.limits.lock())
+    }
+
+    /// Faults that all its threads had served, and how often they stopped running: as they waited for something, and as
+    /// others could run.
+    pub fn counts(&self) -> [u64; 3] {
+        let threads = self.threads();
+        let counts = threads.iter().map(|thread| thread.counts());
+        counts.fold(self.ended_counts.get(), |sum, one| [0, 1, 2].map(|at: usize| sum[at] + one[at]))
     }
 
     /// CPU time of all its threads in nanoseconds: in the guest, in the kernel.

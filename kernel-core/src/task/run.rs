@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use core::cell::RefCell;
+use core::sync::atomic::Ordering;
 
 use linux_raw_sys::general as sys;
 
@@ -79,7 +80,7 @@ impl<H: Host> Cx<'_, H> {
         let host = &self.kernel.host;
         let vcpu = self.task.vcpu();
         let timers = &self.task.process.timers;
-        let nice = self.task.nice();
+        let nice = self.task.effective_nice();
         let mut deadline = self.kernel.guest_deadline(vcpu, nice);
         if timers.cpu.is_armed() {
             // Nothing else may end a computation that these timers are to end.
@@ -137,7 +138,9 @@ impl<H: Host> Cx<'_, H> {
     fn serve_fault(&self, addr: u64, access: Access) {
         let rip = self.context.borrow().regs.rip;
         match self.mm.fault(addr, access, rip) {
-            Ok(()) => {}
+            Ok(()) => {
+                self.task.faults.fetch_add(1, Ordering::Relaxed);
+            }
             Err(FaultError::Signal { signal, code }) => {
                 self.kernel.note_fault(self, signal, addr);
                 self.task.force(SigInfo::fault(signal, code, addr));
@@ -184,7 +187,8 @@ impl<H: Host> Cx<'_, H> {
         if self.kernel.is_over() {
             // Whoever waits for this vCPU finds the instance over; the task never runs again.
             self.yield_now();
-        } else if self.kernel.scheduler.has_runnable() {
+        } else if self.kernel.scheduler.has_runnable(self.task.vcpu()) {
+            self.task.preemptions.fetch_add(1, Ordering::Relaxed);
             self.yield_now();
             self.interrupt_rseq();
         }

@@ -2,7 +2,9 @@
 
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{
+    AtomicBool, AtomicI8, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 
 use crate::host::{Host, VcpuId};
 use crate::ipc::sysv::IpcNamespace;
@@ -10,6 +12,7 @@ use crate::ipc::sysv::sem::UndoList;
 use crate::mm::Mm;
 use crate::sched::Scheduler;
 use crate::sched::nice::Nice;
+use crate::sched::policy::Policy;
 use crate::sched::state::State;
 use crate::sched::wait::{Events, WaitQueue, Wake};
 use crate::sync::Mutex;
@@ -122,6 +125,19 @@ pub struct Task<H: Host> {
     pub(crate) sem_undo: Mutex<Option<Arc<UndoList>>>,
     comm: Mutex<[u8; 16]>,
     nice: AtomicI8,
+    /// A [`Policy`] by its number.
+    policy: AtomicU8,
+    /// `SCHED_RESET_ON_FORK`.
+    reset_on_fork: AtomicBool,
+    /// Bit n: it may run on vCPU n; 0 for all.
+    affinity: AtomicU64,
+    io_priority: AtomicU16,
+    /// Set before the futexes that it owns are given up at its end.
+    pub(crate) leaves_futexes: AtomicBool,
+    /// Faults served, and how often it stopped running: as it waited for something, and as others could run.
+    pub(crate) faults: AtomicU64,
+    pub(crate) waits: AtomicU64,
+    pub(crate) preemptions: AtomicU64,
     /// For a `vfork` child: completed when it lets go of the memory.
     pub(crate) vfork: Mutex<Option<Arc<Completion>>>,
     /// Nanoseconds spent in the guest.
@@ -187,6 +203,14 @@ impl<H: Host> Task<H> {
             sem_undo: Mutex::new(None),
             comm: Mutex::new(new.comm),
             nice: AtomicI8::new(new.nice.value()),
+            policy: AtomicU8::new(0),
+            reset_on_fork: AtomicBool::new(false),
+            affinity: AtomicU64::new(0),
+            io_priority: AtomicU16::new(0),
+            leaves_futexes: AtomicBool::new(false),
+            faults: AtomicU64::new(0),
+            waits: AtomicU64::new(0),
+            preemptions: AtomicU64::new(0),
             vfork: Mutex::new(None),
             user_ns: AtomicU64::new(0),
             system_ns: AtomicU64::new(0),
@@ -300,6 +324,68 @@ impl<H: Host> Task<H> {
     /// Changes its share of the vCPUs, from its next entry into the guest on.
     pub(crate) fn set_nice(&self, nice: Nice) {
         self.nice.store(nice.value(), Ordering::Relaxed);
+    }
+
+    /// As [`Process::counts`], its own.
+    pub(crate) fn counts(&self) -> [u64; 3] {
+        [&self.faults, &self.waits, &self.preemptions].map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// Its policy.
+    pub fn policy(&self) -> Policy {
+        Policy::new(self.policy.load(Ordering::Relaxed).into(), 0).unwrap_or_default()
+    }
+
+    /// Whether its children get no more than is usual (`SCHED_RESET_ON_FORK`).
+    pub fn resets_on_fork(&self) -> bool {
+        self.reset_on_fork.load(Ordering::Relaxed)
+    }
+
+    /// Changes its policy, from its next entry into the guest on.
+    pub(crate) fn set_policy(&self, policy: Policy, reset_on_fork: bool) {
+        self.policy.store(policy.number() as u8, Ordering::Relaxed);
+        self.reset_on_fork.store(reset_on_fork, Ordering::Relaxed);
+    }
+
+    /// What its turns are as long as: its nice value, or the nicest.
+    pub(crate) fn effective_nice(&self) -> Nice {
+        if self.policy() == Policy::Idle { Nice::clamped(i32::MAX) } else { self.nice() }
+    }
+
+    /// Takes over how its maker is scheduled.
+    pub(crate) fn inherit_scheduling(&self, parent: &Task<H>) {
+        self.affinity.store(parent.affinity(), Ordering::Relaxed);
+        self.set_io_priority(parent.io_priority());
+        self.set_policy(parent.policy(), false);
+        if parent.resets_on_fork() && self.nice() < Nice::default() {
+            self.set_nice(Nice::default());
+        }
+    }
+
+    /// Which vCPUs it may run on, bit n for vCPU n; 0 for all.
+    pub(crate) fn affinity(&self) -> u64 {
+        self.affinity.load(Ordering::Relaxed)
+    }
+
+    /// Says which vCPUs it may run on, from when it is next queued on.
+    pub(crate) fn set_affinity(&self, mask: u64) {
+        self.affinity.store(mask, Ordering::Relaxed);
+    }
+
+    /// Whether it may run on a vCPU.
+    pub(crate) fn may_run_on(&self, vcpu: VcpuId) -> bool {
+        let mask = self.affinity();
+        mask == 0 || mask >> vcpu.0 & 1 != 0
+    }
+
+    /// `ioprio_set(2)`.
+    pub(crate) fn set_io_priority(&self, value: u16) {
+        self.io_priority.store(value, Ordering::Relaxed);
+    }
+
+    /// `ioprio_get(2)`.
+    pub(crate) fn io_priority(&self) -> u16 {
+        self.io_priority.load(Ordering::Relaxed)
     }
 
     /// Keeps what `restart_syscall` is to go on with.

@@ -46,6 +46,11 @@ impl Account {
         self.slice_start_ns.load(Ordering::Relaxed)
     }
 
+    /// Names the present stay in a guest; 0 if there is none.
+    pub fn stay(&self) -> u64 {
+        self.entered.load(Ordering::SeqCst)
+    }
+
     /// Runs a guest: `run`, between two looks at `ticks`.
     #[inline]
     pub fn in_guest<R>(&self, ticks: impl Fn() -> u64, run: impl FnOnce() -> R) -> R {

@@ -29,7 +29,13 @@ pub const CASES: &[Case] = cases![
     restarted_without_timeout,
     timeout_ends_with_eintr,
     lock_pi_without_contest,
+    lock_pi_is_handed_on,
+    lock_pi_times_out,
+    lock_pi_finds_deadlocks,
+    lock_pi_survives_its_owner,
+    requeue_pi_gives_the_lock,
     waitv_waits_for_one,
+    waitv_checks_arguments,
 ];
 
 unsafe fn futex(word: &AtomicI32, op: c_int, value: c_int) -> c_long {
@@ -248,9 +254,7 @@ unsafe fn timeout_ends_with_eintr() -> Done {
 
 unsafe fn lock_pi_without_contest() -> Done {
     let word = counter()?;
-    if futex(word, libc::FUTEX_LOCK_PI, 0) == -1 && errno() == libc::ENOSYS {
-        return skip("no priority inheritance here");
-    }
+    ok(futex(word, libc::FUTEX_LOCK_PI, 0))?;
     eq(word.load(SeqCst), libc::getpid())?;
     fails(futex(word, libc::FUTEX_LOCK_PI, 0), libc::EDEADLK)?;
     ok(futex(word, libc::FUTEX_UNLOCK_PI, 0))?;
@@ -266,12 +270,148 @@ unsafe fn waitv_waits_for_one() -> Done {
     let wait = |time: &timespec| {
         libc::syscall(libc::SYS_futex_waitv, list.as_ptr(), 2, 0, time, libc::CLOCK_MONOTONIC)
     };
-    if wait(&span(0)) == -1 && errno() == libc::ENOSYS {
-        return skip("no futex_waitv here");
-    }
+    fails(wait(&span(0)), libc::ETIMEDOUT)?;
     let limit = span(now_ms() + 5000);
     let pid = spawn(|| eq(ok(wait(&limit))?, 1))?;
     asleep(pid);
     eq(futex(b, libc::FUTEX_WAKE, 1), 1)?;
     join(pid)
+}
+
+unsafe fn waitv_checks_arguments() -> Done {
+    let word = counter()?;
+    let entry = |value: u64, flags: u64| [value, word as *const AtomicI32 as u64, flags];
+    let call = |list: &[[u64; 3]], flags: c_int| {
+        libc::syscall(libc::SYS_futex_waitv, list.as_ptr(), list.len(), flags, 0, 0)
+    };
+    fails(call(&[], 0), libc::EINVAL)?;
+    fails(call(&[entry(0, 2)], 1), libc::EINVAL)?;
+    fails(call(&[entry(0, 0)], 0), libc::EINVAL)?;
+    fails(call(&[entry(0, 2 | 1 << 32)], 0), libc::EINVAL)?;
+    fails(call(&vec![entry(0, 2); 129], 0), libc::EINVAL)?;
+    fails(call(&[entry(0, 2), entry(1, 2)], 0), libc::EAGAIN)
+}
+
+/// The thread id in a lock's word.
+fn owner(word: &AtomicI32) -> i32 {
+    word.load(SeqCst) & 0x3fff_ffff
+}
+
+unsafe fn lock_pi_is_handed_on() -> Done {
+    let word = counter()?;
+    ok(futex(word, libc::FUTEX_LOCK_PI, 0))?;
+    in_child(|| {
+        fails(futex(word, libc::FUTEX_TRYLOCK_PI, 0), libc::EAGAIN)?;
+        fails(futex(word, libc::FUTEX_UNLOCK_PI, 0), libc::EPERM)
+    })?;
+    let lock = || {
+        spawn(|| {
+            ok(futex(word, libc::FUTEX_LOCK_PI, 0))?;
+            eq(owner(word), libc::getpid())?;
+            ok(futex(word, libc::FUTEX_UNLOCK_PI, 0)).map(drop)
+        })
+    };
+    let first = lock()?;
+    asleep(first);
+    check(word.load(SeqCst) < 0, "the word says that somebody waits")?;
+    fails(futex(word, libc::FUTEX_WAKE, 1), libc::EINVAL)?;
+    let second = lock()?;
+    asleep(second);
+    ok(futex(word, libc::FUTEX_UNLOCK_PI, 0))?;
+    join(first)?;
+    join(second)?;
+    eq(word.load(SeqCst), 0)?;
+    word.store(0x3fff_fff0, SeqCst);
+    fails(futex(word, libc::FUTEX_LOCK_PI, 0), libc::ESRCH)
+}
+
+unsafe fn lock_pi_times_out() -> Done {
+    const LOCK_PI2: c_int = 13;
+    let word = counter()?;
+    ok(futex(word, libc::FUTEX_LOCK_PI, 0))?;
+    in_child(|| {
+        let mut now = span(0);
+        ok(libc::clock_gettime(libc::CLOCK_REALTIME, &mut now))?;
+        now.tv_nsec += 20_000_000;
+        let limit = timespec {
+            tv_sec: now.tv_sec + now.tv_nsec / 1_000_000_000,
+            tv_nsec: now.tv_nsec % 1_000_000_000,
+        };
+        fails(timed(word, libc::FUTEX_LOCK_PI, 0, &limit, 0), libc::ETIMEDOUT)?;
+        fails(timed(word, LOCK_PI2, 0, &span(now_ms() + 20), 0), libc::ETIMEDOUT)
+    })?;
+    ok(futex(word, libc::FUTEX_UNLOCK_PI, 0)).map(drop)
+}
+
+unsafe fn lock_pi_finds_deadlocks() -> Done {
+    let words = shared(PAGE)?.cast::<AtomicI32>();
+    let (a, b): (&'static AtomicI32, &'static AtomicI32) = (&*words, &*words.add(1));
+    ok(futex(a, libc::FUTEX_LOCK_PI, 0))?;
+    let child = spawn(|| {
+        ok(futex(b, libc::FUTEX_LOCK_PI, 0))?;
+        ok(futex(a, libc::FUTEX_LOCK_PI, 0))?;
+        ok(futex(a, libc::FUTEX_UNLOCK_PI, 0))?;
+        ok(futex(b, libc::FUTEX_UNLOCK_PI, 0)).map(drop)
+    })?;
+    asleep(child);
+    fails(futex(b, libc::FUTEX_LOCK_PI, 0), libc::EDEADLK)?;
+    ok(futex(a, libc::FUTEX_UNLOCK_PI, 0))?;
+    join(child)
+}
+
+unsafe fn lock_pi_survives_its_owner() -> Done {
+    const OWNER_DIED: i32 = 0x4000_0000;
+    let word = counter()?;
+    let (r, w) = crate::support::pipe()?;
+    let holder = spawn(|| {
+        ok(futex(word, libc::FUTEX_LOCK_PI, 0))?;
+        put(w, b"x")?;
+        libc::pause();
+        Ok(())
+    })?;
+    get(r)?;
+    let heir = spawn(|| {
+        ok(futex(word, libc::FUTEX_LOCK_PI, 0))?;
+        eq(word.load(SeqCst) & !i32::MIN, libc::getpid() | OWNER_DIED)?;
+        ok(futex(word, libc::FUTEX_UNLOCK_PI, 0)).map(drop)
+    })?;
+    asleep(heir);
+    ok(libc::kill(holder, libc::SIGKILL))?;
+    dies_of(holder, libc::SIGKILL)?;
+    join(heir)
+}
+
+unsafe fn requeue_pi_gives_the_lock() -> Done {
+    let words = shared(PAGE)?.cast::<AtomicI32>();
+    let (condition, lock): (&'static AtomicI32, &'static AtomicI32) = (&*words, &*words.add(1));
+    let waiter = || {
+        spawn(|| {
+            ok(libc::syscall(libc::SYS_futex, condition, libc::FUTEX_WAIT_REQUEUE_PI, 0, 0, lock, 0))?;
+            eq(owner(lock), libc::getpid())?;
+            ok(futex(lock, libc::FUTEX_UNLOCK_PI, 0)).map(drop)
+        })
+    };
+    let (one, two) = (waiter()?, waiter()?);
+    asleep(one);
+    asleep(two);
+    ok(futex(lock, libc::FUTEX_LOCK_PI, 0))?;
+    let requeue = |wake: c_int, value: c_int| {
+        libc::syscall(libc::SYS_futex, condition, libc::FUTEX_CMP_REQUEUE_PI, wake, 5usize, lock, value)
+    };
+    fails(requeue(1, 7), libc::EAGAIN)?;
+    fails(requeue(2, 0), libc::EINVAL)?;
+    eq(ok(requeue(1, 0))?, 2)?;
+    ok(futex(lock, libc::FUTEX_UNLOCK_PI, 0))?;
+    join(one)?;
+    join(two)?;
+    let late = libc::syscall(
+        libc::SYS_futex,
+        condition,
+        libc::FUTEX_WAIT_REQUEUE_PI,
+        0,
+        &span(now_ms() + 10),
+        lock,
+        0,
+    );
+    fails(late, libc::ETIMEDOUT)
 }

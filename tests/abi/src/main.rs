@@ -32,6 +32,7 @@ mod pidns;
 mod pipe;
 mod proc;
 mod process;
+mod remote;
 mod runner;
 mod seccomp;
 mod sem;
@@ -76,6 +77,7 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("sem", sem::CASES),
     ("msg", msg::CASES),
     ("mqueue", mqueue::CASES),
+    ("remote", remote::CASES),
     ("tty", tty::CASES),
     ("time", time::CASES),
     ("proc", proc::CASES),

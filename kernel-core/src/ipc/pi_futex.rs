@@ -1,0 +1,353 @@
+//! Futexes with an owner (`FUTEX_LOCK_PI` and its kin). Source: `futex(2)`, "Priority-inheritance futexes".
+//!
+//! The word holds the owner's thread id, and a bit that says that others wait. They wait here, in the order in which they
+//! came: all tasks have the same priority, so there is none to inherit. Whoever unlocks hands the futex on; if the owner
+//! ends, its first waiter gets it and is told. One lock guards all of it, as contention for such futexes is rare, and it
+//! makes the search for deadlocks simple; it is held across the (never suspending) access to user memory.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use linux_raw_sys::general as sys;
+
+use crate::errno::{EAGAIN, EDEADLK, EINVAL, EPERM, Result};
+use crate::mm::user::FutexKey;
+use crate::sched::wait::{Events, WaitQueue};
+use crate::sync::Mutex;
+
+const TID: u32 = sys::FUTEX_TID_MASK;
+const WAITERS: u32 = sys::FUTEX_WAITERS;
+const OWNER_DIED: u32 = sys::FUTEX_OWNER_DIED;
+
+/// How often a word is tried to be changed that another thread changes all the time.
+const MOST_ATTEMPTS: usize = 128;
+
+/// The word of a futex.
+pub trait Word {
+    /// What it is.
+    fn load(&self) -> Result<u32>;
+    /// Makes it `new` if it is `old`; whether it was.
+    fn swap(&self, old: u32, new: u32) -> Result<bool>;
+}
+
+fn change(word: &dyn Word, new: impl Fn(u32) -> u32) -> Result<u32> {
+    for _ in 0..MOST_ATTEMPTS {
+        let old = word.load()?;
+        if word.swap(old, new(old))? {
+            return Ok(old);
+        }
+    }
+    Err(EAGAIN)
+}
+
+/// All futexes that somebody waits for.
+#[derive(Default)]
+pub struct PiFutexes {
+    /// Number of waiters, so that having none costs one load.
+    waiting: AtomicUsize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    locks: BTreeMap<FutexKey, Lock>,
+    /// Who waits for a word to be requeued from it.
+    conditions: BTreeMap<FutexKey, VecDeque<Arc<PiWaiter>>>,
+    /// Which lock a thread waits for.
+    waits_for: BTreeMap<u32, FutexKey>,
+}
+
+struct Lock {
+    owner: u32,
+    /// The owner got it from one that died, and has not written to the word yet.
+    inherited: bool,
+    waiters: VecDeque<Arc<PiWaiter>>,
+}
+
+const WAITS: u8 = 0;
+const OWNS: u8 = 1;
+const INHERITED: u8 = 2;
+
+/// One who waits. Sleep on [`PiWaiter::queue`] until [`PiWaiter::is_done`], then call [`PiFutexes::finish`].
+pub struct PiWaiter {
+    tid: u32,
+    /// The lock it waits for, or will once it is requeued.
+    key: FutexKey,
+    state: AtomicU8,
+    /// Woken with the waiter.
+    pub queue: WaitQueue,
+}
+
+impl PiWaiter {
+    fn new(tid: u32, key: FutexKey) -> Arc<PiWaiter> {
+        Arc::new(PiWaiter { tid, key, state: AtomicU8::new(WAITS), queue: WaitQueue::new() })
+    }
+
+    /// Whether it owns the futex.
+    pub fn is_done(&self) -> bool {
+        self.state.load(Ordering::Acquire) != WAITS
+    }
+
+    fn give(&self, state: u8) {
+        self.state.store(state, Ordering::Release);
+    }
+}
+
+/// What an attempt to lock came to.
+pub enum Attempt {
+    /// It is locked.
+    Locked,
+    /// It waits for this owner.
+    Waits(Arc<PiWaiter>, u32),
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It owns the futex.
+    Owner,
+    /// It does not; it waited for the lock.
+    OfLock,
+    /// It does not, and was never requeued.
+    OfCondition,
+}
+
+/// Whether a lock that is taken is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Try {
+    /// Yes.
+    Wait,
+    /// No: EAGAIN.
+    Once,
+}
+
+impl State {
+    /// Whether `tid` would wait for itself, in the end, if it waited for `owner`.
+    fn is_deadlock(&self, tid: u32, owner: u32) -> bool {
+        let mut at = owner;
+        for _ in 0..=self.waits_for.len() {
+            if at == tid {
+                return true;
+            }
+            let Some(lock) = self.waits_for.get(&at).and_then(|key| self.locks.get(key)) else {
+                return false;
+            };
+            at = lock.owner;
+        }
+        false
+    }
+
+    /// Gives the futex to `tid`, or says who has it.
+    fn take(&mut self, key: FutexKey, word: &dyn Word, tid: u32) -> Result<Option<u32>> {
+        for _ in 0..MOST_ATTEMPTS {
+            let value = word.load()?;
+            let holder = value & TID;
+            let lock = self.locks.get_mut(&key);
+            let heir = lock.as_ref().filter(|lock| lock.inherited).map(|lock| lock.owner);
+            if holder == tid || heir == Some(tid) {
+                return Err(EDEADLK);
+            }
+            if let Some(heir) = heir {
+                return Ok(Some(heir));
+            }
+            if holder == 0 {
+                let others = if lock.is_some() { WAITERS } else { 0 };
+                if word.swap(value, value & OWNER_DIED | others | tid)? {
+                    if let Some(lock) = lock {
+                        lock.owner = tid;
+                    }
+                    return Ok(None);
+                }
+            } else if lock.is_some_and(|lock| lock.owner != holder) {
+                return Err(EINVAL);
+            } else if value & WAITERS != 0 || word.swap(value, value | WAITERS)? {
+                return Ok(Some(holder));
+            }
+        }
+        Err(EAGAIN)
+    }
+
+    fn enqueue(&mut self, waiter: &Arc<PiWaiter>, owner: u32) {
+        self.waits_for.insert(waiter.tid, waiter.key);
+        let new = || Lock { owner, inherited: false, waiters: VecDeque::new() };
+        self.locks.entry(waiter.key).or_insert_with(new).waiters.push_back(waiter.clone());
+    }
+
+    /// Forgets a lock that nobody waits for.
+    fn tidy(&mut self, key: FutexKey) {
+        if self.locks.get(&key).is_some_and(|lock| lock.waiters.is_empty() && !lock.inherited) {
+            self.locks.remove(&key);
+        }
+    }
+}
+
+impl PiFutexes {
+    /// Whether somebody waits for this word here, so that it cannot be woken otherwise.
+    pub fn is_used(&self, key: FutexKey) -> bool {
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let state = self.state.lock();
+        state.locks.contains_key(&key) || state.conditions.contains_key(&key)
+    }
+
+    /// Locks for `tid`: EDEADLK, EINVAL, EAGAIN.
+    pub fn lock(&self, key: FutexKey, word: &dyn Word, tid: u32, attempt: Try) -> Result<Attempt> {
+        let mut state = self.state.lock();
+        let Some(owner) = state.take(key, word, tid)? else { return Ok(Attempt::Locked) };
+        if attempt == Try::Once {
+            return Err(EAGAIN);
+        }
+        if state.is_deadlock(tid, owner) {
+            return Err(EDEADLK);
+        }
+        let waiter = PiWaiter::new(tid, key);
+        state.enqueue(&waiter, owner);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Ok(Attempt::Waits(waiter, owner))
+    }
+
+    /// Unlocks for `tid`, and hands on to the first who waits: EPERM, EAGAIN.
+    pub fn unlock(&self, key: FutexKey, word: &dyn Word, tid: u32) -> Result<()> {
+        let mut state = self.state.lock();
+        if word.load()? & TID != tid {
+            return Err(EPERM);
+        }
+        let next = state.locks.get(&key).and_then(|lock| lock.waiters.front()).cloned();
+        let new = next.as_ref().map_or(0, |next| next.tid | WAITERS);
+        change(word, |_| new)?;
+        let Some(next) = next else { return Ok(()) };
+        if let Some(lock) = state.locks.get_mut(&key) {
+            lock.waiters.pop_front();
+            lock.owner = next.tid;
+        }
+        state.waits_for.remove(&next.tid);
+        next.give(OWNS);
+        state.tidy(key);
+        drop(state);
+        next.queue.wake(Events::IN);
+        Ok(())
+    }
+
+    /// Ends a wait. Whoever inherited the futex writes that to the word now: EFAULT.
+    pub fn finish(&self, waiter: &Arc<PiWaiter>, word: &dyn Word) -> Result<Ended> {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        match waiter.state.load(Ordering::Acquire) {
+            OWNS => return Ok(Ended::Owner),
+            INHERITED => {
+                let lock = state.locks.get_mut(&waiter.key);
+                let others =
+                    if lock.as_ref().is_some_and(|lock| !lock.waiters.is_empty()) { WAITERS } else { 0 };
+                if let Some(lock) = lock {
+                    lock.inherited = false;
+                }
+                state.tidy(waiter.key);
+                change(word, |_| waiter.tid | OWNER_DIED | others)?;
+                return Ok(Ended::Owner);
+            }
+            _ => {}
+        }
+        let mut ended = Ended::OfCondition;
+        if let Some(lock) = state.locks.get_mut(&waiter.key) {
+            let before = lock.waiters.len();
+            lock.waiters.retain(|other| !Arc::ptr_eq(other, waiter));
+            if lock.waiters.len() < before {
+                state.waits_for.remove(&waiter.tid);
+                ended = Ended::OfLock;
+            }
+        }
+        state.tidy(waiter.key);
+        if ended == Ended::OfCondition {
+            state.conditions.retain(|_, waiters| {
+                waiters.retain(|other| !Arc::ptr_eq(other, waiter));
+                !waiters.is_empty()
+            });
+        }
+        Ok(ended)
+    }
+
+    /// `tid` ends: what it owns goes to the first who waits for it, each.
+    pub fn owner_died(&self, tid: u32) {
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let mut heirs: Vec<Arc<PiWaiter>> = Vec::new();
+        let mut state = self.state.lock();
+        for lock in state.locks.values_mut().filter(|lock| lock.owner == tid) {
+            let Some(heir) = lock.waiters.pop_front() else { continue };
+            (lock.owner, lock.inherited) = (heir.tid, true);
+            heir.give(INHERITED);
+            heirs.push(heir);
+        }
+        for heir in &heirs {
+            state.waits_for.remove(&heir.tid);
+        }
+        drop(state);
+        heirs.iter().for_each(|heir| heir.queue.wake(Events::IN));
+    }
+
+    /// Waits for `from`, if its word is `value` (EAGAIN), to be requeued to the lock `to`.
+    pub fn wait_for_requeue(
+        &self,
+        (from, word, value): (FutexKey, &dyn Word, u32),
+        to: FutexKey,
+        tid: u32,
+    ) -> Result<Arc<PiWaiter>> {
+        let mut state = self.state.lock();
+        if word.load()? != value {
+            return Err(EAGAIN);
+        }
+        let waiter = PiWaiter::new(tid, to);
+        state.conditions.entry(from).or_default().push_back(waiter.clone());
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Ok(waiter)
+    }
+
+    /// Moves who waits for `from` to the lock `to`: one gets it if it is free, and up to `most` more wait for it. Gives
+    /// how many. EAGAIN if the word of `from` is not `value`, EINVAL, EDEADLK.
+    pub fn requeue(
+        &self,
+        (from, word, value): (FutexKey, &dyn Word, u32),
+        (to, lock_word): (FutexKey, &dyn Word),
+        most: usize,
+    ) -> Result<usize> {
+        let mut woken = Vec::new();
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if word.load()? != value {
+            return Err(EAGAIN);
+        }
+        let mut moved = 0;
+        while moved < most.saturating_add(woken.len()).max(1) {
+            let Some(waiter) = state.conditions.get(&from).and_then(|waiters| waiters.front()).cloned()
+            else {
+                break;
+            };
+            if waiter.key != to {
+                return Err(EINVAL);
+            }
+            match state.take(to, lock_word, waiter.tid)? {
+                None => {
+                    waiter.give(OWNS);
+                    woken.push(waiter);
+                }
+                Some(_) if moved == most.saturating_add(woken.len()) => break,
+                Some(owner) => state.enqueue(&waiter, owner),
+            }
+            moved += 1;
+            if let Some(waiters) = state.conditions.get_mut(&from) {
+                waiters.pop_front();
+                if waiters.is_empty() {
+                    state.conditions.remove(&from);
+                }
+            }
+        }
+        drop(guard);
+        woken.iter().for_each(|waiter| waiter.queue.wake(Events::IN));
+        Ok(moved)
+    }
+}

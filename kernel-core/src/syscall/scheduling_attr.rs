@@ -1,0 +1,99 @@
+//! `sched_setattr(2)`, `sched_getattr(2)`.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::errno::{E2BIG, EFAULT, EINVAL, Result};
+use crate::host::Host;
+use crate::sched::policy::{Policy, RESET_ON_FORK};
+use crate::syscall::scheduling::{set_policy, thread};
+use crate::syscall::{Cx, SysResult, priority};
+
+/// `struct sched_attr`, as Linux has it since 5.3.
+#[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct Attr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    deadline: [u64; 3],
+    utilization: [u32; 2],
+}
+
+/// Its size at first.
+const FIRST_SIZE: u32 = 48;
+const SIZE: u32 = 56;
+static_assertions::const_assert_eq!(size_of::<Attr>(), SIZE as usize);
+
+/// `SCHED_FLAG_RESET_ON_FORK`, `SCHED_FLAG_KEEP_POLICY`, `SCHED_FLAG_KEEP_PARAMS`; and all that Linux knows.
+const FLAG_RESET: u64 = 1;
+const FLAG_KEEP_POLICY: u64 = 8;
+const FLAG_KEEP_PARAMS: u64 = 16;
+const ALL_FLAGS: u64 = 0x7f;
+
+fn read<H: Host>(cx: &Cx<'_, H>, addr: u64) -> Result<Attr> {
+    let size: u32 = cx.user().get(addr)?;
+    let size = if size == 0 { FIRST_SIZE } else { size };
+    if !(FIRST_SIZE..=4096).contains(&size) {
+        // As a version that does not fit: the right size is told.
+        cx.user().set(addr, &SIZE)?;
+        return Err(E2BIG);
+    }
+    let mut bytes = alloc::vec![0; size.max(SIZE) as usize];
+    let (given, _) = bytes.split_at_mut(size as usize);
+    cx.user().read_bytes(addr, given)?;
+    let (known, rest) = bytes.split_at(SIZE as usize);
+    if rest.iter().any(|byte| *byte != 0) {
+        cx.user().set(addr, &SIZE)?;
+        return Err(E2BIG);
+    }
+    let mut attr = Attr::read_from_bytes(known).map_err(|_| EFAULT)?;
+    attr.size = size;
+    attr.nice = attr.nice.clamp(-20, 19);
+    Ok(attr)
+}
+
+/// `sched_setattr(2)`.
+pub fn sched_setattr<H: Host>(cx: &Cx<'_, H>, tid: i32, addr: u64, flags: u32) -> SysResult {
+    if addr == 0 || tid < 0 || flags != 0 {
+        return Err(EINVAL.into());
+    }
+    let attr = read(cx, addr)?;
+    if attr.policy as i32 >= 0 && attr.flags & !ALL_FLAGS == 0 {
+        let task = thread(cx, tid)?;
+        let keep = attr.flags & FLAG_KEEP_POLICY != 0;
+        let kept = task.policy();
+        let number = if keep { kept.number() } else { attr.policy };
+        let reset = if attr.flags & FLAG_RESET != 0 { RESET_ON_FORK } else { 0 };
+        if attr.flags & !(FLAG_RESET | FLAG_KEEP_POLICY | FLAG_KEEP_PARAMS) != 0 {
+            // Deadlines and utilization are not there.
+            return Err(EINVAL.into());
+        }
+        set_policy(cx, &task, number | reset, attr.priority as i32)?;
+        if attr.flags & FLAG_KEEP_PARAMS == 0 && task.policy() != Policy::Idle {
+            priority::set_nice(cx, &task, attr.nice)?;
+        }
+        return Ok(0);
+    }
+    Err(EINVAL.into())
+}
+
+/// `sched_getattr(2)`.
+pub fn sched_getattr<H: Host>(cx: &Cx<'_, H>, tid: i32, addr: u64, size: u32, flags: u32) -> SysResult {
+    if addr == 0 || tid < 0 || flags != 0 || !(FIRST_SIZE..=4096).contains(&size) {
+        return Err(EINVAL.into());
+    }
+    let task = thread(cx, tid)?;
+    let len = size.min(SIZE);
+    let attr = Attr {
+        size: len,
+        policy: task.policy().number(),
+        flags: if task.resets_on_fork() { FLAG_RESET } else { 0 },
+        nice: task.nice().value().into(),
+        utilization: [0, 1024],
+        ..Attr::default()
+    };
+    cx.user().write_bytes(addr, attr.as_bytes().get(..len as usize).unwrap_or_default())?;
+    Ok(0)
+}
