@@ -20,8 +20,10 @@ pub struct IpcPerm {
     pub mode: u32,
     /// What makes an id unlike an earlier one in its place.
     pub seq: u16,
-    pad: [u16; 3],
-    unused: [u64; 2],
+    /// Zero.
+    pub pad: [u16; 3],
+    /// Zero.
+    pub unused: [u64; 2],
 }
 static_assertions::const_assert_eq!(size_of::<IpcPerm>(), 48);
 
@@ -118,13 +120,16 @@ pub struct SemidDs {
     pub perm: IpcPerm,
     /// Last operation.
     pub otime: i64,
-    unused_0: u64,
+    /// Zero.
+    pub unused_0: u64,
     /// Made or changed.
     pub ctime: i64,
-    unused_1: u64,
+    /// Zero.
+    pub unused_1: u64,
     /// Semaphores in the set.
     pub nsems: u64,
-    unused_2: [u64; 2],
+    /// Zero.
+    pub unused_2: [u64; 2],
 }
 static_assertions::const_assert_eq!(size_of::<SemidDs>(), 104);
 

@@ -32,6 +32,15 @@ impl EventFd {
     pub fn new(count: u32, mode: ReadMode) -> EventFd {
         EventFd { count: Mutex::new(count.into()), mode, queue: WaitQueue::new() }
     }
+
+    /// Adds to it, for the kernel itself: what is too much overflows.
+    pub fn add(&self, value: u64) {
+        {
+            let mut count = self.count.lock();
+            *count = count.saturating_add(value);
+        }
+        self.queue.wake(Events::IN | Events::RDNORM);
+    }
 }
 
 impl FileOps for EventFd {

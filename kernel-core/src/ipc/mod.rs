@@ -4,6 +4,7 @@
 //! never block, and say by a wait queue when to try again. What an instance holds of them once is in [`Ipc`], what a
 //! process holds is in [`posix_timer::ProcessTimers`] and [`pidfd::ExitState`].
 
+pub mod aio;
 pub mod alarm;
 pub mod cpu_timer;
 pub mod epoll;
@@ -34,6 +35,8 @@ pub struct Ipc {
     pub futexes: futex::FutexTable,
     /// Who waits for which futex that has an owner.
     pub pi_futexes: pi_futex::PiFutexes,
+    /// Room for results of asynchronous I/O.
+    pub aio: Arc<aio::AioLimit>,
     /// Names of local sockets, and descriptors on their way.
     pub unix: Arc<unix::Namespace>,
     /// Serialises how epoll instances are put into each other.
@@ -53,6 +56,7 @@ impl Ipc {
             cookies,
             futexes: Default::default(),
             pi_futexes: Default::default(),
+            aio: Default::default(),
             unix: Default::default(),
             epoll: Default::default(),
             namespace: sysv::IpcNamespace::new(services),

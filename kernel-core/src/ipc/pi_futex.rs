@@ -24,6 +24,15 @@ const OWNER_DIED: u32 = sys::FUTEX_OWNER_DIED;
 /// How often a word is tried to be changed that another thread changes all the time.
 const MOST_ATTEMPTS: usize = 128;
 
+/// A thread, by the number that it has for itself, as words hold it, and the PID namespace whose number that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Who {
+    /// The thread's number.
+    pub tid: u32,
+    /// The namespace.
+    pub pid_ns: u64,
+}
+
 /// The word of a futex.
 pub trait Word {
     /// What it is.
@@ -56,11 +65,11 @@ struct State {
     /// Who waits for a word to be requeued from it.
     conditions: BTreeMap<FutexKey, VecDeque<Arc<PiWaiter>>>,
     /// Which lock a thread waits for.
-    waits_for: BTreeMap<u32, FutexKey>,
+    waits_for: BTreeMap<Who, FutexKey>,
 }
 
 struct Lock {
-    owner: u32,
+    owner: Who,
     /// The owner got it from one that died, and has not written to the word yet.
     inherited: bool,
     waiters: VecDeque<Arc<PiWaiter>>,
@@ -72,7 +81,7 @@ const INHERITED: u8 = 2;
 
 /// One who waits. Sleep on [`PiWaiter::queue`] until [`PiWaiter::is_done`], then call [`PiFutexes::finish`].
 pub struct PiWaiter {
-    tid: u32,
+    who: Who,
     /// The lock it waits for, or will once it is requeued.
     key: FutexKey,
     state: AtomicU8,
@@ -81,8 +90,8 @@ pub struct PiWaiter {
 }
 
 impl PiWaiter {
-    fn new(tid: u32, key: FutexKey) -> Arc<PiWaiter> {
-        Arc::new(PiWaiter { tid, key, state: AtomicU8::new(WAITS), queue: WaitQueue::new() })
+    fn new(who: Who, key: FutexKey) -> Arc<PiWaiter> {
+        Arc::new(PiWaiter { who, key, state: AtomicU8::new(WAITS), queue: WaitQueue::new() })
     }
 
     /// Whether it owns the futex.
@@ -100,7 +109,7 @@ pub enum Attempt {
     /// It is locked.
     Locked,
     /// It waits for this owner.
-    Waits(Arc<PiWaiter>, u32),
+    Waits(Arc<PiWaiter>, Who),
 }
 
 /// How a wait ended.
@@ -124,11 +133,11 @@ pub enum Try {
 }
 
 impl State {
-    /// Whether `tid` would wait for itself, in the end, if it waited for `owner`.
-    fn is_deadlock(&self, tid: u32, owner: u32) -> bool {
+    /// Whether `who` would wait for itself, in the end, if it waited for `owner`.
+    fn is_deadlock(&self, who: Who, owner: Who) -> bool {
         let mut at = owner;
         for _ in 0..=self.waits_for.len() {
-            if at == tid {
+            if at == who {
                 return true;
             }
             let Some(lock) = self.waits_for.get(&at).and_then(|key| self.locks.get(key)) else {
@@ -139,14 +148,15 @@ impl State {
         false
     }
 
-    /// Gives the futex to `tid`, or says who has it.
-    fn take(&mut self, key: FutexKey, word: &dyn Word, tid: u32) -> Result<Option<u32>> {
+    /// Gives the futex to `who`, or says who has it.
+    fn take(&mut self, key: FutexKey, word: &dyn Word, who: Who) -> Result<Option<Who>> {
+        let tid = who.tid;
         for _ in 0..MOST_ATTEMPTS {
             let value = word.load()?;
             let holder = value & TID;
             let lock = self.locks.get_mut(&key);
             let heir = lock.as_ref().filter(|lock| lock.inherited).map(|lock| lock.owner);
-            if holder == tid || heir == Some(tid) {
+            if holder == tid || heir == Some(who) {
                 return Err(EDEADLK);
             }
             if let Some(heir) = heir {
@@ -156,21 +166,21 @@ impl State {
                 let others = if lock.is_some() { WAITERS } else { 0 };
                 if word.swap(value, value & OWNER_DIED | others | tid)? {
                     if let Some(lock) = lock {
-                        lock.owner = tid;
+                        lock.owner = who;
                     }
                     return Ok(None);
                 }
-            } else if lock.is_some_and(|lock| lock.owner != holder) {
+            } else if lock.is_some_and(|lock| lock.owner.tid != holder) {
                 return Err(EINVAL);
             } else if value & WAITERS != 0 || word.swap(value, value | WAITERS)? {
-                return Ok(Some(holder));
+                return Ok(Some(Who { tid: holder, ..who }));
             }
         }
         Err(EAGAIN)
     }
 
-    fn enqueue(&mut self, waiter: &Arc<PiWaiter>, owner: u32) {
-        self.waits_for.insert(waiter.tid, waiter.key);
+    fn enqueue(&mut self, waiter: &Arc<PiWaiter>, owner: Who) {
+        self.waits_for.insert(waiter.who, waiter.key);
         let new = || Lock { owner, inherited: false, waiters: VecDeque::new() };
         self.locks.entry(waiter.key).or_insert_with(new).waiters.push_back(waiter.clone());
     }
@@ -193,37 +203,37 @@ impl PiFutexes {
         state.locks.contains_key(&key) || state.conditions.contains_key(&key)
     }
 
-    /// Locks for `tid`: EDEADLK, EINVAL, EAGAIN.
-    pub fn lock(&self, key: FutexKey, word: &dyn Word, tid: u32, attempt: Try) -> Result<Attempt> {
+    /// Locks for `who`: EDEADLK, EINVAL, EAGAIN.
+    pub fn lock(&self, key: FutexKey, word: &dyn Word, who: Who, attempt: Try) -> Result<Attempt> {
         let mut state = self.state.lock();
-        let Some(owner) = state.take(key, word, tid)? else { return Ok(Attempt::Locked) };
+        let Some(owner) = state.take(key, word, who)? else { return Ok(Attempt::Locked) };
         if attempt == Try::Once {
             return Err(EAGAIN);
         }
-        if state.is_deadlock(tid, owner) {
+        if state.is_deadlock(who, owner) {
             return Err(EDEADLK);
         }
-        let waiter = PiWaiter::new(tid, key);
+        let waiter = PiWaiter::new(who, key);
         state.enqueue(&waiter, owner);
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Ok(Attempt::Waits(waiter, owner))
     }
 
-    /// Unlocks for `tid`, and hands on to the first who waits: EPERM, EAGAIN.
-    pub fn unlock(&self, key: FutexKey, word: &dyn Word, tid: u32) -> Result<()> {
+    /// Unlocks for `who`, and hands on to the first who waits: EPERM, EAGAIN.
+    pub fn unlock(&self, key: FutexKey, word: &dyn Word, who: Who) -> Result<()> {
         let mut state = self.state.lock();
-        if word.load()? & TID != tid {
+        if word.load()? & TID != who.tid {
             return Err(EPERM);
         }
         let next = state.locks.get(&key).and_then(|lock| lock.waiters.front()).cloned();
-        let new = next.as_ref().map_or(0, |next| next.tid | WAITERS);
+        let new = next.as_ref().map_or(0, |next| next.who.tid | WAITERS);
         change(word, |_| new)?;
         let Some(next) = next else { return Ok(()) };
         if let Some(lock) = state.locks.get_mut(&key) {
             lock.waiters.pop_front();
-            lock.owner = next.tid;
+            lock.owner = next.who;
         }
-        state.waits_for.remove(&next.tid);
+        state.waits_for.remove(&next.who);
         next.give(OWNS);
         state.tidy(key);
         drop(state);
@@ -246,7 +256,7 @@ impl PiFutexes {
                     lock.inherited = false;
                 }
                 state.tidy(waiter.key);
-                change(word, |_| waiter.tid | OWNER_DIED | others)?;
+                change(word, |_| waiter.who.tid | OWNER_DIED | others)?;
                 return Ok(Ended::Owner);
             }
             _ => {}
@@ -256,7 +266,7 @@ impl PiFutexes {
             let before = lock.waiters.len();
             lock.waiters.retain(|other| !Arc::ptr_eq(other, waiter));
             if lock.waiters.len() < before {
-                state.waits_for.remove(&waiter.tid);
+                state.waits_for.remove(&waiter.who);
                 ended = Ended::OfLock;
             }
         }
@@ -270,21 +280,21 @@ impl PiFutexes {
         Ok(ended)
     }
 
-    /// `tid` ends: what it owns goes to the first who waits for it, each.
-    pub fn owner_died(&self, tid: u32) {
+    /// `who` ends: what it owns goes to the first who waits for it, each.
+    pub fn owner_died(&self, who: Who) {
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return;
         }
         let mut heirs: Vec<Arc<PiWaiter>> = Vec::new();
         let mut state = self.state.lock();
-        for lock in state.locks.values_mut().filter(|lock| lock.owner == tid) {
+        for lock in state.locks.values_mut().filter(|lock| lock.owner == who) {
             let Some(heir) = lock.waiters.pop_front() else { continue };
-            (lock.owner, lock.inherited) = (heir.tid, true);
+            (lock.owner, lock.inherited) = (heir.who, true);
             heir.give(INHERITED);
             heirs.push(heir);
         }
         for heir in &heirs {
-            state.waits_for.remove(&heir.tid);
+            state.waits_for.remove(&heir.who);
         }
         drop(state);
         heirs.iter().for_each(|heir| heir.queue.wake(Events::IN));
@@ -295,13 +305,13 @@ impl PiFutexes {
         &self,
         (from, word, value): (FutexKey, &dyn Word, u32),
         to: FutexKey,
-        tid: u32,
+        who: Who,
     ) -> Result<Arc<PiWaiter>> {
         let mut state = self.state.lock();
         if word.load()? != value {
             return Err(EAGAIN);
         }
-        let waiter = PiWaiter::new(tid, to);
+        let waiter = PiWaiter::new(who, to);
         state.conditions.entry(from).or_default().push_back(waiter.clone());
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Ok(waiter)
@@ -330,7 +340,7 @@ impl PiFutexes {
             if waiter.key != to {
                 return Err(EINVAL);
             }
-            match state.take(to, lock_word, waiter.tid)? {
+            match state.take(to, lock_word, waiter.who)? {
                 None => {
                     waiter.give(OWNS);
                     woken.push(waiter);

@@ -40,6 +40,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::errno::{EINVAL, Result};
 use crate::host::{Host, PAGE_SIZE, Space};
+use crate::ipc::aio::AioContexts;
 use crate::mm::backing::{Back, Inner, Kind, Mapped};
 use crate::mm::batch::Batch;
 use crate::mm::cache::{Lost, Mapper, PageCache};
@@ -82,6 +83,10 @@ pub struct Mm<H: Host> {
     dead: AtomicBool,
     /// A copy to or from it ended for want of RAM.
     starved: AtomicBool,
+    /// Contexts of asynchronous I/O.
+    pub(crate) aio: AioContexts,
+    /// Nothing is placed at random.
+    is_fixed: AtomicBool,
     /// The `membarrier` commands that it is registered for.
     pub(crate) membarrier: AtomicU32,
     this: Weak<Mm<H>>,
@@ -128,6 +133,8 @@ impl<H: Host> Mm<H> {
             id,
             dead: AtomicBool::new(false),
             starved: AtomicBool::new(false),
+            aio: AioContexts::default(),
+            is_fixed: AtomicBool::new(false),
             membarrier: AtomicU32::new(0),
             this: this.clone(),
         }))
@@ -226,8 +233,16 @@ impl<H: Host> Mm<H> {
         self.host.entropy(buf);
     }
 
+    /// From now on nothing is placed at random.
+    pub(crate) fn stop_randomizing(&self) {
+        self.is_fixed.store(true, Ordering::Relaxed);
+    }
+
     /// A random multiple of the page size below `below`.
     fn random_pages(&self, below: u64) -> u64 {
+        if self.is_fixed.load(Ordering::Relaxed) {
+            return 0;
+        }
         let mut bytes = [0; 8];
         self.host.entropy(&mut bytes);
         let pages = (below / PAGE_SIZE).max(1);

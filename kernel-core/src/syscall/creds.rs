@@ -165,7 +165,9 @@ pub fn setfsuid<H: Host>(cx: &Cx<'_, H>, uid: u32) -> SysResult {
     if let Some(uid) = cred.user_ns.uid(uid)
         && (cred.capable_here(Caps::SETUID) || [cred.uid, cred.euid, cred.suid, cred.fsuid].contains(&uid))
     {
+        let before = cred.clone();
         cred.fsuid = uid;
+        cred.after_fsuid_change(&before);
         cx.task.set_cred(cred);
     }
     Ok(u64::from(old))

@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering;
 
 use crate::errno::{EAGAIN, EINVAL, ESRCH, ETIMEDOUT, Result};
 use crate::host::Host;
-use crate::ipc::pi_futex::{Attempt, Ended, PiWaiter, Try, Word};
+use crate::ipc::pi_futex::{Attempt, Ended, PiWaiter, Try, Who, Word};
 use crate::mm::user::{FutexScope, User};
 use crate::sched::wait::Events;
 use crate::syscall::futex::key;
@@ -31,8 +31,8 @@ fn sleep<H: Host>(cx: &Cx<'_, H>, waiter: &PiWaiter, deadline_ns: Option<u64>) -
 }
 
 /// Whether the thread that owns a futex is there: ESRCH. `false`: it is about to end, and the futex may be free soon.
-fn is_alive<H: Host>(cx: &Cx<'_, H>, owner: u32) -> Result<bool> {
-    let task = cx.kernel.tree.lock().thread(owner).ok_or(ESRCH)?;
+fn is_alive<H: Host>(cx: &Cx<'_, H>, owner: Who) -> Result<bool> {
+    let task = cx.thread_numbered(owner.tid).ok_or(ESRCH)?;
     Ok(!task.leaves_futexes.load(Ordering::SeqCst))
 }
 
@@ -46,7 +46,7 @@ pub(super) fn lock<H: Host>(
     let key = key(cx, addr, scope)?;
     let (table, word) = (&cx.kernel.ipc.pi_futexes, UserWord(cx.user(), addr));
     let waiter = loop {
-        let (waiter, owner) = match table.lock(key, &word, cx.task.tid(), attempt)? {
+        let (waiter, owner) = match table.lock(key, &word, cx.task.futex_owner(), attempt)? {
             Attempt::Locked => return Ok(0),
             Attempt::Waits(waiter, owner) => (waiter, owner),
         };
@@ -80,7 +80,7 @@ pub(super) fn lock<H: Host>(
 /// `FUTEX_UNLOCK_PI`.
 pub(super) fn unlock<H: Host>(cx: &Cx<'_, H>, (addr, scope): Place) -> SysResult {
     let key = key(cx, addr, scope)?;
-    cx.kernel.ipc.pi_futexes.unlock(key, &UserWord(cx.user(), addr), cx.task.tid())?;
+    cx.kernel.ipc.pi_futexes.unlock(key, &UserWord(cx.user(), addr), cx.task.futex_owner())?;
     Ok(0)
 }
 
@@ -98,7 +98,7 @@ pub(super) fn wait_requeue<H: Host>(
     }
     let table = &cx.kernel.ipc.pi_futexes;
     let word = UserWord(cx.user(), from);
-    let waiter = table.wait_for_requeue((from_key, &word, value), to_key, cx.task.tid())?;
+    let waiter = table.wait_for_requeue((from_key, &word, value), to_key, cx.task.futex_owner())?;
     let waited = sleep(cx, &waiter, deadline_ns);
     match (table.finish(&waiter, &UserWord(cx.user(), to))?, waited) {
         (Ended::Owner, _) => Ok(0),

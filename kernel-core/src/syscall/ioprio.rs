@@ -27,13 +27,13 @@ fn threads<H: Host>(cx: &Cx<'_, H>, which: i32, who: i32) -> Result<Vec<Arc<Task
     let tree = cx.kernel.tree.lock();
     let found: Vec<Arc<Task<H>>> = match which {
         PROCESS if who == 0 => alloc::vec![cx.task.clone()],
-        PROCESS => tree.thread(id).into_iter().collect(),
+        PROCESS => tree.thread(cx.kernel_pid(id).unwrap_or(0)).into_iter().collect(),
         GROUP => {
-            let group = if who == 0 { cx.task.process.group() } else { id };
+            let group = if who == 0 { cx.task.process.group() } else { cx.kernel_pid(id).unwrap_or(0) };
             tree.group(group).iter().flat_map(|process| process.threads()).collect()
         }
         USER => {
-            let user = if who == 0 { cx.cred().uid } else { id };
+            let user = if who == 0 { cx.cred().uid } else { cx.cred().user_ns.uid(id).ok_or(EINVAL)? };
             tree.threads().filter(|task| task.cred().uid == user).cloned().collect()
         }
         _ => return Err(EINVAL),

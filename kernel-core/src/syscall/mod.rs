@@ -6,6 +6,7 @@
 //!
 //! To add a call: write its handler into the family's file and add a line to the table.
 
+mod aio;
 pub mod anon;
 pub mod args;
 pub mod creds;
@@ -34,6 +35,7 @@ pub mod namespaces;
 pub mod paths;
 pub mod pipe;
 pub mod poll;
+pub mod prctl;
 pub mod priority;
 pub mod process;
 mod remote;

@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use linux_raw_sys::general as sys;
-use linux_raw_sys::prctl;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::abi::rusage;
@@ -490,78 +489,4 @@ pub fn arch_prctl<H: Host>(cx: &Cx<'_, H>, code: u32, addr: u64) -> SysResult {
         _ => return Err(EINVAL.into()),
     }
     Ok(0)
-}
-
-/// `prctl(2)`: names, death signal, dumpable, subreaper, no_new_privs, keepcaps' reading; EINVAL for others.
-pub fn prctl<H: Host>(cx: &Cx<'_, H>, option: u32, args: [u64; 4]) -> SysResult {
-    let process = &cx.task.process;
-    let [first, second, third, fourth] = args;
-    let rest_is_zero = second == 0 && third == 0 && fourth == 0;
-    match option {
-        prctl::PR_SET_PDEATHSIG => {
-            let signal = u8::try_from(first).ok().filter(|signal| *signal <= 64).ok_or(EINVAL)?;
-            process.parent_death_signal.store(signal, Ordering::Relaxed);
-        }
-        prctl::PR_GET_PDEATHSIG => {
-            cx.user().set(first, &i32::from(process.parent_death_signal.load(Ordering::Relaxed)))?;
-        }
-        prctl::PR_GET_DUMPABLE => return Ok(u64::from(process.dumpable.load(Ordering::Relaxed))),
-        prctl::PR_SET_DUMPABLE => {
-            let value = u8::try_from(first).ok().filter(|value| *value <= 1).ok_or(EINVAL)?;
-            process.dumpable.store(value, Ordering::Relaxed);
-        }
-        prctl::PR_SET_NAME => {
-            let mut name = [0u8; 16];
-            let read = read_name(cx, first, &mut name)?;
-            cx.task.set_comm(&name[..read]);
-        }
-        prctl::PR_GET_NAME => cx.user().write_bytes(first, &cx.task.comm())?,
-        prctl::PR_SET_CHILD_SUBREAPER => {
-            process.child_subreaper.store(u8::from(first != 0), Ordering::Relaxed)
-        }
-        prctl::PR_GET_CHILD_SUBREAPER => {
-            cx.user().set(first, &i32::from(process.child_subreaper.load(Ordering::Relaxed)))?;
-        }
-        prctl::PR_SET_NO_NEW_PRIVS => {
-            if first != 1 || !rest_is_zero {
-                return Err(EINVAL.into());
-            }
-            process.no_new_privs.store(1, Ordering::Relaxed);
-        }
-        prctl::PR_GET_NO_NEW_PRIVS => {
-            if first != 0 || !rest_is_zero {
-                return Err(EINVAL.into());
-            }
-            return Ok(u64::from(process.no_new_privs.load(Ordering::Relaxed)));
-        }
-        prctl::PR_GET_SECCOMP => return Ok(cx.task.seccomp.lock().mode().into()),
-        prctl::PR_SET_SECCOMP => return super::seccomp::set_mode(cx, first, second),
-        prctl::PR_GET_KEEPCAPS => return Ok(0),
-        prctl::PR_CAPBSET_READ => {
-            if first > 40 {
-                return Err(EINVAL.into());
-            }
-            return Ok(u64::from(cx.cred().bounding.bits() >> first & 1 != 0));
-        }
-        prctl::PR_GET_TIMERSLACK => return Ok(50_000),
-        _ => return Err(EINVAL.into()),
-    }
-    Ok(0)
-}
-
-/// Up to 15 bytes of a string.
-fn read_name<H: Host>(cx: &Cx<'_, H>, addr: u64, name: &mut [u8; 16]) -> Result<usize> {
-    for (index, byte) in name.iter_mut().take(15).enumerate() {
-        *byte = cx.user().get(addr.wrapping_add(index as u64))?;
-        if *byte == 0 {
-            return Ok(index);
-        }
-    }
-    Ok(15)
-}
-
-/// `personality(2)`: there is one.
-pub fn personality(persona: u32) -> SysResult {
-    const QUERY: u32 = u32::MAX;
-    if persona == 0 || persona == QUERY { Ok(0) } else { Err(EINVAL.into()) }
 }

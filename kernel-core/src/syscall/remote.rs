@@ -62,7 +62,7 @@ pub fn process_vm<H: Host>(
     if parts.is_empty() {
         return Ok(0);
     }
-    let task = u32::try_from(pid).ok().and_then(|pid| cx.kernel.tree.lock().thread(pid)).ok_or(ESRCH)?;
+    let task = u32::try_from(pid).ok().and_then(|pid| cx.thread_numbered(pid)).ok_or(ESRCH)?;
     cx.check_access(&task, Ids::Real)?;
     let mm = task.resources().ok_or(ESRCH)?.mm;
     let user = mm.user();
@@ -119,7 +119,7 @@ const KCMP_EPOLL_TFD: u32 = 7;
 /// `kcmp(2)`: 0 for the same, 1 and 2 for two different ones, in an order that says nothing of where they are.
 pub fn kcmp<H: Host>(cx: &Cx<'_, H>, pids: [i32; 2], kind: u32, indexes: [u64; 2]) -> SysResult {
     let find = |pid: i32| -> Result<Arc<Task<H>>> {
-        u32::try_from(pid).ok().and_then(|pid| cx.kernel.tree.lock().thread(pid)).ok_or(ESRCH)
+        u32::try_from(pid).ok().and_then(|pid| cx.thread_numbered(pid)).ok_or(ESRCH)
     };
     let tasks = [find(pids[0])?, find(pids[1])?];
     for task in &tasks {

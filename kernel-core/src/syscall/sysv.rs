@@ -6,6 +6,8 @@ pub mod shm;
 
 use alloc::sync::Arc;
 
+use crate::abi::sysv::IpcPerm;
+use crate::errno::{EINVAL, Result};
 use crate::host::Host;
 use crate::ipc::sysv::IpcNamespace;
 use crate::syscall::Cx;
@@ -19,4 +21,19 @@ const INFO: i32 = 3;
 /// The caller's namespace.
 fn namespace<H: Host>(cx: &Cx<'_, H>) -> Arc<IpcNamespace> {
     cx.task.ipc_namespace()
+}
+
+/// Permissions with ids as the caller sees them.
+fn shown<H: Host>(cx: &Cx<'_, H>, perm: IpcPerm) -> IpcPerm {
+    let user_ns = &cx.cred().user_ns;
+    let [uid, cuid] = [perm.uid, perm.cuid].map(|uid| user_ns.shown_uid(uid));
+    let [gid, cgid] = [perm.gid, perm.cgid].map(|gid| user_ns.shown_gid(gid));
+    IpcPerm { uid, gid, cuid, cgid, ..perm }
+}
+
+/// Permissions that the caller sets, with ids as the kernel has them: EINVAL.
+fn meant<H: Host>(cx: &Cx<'_, H>, perm: IpcPerm) -> Result<IpcPerm> {
+    let user_ns = &cx.cred().user_ns;
+    let (uid, gid) = (user_ns.uid(perm.uid).ok_or(EINVAL)?, user_ns.gid(perm.gid).ok_or(EINVAL)?);
+    Ok(IpcPerm { uid, gid, ..perm })
 }

@@ -6,8 +6,8 @@ use super::Arg::{
     CloneFlags, DirFd, Enum, Fd, Flags, Hex, In, Int, Out, Ptr, Signal, SignalSet, Size, Str, Strs, Time,
 };
 use super::{
-    Arg, Args, Cx, SysError, SysResult, creds, memory, namespaces, priority, process, resource, scheduling,
-    seccomp, signals, system,
+    Arg, Args, Cx, SysError, SysResult, creds, memory, namespaces, prctl, priority, process, resource,
+    scheduling, seccomp, signals, system,
 };
 use crate::debug::{names, strace};
 use crate::errno::ENOSYS;
@@ -79,6 +79,7 @@ impl<H: Host> Table<H> {
         Self::SYSV,
         Self::MORE_SCHEDULING,
         Self::REMOTE,
+        Self::AIO,
     ];
 
     const PROCESSES: &'static [Call<H>] = &[
@@ -110,13 +111,15 @@ impl<H: Host> Table<H> {
             157,
             "prctl",
             &[Enum(names::PRCTL), Hex, Hex, Hex, Hex],
-            Partial("names, death signal, subreaper, dumpable, no_new_privs"),
-            |cx, a| process::prctl(cx, a.uint(0), [a.raw(1), a.raw(2), a.raw(3), a.raw(4)]),
+            Partial("no PR_SET_MM, no names of memory, no trap on the time stamp counter"),
+            |cx, a| prctl::prctl(cx, a.uint(0), [a.raw(1), a.raw(2), a.raw(3), a.raw(4)]),
         ),
         sys(158, "arch_prctl", &[Enum(names::ARCH_PRCTL), Ptr], Partial("FS and GS base"), |cx, a| {
             process::arch_prctl(cx, a.uint(0), a.ptr(1))
         }),
-        sys(135, "personality", &[Hex], Partial("only PER_LINUX"), |_, a| process::personality(a.uint(0))),
+        sys(135, "personality", &[Hex], Partial("only PER_LINUX and ADDR_NO_RANDOMIZE"), |cx, a| {
+            prctl::personality(cx, a.uint(0))
+        }),
         sys(186, "gettid", &[], Full, |cx, _| Ok(cx.task.own_tid().into())),
         sys(218, "set_tid_address", &[Ptr], Full, |cx, a| process::set_tid_address(cx, a.ptr(0))),
         sys(231, "exit_group", &[Int], Full, |cx, a| process::exit_group(cx, a.int(0))),

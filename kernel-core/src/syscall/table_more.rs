@@ -1,11 +1,11 @@
-//! The part of the system call table that is about scheduling and about other processes' memory and descriptors, beyond
-//! what every program needs.
+//! The part of the system call table that is about scheduling, other processes' memory and descriptors, and asynchronous
+//! I/O: what few programs need.
 
-use super::Arg::{Fd, Hex, Int, Ptr, Size};
+use super::Arg::{Fd, Hex, Int, Ptr, Size, Time};
 use super::remote::Direction;
 use super::table::Support::{Full, Partial};
 use super::table::{Call, Table, sys};
-use super::{futex_waitv, ioprio, membarrier, remote, scheduling_attr};
+use super::{aio, futex_waitv, ioprio, membarrier, remote, scheduling_attr};
 use crate::host::Host;
 
 impl<H: Host> Table<H> {
@@ -25,6 +25,27 @@ impl<H: Host> Table<H> {
         }),
         sys(449, "futex_waitv", &[Ptr, Size, Hex, Ptr, Int], Full, |cx, a| {
             futex_waitv::futex_waitv(cx, (a.ptr(0), a.uint(1)), a.uint(2), a.ptr(3), a.uint(4))
+        }),
+    ];
+
+    pub(super) const AIO: &'static [Call<H>] = &[
+        sys(206, "io_setup", &[Size, Ptr], Full, |cx, a| aio::io_setup(cx, a.uint(0), a.ptr(1))),
+        sys(207, "io_destroy", &[Ptr], Full, |cx, a| aio::io_destroy(cx, a.ptr(0))),
+        sys(208, "io_getevents", &[Ptr, Int, Int, Ptr, Time], Full, |cx, a| {
+            let wanted = aio::Wanted { least: a.long(1), most: a.long(2), events: a.ptr(3) };
+            aio::io_getevents(cx, a.ptr(0), wanted, a.ptr(4))
+        }),
+        sys(
+            209,
+            "io_submit",
+            &[Ptr, Int, Ptr],
+            Partial("no IOCB_CMD_POLL, flags only with several buffers"),
+            |cx, a| aio::io_submit(cx, a.ptr(0), a.long(1), a.ptr(2)),
+        ),
+        sys(210, "io_cancel", &[Ptr, Ptr, Ptr], Full, |cx, a| aio::io_cancel(cx, a.ptr(0), a.ptr(1))),
+        sys(333, "io_pgetevents", &[Ptr, Int, Int, Ptr, Time, Ptr], Full, |cx, a| {
+            let wanted = aio::Wanted { least: a.long(1), most: a.long(2), events: a.ptr(3) };
+            aio::io_pgetevents(cx, a.ptr(0), wanted, a.ptr(4), a.ptr(5))
         }),
     ];
 

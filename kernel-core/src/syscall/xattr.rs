@@ -10,6 +10,7 @@ use crate::syscall::args::RawFd;
 use crate::syscall::paths::Named;
 use crate::syscall::{Cx, SysResult};
 use crate::task::cred::Caps;
+use crate::task::exec_cred::{FileCaps, XATTR};
 use crate::vfs::inode::{FileKind, XattrMode};
 use crate::vfs::mount::MountFlags;
 use crate::vfs::permission::{self, Access};
@@ -66,7 +67,8 @@ fn check<H: Host>(cx: &Cx<'_, H>, named: &Named, name: &[u8], what: Use) -> Resu
         return Err(if what == Use::Write { EPERM } else { ENODATA });
     }
     if name.starts_with(b"security.") {
-        let free = what == Use::Read || cred.capable(Caps::SYS_ADMIN);
+        let needed = if name == XATTR { Caps::SETFCAP } else { Caps::SYS_ADMIN };
+        let free = what == Use::Read || cred.capable(needed);
         return if free { Ok(()) } else { Err(EPERM) };
     }
     if name.starts_with(b"user.") {
@@ -107,6 +109,9 @@ pub fn set<H: Host>(
     let mut bytes = alloc::vec![0; size];
     cx.user().read_bytes(value, &mut bytes)?;
     let named = find(cx, target)?;
+    if attr == XATTR && !FileCaps::is_valid(&bytes) {
+        return Err(EINVAL.into());
+    }
     check(cx, &named, &attr, Use::Write)?;
     named.inode().set_xattr(&attr, &bytes, mode)?;
     Ok(0)

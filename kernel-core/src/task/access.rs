@@ -31,7 +31,12 @@ impl<H: Host> Cx<'_, H> {
         let is_same = [other.uid, other.euid, other.suid].iter().all(|id| *id == uid)
             && [other.gid, other.egid, other.sgid].iter().all(|id| *id == gid);
         let is_dumpable = target.process.dumpable.load(Ordering::Relaxed) == 1;
-        if own.capable(Caps::SYS_PTRACE) || is_same && is_dumpable && caps.contains(other.permitted) {
+        if own.capable_in(&other.user_ns, Caps::SYS_PTRACE)
+            || is_same
+                && is_dumpable
+                && own.user_ns.ino() == other.user_ns.ino()
+                && caps.contains(other.permitted)
+        {
             Ok(())
         } else {
             Err(EPERM)

@@ -56,6 +56,40 @@ bitflags::bitflags! {
     }
 }
 
+bitflags::bitflags! {
+    /// What users and capabilities have to do with each other. Source: `capabilities(7)`, "The securebits flags".
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct SecureBits: u32 {
+        /// The superuser gets no capabilities by executing a program.
+        const NO_ROOT = 1 << 0;
+        /// That stays as it is; so for the others.
+        const NO_ROOT_LOCKED = 1 << 1;
+        /// Capabilities stay as they are when user ids change.
+        const NO_SETUID_FIXUP = 1 << 2;
+        /// See there.
+        const NO_SETUID_FIXUP_LOCKED = 1 << 3;
+        /// Permitted ones stay when all user ids become others than the superuser's; until the next program.
+        const KEEP_CAPS = 1 << 4;
+        /// See there.
+        const KEEP_CAPS_LOCKED = 1 << 5;
+        /// No capability can be made ambient.
+        const NO_CAP_AMBIENT_RAISE = 1 << 6;
+        /// See there.
+        const NO_CAP_AMBIENT_RAISE_LOCKED = 1 << 7;
+        /// All that say that others stay.
+        const LOCKS = 0b1010_1010;
+    }
+}
+
+/// Capabilities that have to do with files, and come and go with the file system user id.
+const OF_FILES: Caps = Caps::CHOWN
+    .union(Caps::DAC_OVERRIDE)
+    .union(Caps::DAC_READ_SEARCH)
+    .union(Caps::FOWNER)
+    .union(Caps::FSETID)
+    .union(Caps::MKNOD)
+    .union(Caps::from_bits_retain(1 << 9 | 1 << 32));
+
 /// Every capability that Linux 6.1 has (`CAP_LAST_CAP` is 40).
 pub const ALL_CAPS: Caps = Caps::from_bits_retain((1 << 41) - 1);
 
@@ -92,6 +126,8 @@ pub struct Cred {
     pub ambient: Caps,
     /// Where the capabilities count.
     pub user_ns: UserNs,
+    /// See there.
+    pub secure_bits: SecureBits,
 }
 
 impl Cred {
@@ -113,6 +149,7 @@ impl Cred {
             bounding: ALL_CAPS,
             ambient: Caps::empty(),
             user_ns: UserNs::INITIAL,
+            secure_bits: SecureBits::empty(),
         }
     }
 
@@ -148,14 +185,19 @@ impl Cred {
 
     /// What capabilities become when user ids changed. Source: `capabilities(7)`, "Effect of user ID changes".
     pub fn after_uid_change(&mut self, before: &Cred) {
+        if self.secure_bits.contains(SecureBits::NO_SETUID_FIXUP) {
+            return;
+        }
         let root = self.user_ns.uid(0);
         let is_root = |uid: u32| Some(uid) == root;
         let had_root = [before.uid, before.euid, before.suid].into_iter().any(is_root);
         let has_root = [self.uid, self.euid, self.suid].into_iter().any(is_root);
         if had_root && !has_root {
-            self.permitted = Caps::empty();
+            if !self.secure_bits.contains(SecureBits::KEEP_CAPS) {
+                self.permitted = Caps::empty();
+                self.effective = Caps::empty();
+            }
             self.ambient = Caps::empty();
-            self.effective = Caps::empty();
         }
         match (is_root(before.euid), is_root(self.euid)) {
             (true, false) => self.effective = Caps::empty(),
@@ -164,16 +206,16 @@ impl Cred {
         }
     }
 
-    /// What capabilities become when a program without file capabilities is executed. Source: `capabilities(7)`.
-    pub fn after_exec(&mut self) {
+    /// What they become when the file system user id alone changed.
+    pub fn after_fsuid_change(&mut self, before: &Cred) {
+        if self.secure_bits.contains(SecureBits::NO_SETUID_FIXUP) {
+            return;
+        }
         let root = self.user_ns.uid(0);
-        if Some(self.uid) == root || Some(self.euid) == root {
-            self.permitted = self.inheritable | self.bounding;
-            self.effective = if Some(self.euid) == root { self.permitted } else { Caps::empty() };
-            self.ambient = Caps::empty();
-        } else {
-            self.permitted = self.ambient;
-            self.effective = self.ambient;
+        match (Some(before.fsuid) == root, Some(self.fsuid) == root) {
+            (true, false) => self.effective -= OF_FILES,
+            (false, true) => self.effective |= self.permitted & OF_FILES,
+            _ => {}
         }
     }
 }

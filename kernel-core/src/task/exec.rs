@@ -13,7 +13,9 @@ use crate::mm::elf::{self, Binary};
 use crate::mm::stack::{self, AuxInfo, Start};
 use crate::mm::{Mm, script};
 use crate::syscall::Cx;
+use crate::syscall::prctl::NO_RANDOMIZE;
 use crate::task::cred::Cred;
+use crate::task::exec_cred::{Asked, FileCaps, XATTR};
 use crate::task::signal::{AltStack, SIGCHLD};
 use crate::vfs::claim::{Claim, Purpose};
 use crate::vfs::file::{OpenFile, OpenFlags};
@@ -82,6 +84,9 @@ impl<H: Host> Cx<'_, H> {
         stack::check_size(&start, self.task.process.rlimit(linux_raw_sys::general::RLIMIT_STACK))?;
         let addresses = elf::addresses(&program.binary)?;
         let mm = Mm::new(&self.kernel.host, &self.kernel.services.ram, addresses)?;
+        if self.task.personality.load(Ordering::Relaxed) & NO_RANDOMIZE != 0 {
+            mm.stop_randomizing();
+        }
         mm.set_limits(self.kernel.mm_limits(&self.task.process, &program.cred));
         let image = elf::load(&mm, &program.binary, program.interpreter.as_ref())?;
         let sp = stack::build(&mm, &image, &start)?;
@@ -120,6 +125,7 @@ impl<H: Host> Cx<'_, H> {
         task.set_comm(&program.comm);
         let changed = program.cred.euid != self.cred().euid || program.cred.egid != self.cred().egid;
         if changed {
+            task.personality.store(0, Ordering::Relaxed);
             process.parent_death_signal.store(0, Ordering::Relaxed);
         }
         process.dumpable.store(u8::from(!changed), Ordering::Relaxed);
@@ -178,7 +184,7 @@ impl<H: Host> Cx<'_, H> {
                     }
                     None => None,
                 };
-                let (cred, secure) = self.cred_after(&path, &file);
+                let (cred, secure) = self.cred_after(&path, &file)?;
                 let comm = base_name(&request.name).to_vec();
                 return Ok(Program { binary, interpreter, args, comm, cred, secure });
             };
@@ -229,29 +235,23 @@ impl<H: Host> Cx<'_, H> {
         Ok(Binary { pages, file: Some(file.clone()) })
     }
 
-    /// The credentials that set-id bits give, and whether the program must not trust its environment.
-    fn cred_after(&self, path: &Path, file: &OpenFile) -> (Cred, bool) {
-        let mut cred = Cred::clone(&self.cred());
-        let owner = file.inode.owner();
-        let mapped = cred.user_ns.uid_inside(owner.uid).is_some()
-            && cred.user_ns.gid_inside(owner.gid).is_some()
-            && cred.user_ns.is_within(&path.mount.superblock.user_ns);
-        let may_set_id = mapped
-            && !path.mount.flags().contains(MountFlags::NO_SUID)
-            && self.task.process.no_new_privs.load(Ordering::Relaxed) == 0;
-        if may_set_id {
-            if owner.mode & S_ISUID != 0 {
-                cred.euid = owner.uid;
-            }
-            if owner.mode & (S_ISGID | 0o010) == S_ISGID | 0o010 {
-                cred.egid = owner.gid;
-            }
+    /// The credentials that set-id bits and file capabilities give, and whether the program must not trust its environment.
+    fn cred_after(&self, path: &Path, file: &OpenFile) -> Result<(Cred, bool)> {
+        let no_new_privs = self.task.process.no_new_privs.load(Ordering::Relaxed) != 0;
+        let mut asked = Asked::default();
+        let cred = self.cred();
+        if !path.mount.flags().contains(MountFlags::NO_SUID)
+            && cred.user_ns.is_within(&path.mount.superblock.user_ns)
+        {
+            let owner = file.inode.owner();
+            let sets_ids = !no_new_privs
+                && cred.user_ns.uid_inside(owner.uid).is_some()
+                && cred.user_ns.gid_inside(owner.gid).is_some();
+            asked.uid = (sets_ids && owner.mode & S_ISUID != 0).then_some(owner.uid);
+            asked.gid = (sets_ids && owner.mode & (S_ISGID | 0o010) == S_ISGID | 0o010).then_some(owner.gid);
+            asked.caps = file.inode.get_xattr(XATTR).ok().and_then(|value| FileCaps::parse(&value));
         }
-        let secure = cred.euid != cred.uid || cred.egid != cred.gid;
-        (cred.suid, cred.fsuid) = (cred.euid, cred.euid);
-        (cred.sgid, cred.fsgid) = (cred.egid, cred.egid);
-        cred.after_exec();
-        (cred, secure)
+        cred.after_exec(asked, no_new_privs)
     }
 }
 

@@ -30,7 +30,7 @@ impl<H: Host> Cx<'_, H> {
         if list.head != 0 {
             futex::exit_robust_list(self, list.head);
         }
-        self.kernel.ipc.pi_futexes.owner_died(self.task.tid());
+        self.kernel.ipc.pi_futexes.owner_died(self.task.futex_owner());
         let address = self.task.clear_child_tid.swap(0, Ordering::Relaxed);
         if address != 0 {
             // The address may be gone: then nobody waits there.

@@ -8,6 +8,7 @@ pub mod clone;
 pub mod core_dump;
 pub mod cred;
 pub mod exec;
+pub mod exec_cred;
 pub mod exit;
 pub(crate) mod heap;
 pub mod namespaces;

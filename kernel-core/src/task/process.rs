@@ -132,6 +132,10 @@ pub struct Process<H: Host> {
     pub(crate) start_ns: u64,
     pub(crate) no_new_privs: AtomicU8,
     pub(crate) child_subreaper: AtomicU8,
+    /// `PR_SET_THP_DISABLE`, `PR_MCE_KILL`, `PR_SET_PTRACER`.
+    pub(crate) no_huge_pages: AtomicU8,
+    pub(crate) memory_error_policy: AtomicU8,
+    pub(crate) ptracer: AtomicU64,
     /// What it made the kernel allocate.
     pub(crate) heap: HeapShare,
     /// Timers that signal.
@@ -179,6 +183,9 @@ impl<H: Host> Process<H> {
             start_ns: services.clock.uptime_ns(),
             no_new_privs: AtomicU8::new(0),
             child_subreaper: AtomicU8::new(0),
+            no_huge_pages: AtomicU8::new(0),
+            memory_error_policy: AtomicU8::new(2),
+            ptracer: AtomicU64::new(0),
             heap: HeapShare::default(),
             timers: ProcessTimers::new(pid, services),
         })

@@ -7,6 +7,7 @@ use core::sync::atomic::{
 };
 
 use crate::host::{Host, VcpuId};
+use crate::ipc::pi_futex::Who;
 use crate::ipc::sysv::IpcNamespace;
 use crate::ipc::sysv::sem::UndoList;
 use crate::mm::Mm;
@@ -16,6 +17,7 @@ use crate::sched::policy::Policy;
 use crate::sched::state::State;
 use crate::sched::wait::{Events, WaitQueue, Wake};
 use crate::sync::Mutex;
+use crate::syscall::prctl::TIMER_SLACK_NS;
 use crate::syscall::{Cx, SysResult};
 use crate::task::cred::Cred;
 use crate::task::namespaces::Namespaces;
@@ -132,6 +134,10 @@ pub struct Task<H: Host> {
     /// Bit n: it may run on vCPU n; 0 for all.
     affinity: AtomicU64,
     io_priority: AtomicU16,
+    /// `PR_SET_TIMERSLACK`, in nanoseconds; no timer here is ever late on purpose.
+    pub(crate) timer_slack_ns: AtomicU64,
+    /// `personality(2)`.
+    pub(crate) personality: AtomicU32,
     /// Set before the futexes that it owns are given up at its end.
     pub(crate) leaves_futexes: AtomicBool,
     /// Faults served, and how often it stopped running: as it waited for something, and as others could run.
@@ -207,6 +213,8 @@ impl<H: Host> Task<H> {
             reset_on_fork: AtomicBool::new(false),
             affinity: AtomicU64::new(0),
             io_priority: AtomicU16::new(0),
+            timer_slack_ns: AtomicU64::new(TIMER_SLACK_NS),
+            personality: AtomicU32::new(0),
             leaves_futexes: AtomicBool::new(false),
             faults: AtomicU64::new(0),
             waits: AtomicU64::new(0),
@@ -326,6 +334,11 @@ impl<H: Host> Task<H> {
         self.nice.store(nice.value(), Ordering::Relaxed);
     }
 
+    /// What it is for futexes with an owner.
+    pub(crate) fn futex_owner(&self) -> Who {
+        Who { tid: self.own_tid(), pid_ns: self.process.pid_ns.ino() }
+    }
+
     /// As [`Process::counts`], its own.
     pub(crate) fn counts(&self) -> [u64; 3] {
         [&self.faults, &self.waits, &self.preemptions].map(|count| count.load(Ordering::Relaxed))
@@ -352,10 +365,12 @@ impl<H: Host> Task<H> {
         if self.policy() == Policy::Idle { Nice::clamped(i32::MAX) } else { self.nice() }
     }
 
-    /// Takes over how its maker is scheduled.
+    /// Takes over how its maker is scheduled, and its personality.
     pub(crate) fn inherit_scheduling(&self, parent: &Task<H>) {
         self.affinity.store(parent.affinity(), Ordering::Relaxed);
         self.set_io_priority(parent.io_priority());
+        self.timer_slack_ns.store(parent.timer_slack_ns.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.personality.store(parent.personality.load(Ordering::Relaxed), Ordering::Relaxed);
         self.set_policy(parent.policy(), false);
         if parent.resets_on_fork() && self.nice() < Nice::default() {
             self.set_nice(Nice::default());

@@ -8,7 +8,9 @@
 //!   `abi segv`, `abi exit N`, `abi kill-self N` misbehave, for the system tests; `abi show WHAT` serves the cases about
 //!   `execve(2)`.
 
+mod aio;
 mod altstack;
+mod caps;
 mod epoll;
 mod event;
 mod exec;
@@ -68,10 +70,12 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("perm", perm::CASES),
     ("overlay", overlay::CASES),
     ("overlay-layers", overlay_layers::CASES),
+    ("caps", caps::CASES),
     ("lock", lock::CASES),
     ("pipe", pipe::CASES),
     ("epoll", epoll::CASES),
     ("event", event::CASES),
+    ("aio", aio::CASES),
     ("unix", unix::CASES),
     ("shm", shm::CASES),
     ("sem", sem::CASES),

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use super::{INFO, RMID, SET, STAT, namespace};
+use super::{INFO, RMID, SET, STAT, meant, namespace, shown};
 use crate::abi::sysv::MsqidDs;
 use crate::errno::{EAGAIN, EINVAL, Result};
 use crate::host::Host;
@@ -78,6 +78,12 @@ fn give<H: Host>(cx: &Cx<'_, H>, message: &Message, buf: u64, size: u64) -> Resu
     Ok(len)
 }
 
+/// With ids as the caller sees them.
+fn seen<H: Host>(cx: &Cx<'_, H>, ds: MsqidDs) -> MsqidDs {
+    let [lspid, lrpid] = [ds.lspid, ds.lrpid].map(|pid| cx.shown_pid(pid));
+    MsqidDs { perm: shown(cx, ds.perm), lspid, lrpid, ..ds }
+}
+
 /// `msgctl(2)`.
 pub fn msgctl<H: Host>(cx: &Cx<'_, H>, id: i32, command: i32, buf: u64) -> SysResult {
     if id < 0 || command < 0 {
@@ -93,17 +99,17 @@ pub fn msgctl<H: Host>(cx: &Cx<'_, H>, id: i32, command: i32, buf: u64) -> SysRe
             Ok(highest.into())
         }
         STAT => {
-            cx.user().set(buf, &msg.stat(id, &cred)?.1)?;
+            cx.user().set(buf, &seen(cx, msg.stat(id, &cred)?.1))?;
             Ok(0)
         }
         STAT_PLACE | STAT_ANY => {
             let (id, stat) = msg.stat_at(id, (command == STAT_PLACE).then_some(&*cred))?;
-            cx.user().set(buf, &stat)?;
+            cx.user().set(buf, &seen(cx, stat))?;
             Ok(id as u64)
         }
         SET => {
             let new: MsqidDs = cx.user().get(buf)?;
-            msg.set(&ipc.limits, id, &cred, (&new.perm, new.max_bytes), cx.services())?;
+            msg.set(&ipc.limits, id, &cred, (&meant(cx, new.perm)?, new.max_bytes), cx.services())?;
             Ok(0)
         }
         RMID => {

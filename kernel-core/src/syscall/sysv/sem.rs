@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use zerocopy::IntoBytes;
 
-use super::{INFO, RMID, SET, STAT, namespace};
+use super::{INFO, RMID, SET, STAT, meant, namespace, shown};
 use crate::abi::sysv::{SemBuf, SemidDs};
 use crate::abi::time::TimeSpec;
 use crate::errno::{EAGAIN, EINTR, EINVAL, Result};
@@ -82,16 +82,17 @@ pub fn semctl<H: Host>(cx: &Cx<'_, H>, id: i32, num: i32, command: i32, arg: u64
             Ok(highest.into())
         }
         STAT => {
-            cx.user().set(arg, &sem.stat(id, &cred)?.1)?;
+            let stat = sem.stat(id, &cred)?.1;
+            cx.user().set(arg, &SemidDs { perm: shown(cx, stat.perm), ..stat })?;
             Ok(0)
         }
         STAT_PLACE | STAT_ANY => {
             let (id, stat) = sem.stat_at(id, (command == STAT_PLACE).then_some(&*cred))?;
-            cx.user().set(arg, &stat)?;
+            cx.user().set(arg, &SemidDs { perm: shown(cx, stat.perm), ..stat })?;
             Ok(id as u64)
         }
         GETVAL => ask(Question::Value),
-        GETPID => ask(Question::Pid),
+        GETPID => Ok(cx.shown_pid(sem.ask(id, num, &cred, Question::Pid)?).into()),
         GETNCNT => ask(Question::WaitForMore),
         GETZCNT => ask(Question::WaitForZero),
         GETALL => {
@@ -108,7 +109,7 @@ pub fn semctl<H: Host>(cx: &Cx<'_, H>, id: i32, num: i32, command: i32, arg: u64
         }
         SET => {
             let new: SemidDs = cx.user().get(arg)?;
-            sem.set_perm(id, &cred, &new.perm, services)?;
+            sem.set_perm(id, &cred, &meant(cx, new.perm)?, services)?;
             Ok(0)
         }
         RMID => {

@@ -2,7 +2,7 @@
 
 use linux_raw_sys::general as sys;
 
-use super::{INFO, RMID, SET, STAT, namespace};
+use super::{INFO, RMID, SET, STAT, meant, namespace, shown};
 use crate::abi::sysv::ShmidDs;
 use crate::errno::{EINVAL, Result};
 use crate::host::{Host, PAGE_SIZE};
@@ -83,7 +83,9 @@ pub fn shmctl<H: Host>(cx: &Cx<'_, H>, id: i32, command: i32, buf: u64) -> SysRe
     let ipc = namespace(cx);
     let (shm, cred) = (&ipc.shm, cx.cred());
     let stat = |stat: Stat, value: i32| {
-        cx.user().set(buf, &stat.ds)?;
+        let ds = stat.ds;
+        let [cpid, lpid] = [ds.cpid, ds.lpid].map(|pid| cx.shown_pid(pid));
+        cx.user().set(buf, &ShmidDs { perm: shown(cx, ds.perm), cpid, lpid, ..ds })?;
         Ok(value as u64)
     };
     match command {
@@ -105,7 +107,7 @@ pub fn shmctl<H: Host>(cx: &Cx<'_, H>, id: i32, command: i32, buf: u64) -> SysRe
         }
         SET => {
             let new: ShmidDs = cx.user().get(buf)?;
-            shm.set(id, &cred, &new.perm, cx.services())?;
+            shm.set(id, &cred, &meant(cx, new.perm)?, cx.services())?;
             Ok(0)
         }
         RMID => {
