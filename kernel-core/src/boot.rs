@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use crate::arch::x86_64::xsave;
+use crate::block::file::DiskOpener;
+use crate::block::{self, Disks};
 use crate::errno::{EIO, ENOENT, Errno, Result};
 use crate::fs::archive;
 use crate::fs::dev;
@@ -17,6 +19,7 @@ use crate::fs::proc::{Facts, ProcType};
 use crate::fs::stream::Stream;
 use crate::fs::sys::SysType;
 use crate::fs::tmpfs::{Options, Tmpfs, TmpfsType};
+use crate::host::block::BlockDevice;
 use crate::host::{ByteStream, Fpu, Host, Ready, Registers, StreamError, Suspend, UserContext};
 use crate::ipc::fifo::FifoOpener;
 use crate::ipc::mqueue::fs::MqueueType;
@@ -78,6 +81,8 @@ pub struct BootConfig {
     pub env: Vec<Vec<u8>>,
     /// What it has for standard streams.
     pub stdio: Stdio,
+    /// Its disks, by number: 0 is `ubda`.
+    pub disks: Vec<(usize, Arc<dyn BlockDevice>)>,
     /// `uname -n`.
     pub hostname: Vec<u8>,
     /// `/proc/cmdline`.
@@ -144,8 +149,10 @@ impl<H: Host> Kernel<H> {
         let unpacked = archive::unpack(&config.root, &rootfs, limit)
             .map_err(|error| BootError::Root(error.to_string()))?;
         let source: Arc<dyn ProcessSource> = link.clone();
+        let disks = Arc::<Disks>::default();
+        config.disks.into_iter().for_each(|(index, device)| disks.add(index, device));
         let kernel = Arc::new(Kernel::assemble(Parts {
-            namespace: namespace(rootfs, &services, &stdio.terminals, &source)?,
+            namespace: namespace(rootfs, &services, &stdio.terminals, &source, &disks)?,
             devices: stdio.devices(),
             host,
             services,
@@ -302,8 +309,10 @@ fn namespace(
     services: &Arc<Services>,
     terminals: &Terminals,
     source: &Arc<dyn ProcessSource>,
+    disks: &Arc<Disks>,
 ) -> Result<Arc<Namespace>> {
     let devices = Arc::<Devices>::default();
+    devices.register_block_major(block::MAJOR, Arc::new(DiskOpener(disks.clone())));
     dev::register(&devices, services, source);
     terminals.register(&devices);
     devices.register_fifo(Arc::new(FifoOpener));
@@ -313,8 +322,9 @@ fn namespace(
     }
     let namespace = Namespace::new(rootfs, b"rootfs", devices);
     let types = &namespace.types;
-    let facts = Facts::new(source.clone(), services.clone(), types);
+    let facts = Facts::new(source.clone(), services.clone(), types, disks.clone());
     let dev = dev::devtmpfs(services, types.next_device())?;
+    disks.make_nodes(&dev)?;
     types.register(Arc::new(TmpfsType(services.clone())));
     types.register(Arc::new(OverlayType));
     types.register(Arc::new(PtsType(terminals.ptys.clone())));

@@ -9,6 +9,7 @@
 //!
 //! Invariant: how a host keeps a space (a process, a window, a page table) does not show here.
 
+pub mod block;
 #[cfg(any(test, feature = "fake-host"))]
 pub mod fake;
 

@@ -19,6 +19,7 @@ extern crate alloc;
 
 pub mod abi;
 pub mod arch;
+pub mod block;
 pub mod boot;
 pub mod debug;
 pub mod errno;

@@ -117,6 +117,7 @@ fn run_watched(
         args: std::vec![b"init".to_vec()],
         env: Vec::new(),
         stdio: Stdio::Streams([Arc::new(Nobody), Arc::new(Nobody), Arc::new(Nobody)]),
+        disks: Vec::new(),
         hostname: b"test".to_vec(),
         command_line: Vec::new(),
         memory: 64 << 20,

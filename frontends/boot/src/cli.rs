@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
+use crate::image::Image;
 use crate::memory;
 
 const EXAMPLES: &str = "\
@@ -14,6 +15,7 @@ Examples:
   lodger run -- sh -c 'ls / | wc -l'      one command: its streams, its exit status
   lodger run --root DIR -- /bin/bash      a directory or cpio archive as the root
   lodger run --strace=LOG -- ls           its system calls, written to LOG
+  lodger run --ubd 0=disk.img -- sh       with the disk image as /dev/ubda
   lodger mem=256M init=/bin/sh            the same in User-mode Linux's words";
 
 const RUN_EXAMPLES: &str = "\
@@ -74,9 +76,9 @@ pub enum Verb {
     /// (not there yet) Look whether this machine can run guests
     #[command(hide = true)]
     Doctor(Words),
-    /// (not there yet) Manage images of root file systems
-    #[command(hide = true)]
-    Image(Words),
+    /// Make, describe and merge disk images
+    #[command(subcommand)]
+    Image(Image),
     /// (not there yet) Manage disks
     #[command(hide = true)]
     Disk(Words),
@@ -86,13 +88,12 @@ impl Verb {
     /// The name of a verb that is planned and not there yet.
     pub fn planned(&self) -> Option<&'static str> {
         match self {
-            Verb::Run(_) => None,
+            Verb::Run(_) | Verb::Image(_) => None,
             Verb::Ps(_) => Some("ps"),
             Verb::Exec(_) => Some("exec"),
             Verb::Stop(_) => Some("stop"),
             Verb::Kill(_) => Some("kill"),
             Verb::Doctor(_) => Some("doctor"),
-            Verb::Image(_) => Some("image"),
             Verb::Disk(_) => Some("disk"),
         }
     }
@@ -137,6 +138,11 @@ pub struct Run {
     /// Memory of the guest: bytes, or with K, M, G or T behind the number
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = memory::parse)]
     pub mem: u64,
+    /// Give the guest a disk: number or letter N is /dev/ubda for 0 or a, FILE a raw image or COW file of User-mode Linux;
+    /// with BACKING, FILE is a COW file over it, made if it is not there. FLAGS are r (read-only), s (every write lasts at
+    /// once), d (FILE is no COW file), c (not locked) and t (nothing is discarded); can be given again
+    #[arg(long, value_name = "N[FLAGS]=FILE[,BACKING]", value_parser = clap::builder::OsStringValueParser::new(), action = ArgAction::Append)]
+    pub ubd: Vec<OsString>,
     /// Run this program of the root file system as PID 1, with the words after `--` as its arguments
     #[arg(long, value_name = "PATH")]
     pub init: Option<PathBuf>,

@@ -17,6 +17,7 @@ use kernel_core::log_ring::LogRing;
 
 use crate::cli;
 use crate::control::{self, Control, Guest};
+use crate::disks;
 use crate::logger;
 use crate::plan::{self, Io, Surroundings};
 use crate::root::{self, Loaded};
@@ -50,6 +51,7 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
         Some(path) => Init::Path(path.as_os_str().as_bytes().to_vec()),
         None => Init::Image(userland.init()?),
     };
+    let disks = disks::open(&run.ubd)?;
     let trace = run.strace.as_deref().map(terminal::trace_writer).transpose()?;
 
     if let Some(warning) = B::WARNING.filter(|_| !run.quiet) {
@@ -99,6 +101,7 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
             args: plan.argv,
             env: plan.env,
             stdio,
+            disks: disks.clone(),
             hostname: run.hostname.clone().into_bytes(),
             command_line: plan.cmdline,
             memory: run.mem,
@@ -114,6 +117,7 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
     B::run_vcpus(&host, &move |vcpu| body.run_vcpu(vcpu));
     control.detach();
     drop(terminal);
+    disks::flush(&disks);
     finish(request, kernel.shutdown(), &control)
 }
 

@@ -8,7 +8,9 @@ mod cache;
 pub mod cli;
 pub mod console;
 pub mod control;
+pub mod disks;
 pub mod escape;
+pub mod image;
 pub mod instance;
 pub mod logger;
 pub mod mapped;
@@ -42,6 +44,7 @@ pub const FAILURE: u8 = 125;
 pub fn main(own: Backend, boot: impl FnOnce(&Request) -> Result<u8>) -> ExitCode {
     let status = match words::read(std::env::args_os().skip(1).collect(), own) {
         Ok(Asked::Generate(kind)) => generate(kind),
+        Ok(Asked::Image(command)) => image::run(&command).map(|text| print(&text)),
         Ok(Asked::Run(request)) if request.backend != own => {
             become_other(request.backend, &request.words).map(|never| match never {})
         }
@@ -81,6 +84,14 @@ fn become_other(backend: Backend, words: &[OsString]) -> Result<Infallible> {
     let error = Command::new(&other).args(words).exec();
     Err(error)
         .with_context(|| format!("--backend {name} needs {}, which cannot be executed", other.display()))
+}
+
+/// Prints what was asked for, and gives the exit status.
+fn print(text: &str) -> u8 {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => 0,
+        Err(_) => FAILURE,
+    }
 }
 
 fn generate(kind: Generate) -> Result<u8> {

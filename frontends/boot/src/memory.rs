@@ -8,19 +8,7 @@ pub const MOST: u64 = 1 << 40;
 /// Reads a number of bytes with an optional K, M, G or T behind it (powers of 1024, either case), within
 /// [`LEAST`]..=[`MOST`]. An error is a sentence for whoever typed it.
 pub fn parse(text: &str) -> Result<u64, String> {
-    let nonsense = || String::from("a size is a number with K, M, G or T behind it, for example 512M");
-    let (digits, suffix) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let shift = match suffix.to_ascii_uppercase().as_str() {
-        _ if digits.is_empty() => return Err(nonsense()),
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
-        _ => return Err(nonsense()),
-    };
-    // Digits alone fail only by being too many.
-    let number: u64 = digits.parse().unwrap_or(u64::MAX);
+    let (number, shift) = split(text)?;
     let bytes = number.saturating_mul(1 << shift);
     if bytes < LEAST {
         let hint = if shift == 0 && (LEAST >> 20..=MOST >> 20).contains(&number) {
@@ -34,6 +22,27 @@ pub fn parse(text: &str) -> Result<u64, String> {
         return Err(format!("a guest can have at most {} of memory", show(MOST)));
     }
     Ok(bytes)
+}
+
+/// Reads any number of bytes as [`parse`] does.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    split(text).map(|(number, shift)| number.saturating_mul(1 << shift))
+}
+
+fn split(text: &str) -> Result<(u64, u32), String> {
+    let nonsense = || String::from("a size is a number with K, M, G or T behind it, for example 512M");
+    let (digits, suffix) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let shift = match suffix.to_ascii_uppercase().as_str() {
+        _ if digits.is_empty() => return Err(nonsense()),
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err(nonsense()),
+    };
+    // Digits alone fail only by being too many.
+    Ok((digits.parse().unwrap_or(u64::MAX), shift))
 }
 
 /// A size as [`parse`] reads it, with the largest suffix that leaves it whole.

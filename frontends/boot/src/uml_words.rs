@@ -6,6 +6,8 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use crate::disks;
+
 /// Words that begin a command line of this kind without having a value.
 const PLAIN: [&str; 5] = ["quiet", "debug", "ro", "rw", "skas0"];
 
@@ -76,7 +78,13 @@ fn assignment(name: &str, value: &OsStr, word: &OsStr, result: &mut Words) -> Re
         "seccomp" if value == "auto" => {}
         "con" | "con0" if value == "fd:0,fd:1" || value == "tty" => {}
         "con" | "ssl" if value == "null" || value == "none" => {}
-        _ if numbered("ubd") => return Err(format!("{shown}: a guest has no disks yet")),
+        _ if numbered("ubd") => {
+            let mut disk = OsString::from(name.strip_prefix("ubd").unwrap_or_default());
+            disk.push("=");
+            disk.push(value);
+            disks::Ubd::parse(&disk).map_err(|why| format!("{shown}: {why}"))?;
+            flag("--ubd", &disk);
+        }
         _ if numbered("eth") || numbered("vec") => {
             return Err(format!("{shown}: a guest has no network yet"));
         }
@@ -155,9 +163,15 @@ mod tests {
 
     #[test]
     fn devices_that_are_not_there_are_refused_by_name() {
-        for line in ["ubd0=x", "ubda=x", "eth0=tuntap,,,", "con=xterm", "con1=pty", "root=/dev/ubda", "ro"] {
+        for line in ["ubd=x", "ubd0x=x", "eth0=tuntap,,,", "con=xterm", "con1=pty", "root=/dev/ubda", "ro"] {
             assert!(words(line).unwrap_err().starts_with(line), "{line}");
         }
+    }
+
+    #[test]
+    fn disks_become_flags() {
+        let found = words("ubd0=x ubdbrs=cow,back").unwrap();
+        assert_eq!(found.flags, ["--ubd=0=x", "--ubd=brs=cow,back"]);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct Request {
 pub enum Asked {
     /// Print this.
     Generate(crate::cli::Generate),
+    /// Do something with a disk image.
+    Image(crate::image::Image),
     /// Start a guest.
     Run(Box<Request>),
 }
@@ -67,6 +69,7 @@ fn run(words: Vec<OsString>, kernel_words: Vec<OsString>, own: Backend) -> Resul
     let run = match (cli.generate, cli.verb) {
         (Some(kind), _) => return Ok(Asked::Generate(kind)),
         (None, Some(Verb::Run(run))) => run,
+        (None, Some(Verb::Image(command))) => return Ok(Asked::Image(command)),
         (None, Some(verb)) => {
             return Err(format!("the verb `{}` is not there yet", verb.planned().unwrap_or_default()).into());
         }
@@ -178,7 +181,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_refused() {
         assert!(request(&["ps", "--json"]).unwrap_err().contains("`ps` is not there yet"));
-        assert!(request(&["run", "--append", "ubd0=x"]).unwrap_err().starts_with("ubd0=x"));
+        assert!(request(&["run", "--append", "ubd=x"]).unwrap_err().starts_with("ubd=x"));
         assert!(request(&["run", "--append", "ncpus=4"]).unwrap_err().starts_with("--cpus"));
         assert!(request(&["mem=64M", "umid=x"]).unwrap_err().starts_with("--name"));
         assert!(request(&["mem=5"]).unwrap_err().contains("16M"));

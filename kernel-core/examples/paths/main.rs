@@ -440,6 +440,7 @@ fn main() {
             args: vec![b"init".to_vec()],
             env: Vec::new(),
             stdio: Stdio::Streams([Arc::new(Nobody), Arc::new(Nobody), Arc::new(Nobody)]),
+            disks: Vec::new(),
             hostname: b"paths".to_vec(),
             command_line: Vec::new(),
             memory: 1 << 30,

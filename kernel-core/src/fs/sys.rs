@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::block::sysfs;
 use crate::errno::Result;
 use crate::fs::proc::tree::{Item, StaticDir};
 use crate::fs::proc::{FactFs, Facts};
@@ -11,34 +12,37 @@ use crate::fs::pseudo::{Body, Node};
 use crate::vfs::inode::{Device, Inode};
 use crate::vfs::mount::FileSystem;
 use crate::vfs::types::FsType;
-use Item::{Dir, File};
+use Item::{Dir, File, Made};
 
 /// `SYSFS_MAGIC`.
 const MAGIC: u64 = 0x6265_6572;
 const ROOT_INO: u64 = 1;
 
 const ROOT: &[Item] = &[
-    Dir("block", &[]),
+    Made("block", |facts| sysfs::block(&facts.disks)),
     Dir("bus", &[]),
-    Dir("class", &[Dir("block", &[]), Dir("net", &[]), Dir("tty", &[])]),
-    Dir("dev", &[Dir("block", &[]), Dir("char", &[])]),
+    Dir("class", &[Made("block", |facts| sysfs::class(&facts.disks)), Dir("net", &[]), Dir("tty", &[])]),
+    Dir("dev", &[Made("block", |facts| sysfs::numbers(&facts.disks)), Dir("char", &[])]),
     Dir(
         "devices",
-        &[Dir(
-            "system",
-            &[
-                Dir(
-                    "cpu",
-                    &[
-                        File("online", |facts, _| Ok(cpus(facts))),
-                        File("possible", |facts, _| Ok(cpus(facts))),
-                        File("present", |facts, _| Ok(cpus(facts))),
-                        File("kernel_max", |_, _| Ok(b"8191\n".to_vec())),
-                    ],
-                ),
-                Dir("node", &[File("online", |_, _| zero()), File("possible", |_, _| zero())]),
-            ],
-        )],
+        &[
+            Made("platform", |facts| sysfs::platforms(&facts.disks)),
+            Dir(
+                "system",
+                &[
+                    Dir(
+                        "cpu",
+                        &[
+                            File("online", |facts, _| Ok(cpus(facts))),
+                            File("possible", |facts, _| Ok(cpus(facts))),
+                            File("present", |facts, _| Ok(cpus(facts))),
+                            File("kernel_max", |_, _| Ok(b"8191\n".to_vec())),
+                        ],
+                    ),
+                    Dir("node", &[File("online", |_, _| zero()), File("possible", |_, _| zero())]),
+                ],
+            ),
+        ],
     ),
     Dir("firmware", &[]),
     Dir("fs", &[Dir("cgroup", &[])]),

@@ -19,8 +19,9 @@ struct Rule {
 }
 
 const BOUNDARY: &[&str] = &["host", "abi", "sync"];
-/// What boots a kernel and looks into it; `mm` for the one type of a boot archive.
-const INSPECTION: &[&str] = &["host", "abi", "boot", "debug", "errno", "kernel", "log_ring", "mm"];
+/// What boots a kernel and looks into it; `mm` for the one type of a boot archive, `block` for what is on
+/// a disk.
+const INSPECTION: &[&str] = &["host", "abi", "block", "boot", "debug", "errno", "kernel", "log_ring", "mm"];
 
 const RULES: &[Rule] = &[
     Rule { place: "kernel-core/", crates: &[], kernel_modules: &[] },

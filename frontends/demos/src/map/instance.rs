@@ -52,6 +52,7 @@ pub fn with<B: Backend, T: Send>(
         args: words.map(|word| word.as_bytes().to_vec()).collect(),
         env: vec![b"PATH=/bin".to_vec()],
         stdio: Stdio::Streams([stream()?, stream()?, stream()?]),
+        disks: Vec::new(),
         hostname: b"lodger".to_vec(),
         command_line: Vec::new(),
         memory: MEMORY,

@@ -17,6 +17,7 @@ use alloc::string::ToString;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
+use crate::block::Disks;
 use crate::errno::{ENOENT, Result};
 use crate::fs::proc::source::ProcessSource;
 use crate::fs::pseudo::{Body, Listed, Listing, Node, NodeAttr};
@@ -45,16 +46,23 @@ pub struct Facts {
     pub services: Arc<Services>,
     /// File system types, for `/proc/filesystems`; weak, as `proc` is one of them.
     pub types: Weak<FsTypes>,
+    /// Disks.
+    pub disks: Arc<Disks>,
     /// Identifies this boot.
     boot_id: [u8; 16],
 }
 
 impl Facts {
     /// Facts of an instance.
-    pub fn new(source: Arc<dyn ProcessSource>, services: Arc<Services>, types: &Arc<FsTypes>) -> Arc<Facts> {
+    pub fn new(
+        source: Arc<dyn ProcessSource>,
+        services: Arc<Services>,
+        types: &Arc<FsTypes>,
+        disks: Arc<Disks>,
+    ) -> Arc<Facts> {
         let mut boot_id = [0; 16];
         services.clock.entropy(&mut boot_id);
-        Arc::new(Facts { source, services, types: Arc::downgrade(types), boot_id })
+        Arc::new(Facts { source, services, types: Arc::downgrade(types), disks, boot_id })
     }
 }
 

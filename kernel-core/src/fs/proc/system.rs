@@ -25,13 +25,14 @@ pub(super) const ROOT: &[Item] = &[
     File("cpuinfo", |facts, _| Ok(cpuinfo(facts))),
     File("devices", |_, _| {
         text(
-            "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n",
+            "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\n\
+             Block devices:\n 98 ubd\n",
         )
     }),
     File("filesystems", |facts, _| Ok(filesystems(facts))),
     File("loadavg", |facts, _| Ok(loadavg(facts))),
     File("meminfo", |facts, _| Ok(meminfo(facts))),
-    File("partitions", |_, _| text("major minor  #blocks  name\n\n")),
+    File("partitions", |facts, _| Ok(facts.disks.partitions_text())),
     File("stat", |facts, _| Ok(stat(facts))),
     File("swaps", |_, _| text("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n")),
     File("uptime", |facts, _| Ok(uptime(facts))),

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::errno::{ENOENT, Result};
+use crate::fs::made::{MadeDir, Make};
 use crate::fs::proc::{FactFs, Facts};
 use crate::fs::pseudo::{Body, Listed, Listing, Node};
 use crate::vfs::caller::Caller;
@@ -29,6 +30,8 @@ pub enum Item {
     Dir(&'static str, &'static [Item]),
     /// A symbolic link.
     Link(&'static str, &'static str),
+    /// A directory whose entries come and go.
+    Made(&'static str, fn(&Facts) -> Make),
 }
 
 impl Item {
@@ -39,13 +42,14 @@ impl Item {
             | Item::Setting(name, ..)
             | Item::Free(name, ..)
             | Item::Dir(name, _)
-            | Item::Link(name, _) => name,
+            | Item::Link(name, _)
+            | Item::Made(name, _) => name,
         }
     }
 
     fn kind(&self) -> FileKind {
         match self {
-            Item::Dir(..) => FileKind::Directory,
+            Item::Dir(..) | Item::Made(..) => FileKind::Directory,
             Item::Link(..) => FileKind::Symlink,
             _ => FileKind::Regular,
         }
@@ -67,6 +71,9 @@ impl Item {
             Item::Setting(_, read, write) => (0o644, text(read, Some(write))),
             Item::Free(_, read, write) => (0o666, text(read, Some(write))),
             Item::Dir(_, items) => (0o555, Body::Directory(Arc::new(StaticDir::new(fs, items, ino)))),
+            Item::Made(_, make) => {
+                (0o555, Body::Directory(Arc::new(MadeDir::new(fs, ino, make(&fs.facts))) as Arc<dyn Listing>))
+            }
             Item::Link(_, target) => {
                 (0o777, Body::Link(Box::new(|_| Ok(LinkTarget::Text(target.as_bytes().to_vec())))))
             }

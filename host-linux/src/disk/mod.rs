@@ -1,0 +1,96 @@
+//! Disk images: files of the host as block devices of a guest.
+//!
+//! [`raw`] is a file whose bytes are the disk's. [`cow`] is User-mode Linux's copy-on-write file: what was changed of a
+//! backing file that itself stays as it is. [`image`] makes, describes and merges them.
+//!
+//! An image is locked for as long as it is a disk ([`lock`]): whoever writes it has it alone.
+
+pub mod cow;
+pub mod error;
+pub mod header;
+pub mod image;
+pub mod lock;
+pub mod raw;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use kernel_core::host::block::BlockDevice;
+
+use cow::CowFile;
+pub use error::{DiskError, Problem};
+use raw::RawFile;
+
+/// How an image is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The guest cannot write it.
+    pub read_only: bool,
+    /// Every write lasts before it returns.
+    pub sync: bool,
+    /// A single file is taken as it is, even if it looks like a COW file.
+    pub data: bool,
+    /// It is not locked: several guests write it, and their file system can do that.
+    pub shared: bool,
+    /// What is discarded stays in the file.
+    pub no_discard: bool,
+}
+
+/// What a file holds, by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The disk's bytes.
+    Raw,
+    /// A COW file of User-mode Linux.
+    Cow,
+    /// An image of another program, which is not known here.
+    Foreign(&'static str),
+}
+
+/// Looks at the start of a file.
+pub fn format_of(file: &File) -> std::io::Result<Format> {
+    let mut head = [0; 8];
+    let mut have = 0;
+    while let Some(rest) = head.get_mut(have..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, have as u64)? {
+            0 => break,
+            read => have += read,
+        }
+    }
+    Ok(match &head {
+        [b'Q', b'F', b'I', 0xfb, ..] => Format::Foreign("qcow2"),
+        [b'K', b'D', b'M', b'V', ..] => Format::Foreign("vmdk"),
+        b"vhdxfile" => Format::Foreign("vhdx"),
+        head if header::is_cow(head) => Format::Cow,
+        _ => Format::Raw,
+    })
+}
+
+/// Opens `path` as a disk. With `backing` it is a COW file over that, made if it is not there; without, it is whatever it
+/// looks like. A file that the user cannot write becomes a disk that the guest cannot write.
+pub fn open(
+    path: &Path,
+    backing: Option<&Path>,
+    options: Options,
+) -> Result<Arc<dyn BlockDevice>, DiskError> {
+    if let Some(backing) = backing {
+        if !path.exists() && !options.read_only {
+            image::create_cow(path, backing)?;
+        }
+        return Ok(Arc::new(CowFile::open(path, Some(backing), options)?));
+    }
+    if !options.data {
+        let file = File::open(path).map_err(|error| DiskError::new(path, Problem::Open(error)))?;
+        match format_of(&file).map_err(|error| DiskError::new(path, Problem::Io(error)))? {
+            Format::Raw => {}
+            Format::Cow => return Ok(Arc::new(CowFile::open(path, None, options)?)),
+            Format::Foreign(name) => return Err(DiskError::new(path, Problem::Foreign(name))),
+        }
+    }
+    Ok(Arc::new(RawFile::open(path, options)?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! Disks: images and COW files through the real command line, as a guest and the host see them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use lodger_tests::backend::{self, Backend};
+use lodger_tests::run::{LIMIT, Ran, Running, first_line, lodger, run};
+use lodger_tests::userland;
+use tempfile::TempDir;
+
+type Test = fn(Backend) -> Result<()>;
+
+fn main() -> ExitCode {
+    let each: &[(&str, Test)] = &[
+        ("an_image_is_a_disk", an_image_is_a_disk),
+        ("partitions_have_nodes", partitions_have_nodes),
+        ("a_cow_file_keeps_changes", a_cow_file_keeps_changes),
+        ("read_only_disks_are_not_written", read_only_disks_are_not_written),
+        ("an_image_is_used_once", an_image_is_used_once),
+    ];
+    backend::run("disks", |trials| {
+        trials.once("images_that_are_none", images_that_are_none);
+        each.iter().for_each(|(name, body)| trials.each(name, *body));
+    })
+}
+
+/// Runs a script in a guest with these disks.
+fn sh(on: Backend, disks: &[String], script: &str) -> Result<Ran> {
+    userland()?;
+    let flags: Vec<&str> = disks.iter().flat_map(|disk| ["--ubd", disk]).collect();
+    run(&[&on.run()[..], &flags, &["--", "sh", "-c", script]].concat())
+}
+
+/// An image of `sectors` sectors, each of which is full of the last digit of its number.
+fn image(dir: &TempDir, name: &str, sectors: usize) -> Result<PathBuf> {
+    let bytes: Vec<u8> = (0..sectors).flat_map(|number| [b'0' + (number % 10) as u8; 512]).collect();
+    let path = dir.path().join(name);
+    fs::write(&path, bytes)?;
+    Ok(path)
+}
+
+fn sector(path: &Path, number: usize) -> Result<u8> {
+    fs::read(path)?.get(number * 512).copied().context("the image is too short")
+}
+
+fn an_image_is_a_disk(on: Backend) -> Result<()> {
+    let dir = TempDir::new()?;
+    let path = image(&dir, "a", 100)?;
+    let script = "set -e
+        dd if=/dev/ubda bs=1 skip=1535 count=3 2>/dev/null; echo
+        printf XY | dd of=/dev/ubda bs=1 seek=1023 conv=notrunc 2>/dev/null
+        dd if=/dev/ubda bs=1k count=200 2>/dev/null | wc -c
+        cat /proc/partitions /sys/block/ubda/size /sys/block/ubda/ro /sys/dev/block/98:0/dev
+        stat -c '%F %t:%T %a' /dev/ubda
+        echo more | dd of=/dev/ubda bs=512 seek=100 2>/dev/null || echo full";
+    let ran = sh(on, &[format!("0={}", path.display())], script)?.expect(0)?;
+    let want = "233\n51200\nmajor minor  #blocks  name\n\n  98        0         50 ubda\n100\n0\n98:0\n\
+                block special file 62:0 660\nfull\n";
+    ensure!(ran.text() == want, "{}", ran.text());
+    let bytes = fs::read(&path)?;
+    ensure!(bytes.len() == 51200 && &bytes[1022..1026] == b"1XY2", "what was written is in the image");
+    Ok(())
+}
+
+fn partitions_have_nodes(on: Backend) -> Result<()> {
+    let dir = TempDir::new()?;
+    let path = image(&dir, "a", 100)?;
+    let mut bytes = fs::read(&path)?;
+    bytes[..512].fill(0);
+    bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
+    bytes[446 + 4] = 0x83;
+    bytes[446 + 8..446 + 16].copy_from_slice(&[7, 0, 0, 0, 20, 0, 0, 0]);
+    fs::write(&path, bytes)?;
+    let script = "set -e
+        ls /dev/ubd* /sys/block/ubdb/ubdb1/start /sys/class/block | tr '\\n' ' '; echo
+        head -c 1 /dev/ubdb1; cat /dev/ubdb1 | wc -c; tail -1 /proc/partitions";
+    let ran = sh(on, &[format!("b={}", path.display())], script)?.expect(0)?;
+    let text = ran.text();
+    let want = "/dev/ubdb /dev/ubdb1 /sys/block/ubdb/ubdb1/start";
+    ensure!(text.starts_with(want) && text.contains("710240\n  98       17         10 ubdb1\n"), "{text}");
+    Ok(())
+}
+
+fn a_cow_file_keeps_changes(on: Backend) -> Result<()> {
+    let dir = TempDir::new()?;
+    let backing = image(&dir, "b", 100)?;
+    let cow = dir.path().join("c");
+    let disk = [format!("0={},{}", cow.display(), backing.display())];
+    sh(on, &disk, "printf X | dd of=/dev/ubda bs=1 seek=5120 conv=notrunc 2>/dev/null")?.expect(0)?;
+    let ran =
+        sh(on, &[format!("0={}", cow.display())], "dd if=/dev/ubda bs=1 skip=5119 count=3 2>/dev/null")?;
+    ensure!(ran.expect(0)?.text() == "9X0", "the next guest sees it");
+    ensure!(sector(&backing, 10)? == b'0', "the backing file stays");
+    let cow_name = cow.to_str().context("a strange name")?;
+    let found = run(&["image", "inspect", cow_name, "--json"])?.expect(0)?;
+    let found: serde_json::Value = serde_json::from_slice(&found.out)?;
+    ensure!(found["cow"]["changed"] == 512, "{found}");
+    run(&["image", "merge", cow_name])?.expect(0)?;
+    ensure!(sector(&backing, 10)? == b'X' && !cow.exists(), "merged");
+    // A backing file that changes makes the COW file useless.
+    run(&["image", "create", cow_name, "--backing", &backing.display().to_string()])?.expect(0)?;
+    fs::File::options().write(true).open(&backing)?.set_modified(std::time::UNIX_EPOCH)?;
+    sh(on, &disk, "true")?.refused("was changed since")
+}
+
+fn read_only_disks_are_not_written(on: Backend) -> Result<()> {
+    let dir = TempDir::new()?;
+    let path = image(&dir, "a", 100)?;
+    let script =
+        "head -c 1 /dev/ubda; cat /sys/block/ubda/ro; (echo x > /dev/ubda) 2>/dev/null || echo refused";
+    let ran = sh(on, &[format!("0r={}", path.display())], script)?.expect(0)?;
+    ensure!(ran.text() == "01\nrefused\n", "{}", ran.text());
+    Ok(())
+}
+
+fn an_image_is_used_once(on: Backend) -> Result<()> {
+    let dir = TempDir::new()?;
+    let path = image(&dir, "a", 100)?;
+    userland()?;
+    let word = format!("ubd0={}", path.display());
+    let out = dir.path().join("out");
+    let mut command =
+        lodger(&[&on.run()[..], &["--append", &word, "--", "sh", "-c", "echo up; sleep 100"]].concat())?;
+    command.stdout(fs::File::create(&out)?);
+    let first = Running::start(command, Vec::new())?;
+    first_line(&out)?;
+    sh(on, &[format!("0={}", path.display())], "true")?.refused("in use by another instance")?;
+    first.signal(nix::sys::signal::Signal::SIGKILL)?;
+    first.wait(LIMIT)?;
+    sh(on, &[format!("0={}", path.display())], "true")?.expect(0).map(drop)
+}
+
+fn images_that_are_none() -> Result<()> {
+    let dir = TempDir::new()?;
+    let path = dir.path().join("x");
+    let refused = |word: &str| run(&["run", "--ubd", &format!("0={}", path.display())])?.refused(word);
+    refused("cannot open the disk image")?;
+    fs::write(&path, b"")?;
+    refused("smaller than a sector")?;
+    fs::write(&path, b"QFI\xfb")?;
+    refused("qcow2")?;
+    fs::write(&path, b"OOOM\0\0\0\x03")?;
+    refused("damaged")?;
+    run(&["run", "--ubd", "0z=x"])?.refused("flag z")?;
+    run(&["ubd99=x"])?.refused("at most 26")
+}
