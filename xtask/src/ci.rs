@@ -9,6 +9,7 @@ use crate::cargo;
 use crate::conformance;
 use crate::demo;
 use crate::guest;
+use crate::sim;
 use crate::tidy;
 
 /// How to check.
@@ -30,11 +31,12 @@ struct Stage {
 /// A full run takes many minutes.
 const SAMPLE: conformance::Args = conformance::Args { suite: None, sample: true };
 
-const STAGES: [Stage; 5] = [
+const STAGES: [Stage; 6] = [
     Stage { name: "format", run: format },
     Stage { name: "clippy", run: clippy },
     Stage { name: "tidy", run: || tidy::run(&tidy::Args::default()) },
     Stage { name: "guest", run: guest },
+    Stage { name: "simulation", run: || sim::run(&sim::SAMPLE) },
     Stage { name: "conformance", run: || conformance::run(&SAMPLE) },
 ];
 

@@ -14,8 +14,6 @@ pub struct Words {
 /// The verbs.
 #[derive(clap::Subcommand)]
 pub enum Verb {
-    /// (not there yet) Run the kernel on a simulated host
-    Sim(Words),
     /// (not there yet) Fuzz the kernel
     Fuzz(Words),
 }
@@ -24,7 +22,6 @@ impl Verb {
     /// Says that the verb is not there yet.
     pub fn refuse(&self) -> Result<()> {
         let name = match self {
-            Verb::Sim(_) => "sim",
             Verb::Fuzz(_) => "fuzz",
         };
         bail!("the verb `{name}` is not there yet");

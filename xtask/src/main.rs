@@ -10,6 +10,7 @@ mod install;
 mod later;
 mod rootfs;
 mod run;
+mod sim;
 mod soak;
 mod test;
 mod tidy;
@@ -45,6 +46,8 @@ enum Verb {
     Demo(demo::Args),
     /// Run suites that nobody here wrote, natively and in a guest, and write docs/conformance.md
     Conformance(conformance::Args),
+    /// Run the kernel on a simulated host that fails, with guests that do anything
+    Sim(sim::Args),
     /// Run a mix of work for minutes or hours, and see that nothing grows
     Soak(soak::Args),
     /// Make root file systems: Debian, busybox
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Verb::Install(args) => install::run(&args),
         Verb::Demo(args) => return demo::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
+        Verb::Sim(args) => sim::run(&args),
         Verb::Soak(args) => soak::run(&args),
         Verb::Rootfs(args) => rootfs::run(&args),
         Verb::Ci(args) => ci::run(&args),

@@ -63,6 +63,9 @@ const MIX: &str = include_str!("soak/mix.sh");
 /// So many rounds bring everything to its size: each class of stress-ng has run once.
 const WARM_UP: usize = 11;
 
+/// After a round, until all that is done in the background is done: memory is given back when nothing else happens.
+const PAUSE: Duration = Duration::from_secs(3);
+
 /// Runs it.
 pub fn run(args: &Args) -> Result<()> {
     let lodger = match &args.lodger {
@@ -111,6 +114,7 @@ fn soak(args: &Args, backend: &str, lodger: &Path, programs: &Programs) -> Resul
     let mut report = Report::default();
     while report.samples.len() < 2 || start.elapsed() < Duration::from_secs(60 * args.minutes) {
         let mut sample = guest.round(&mut report)?;
+        std::thread::sleep(PAUSE);
         sample.host(guest.child.id(), &programs.bench())?;
         sample.minutes = start.elapsed().as_secs_f64() / 60.0;
         eprintln!("{backend}, round {}: {}", report.samples.len() + 1, sample.line());
@@ -130,7 +134,7 @@ struct Guest {
 impl Guest {
     fn start(args: &Args, backend: &str, lodger: &Path, programs: &Programs) -> Result<Guest> {
         let mut command = Command::new(lodger);
-        command.args(["run", "--quiet", "--backend", backend, "--mem", &args.mem]);
+        command.args(["run", "--log", "warn", "--backend", backend, "--mem", &args.mem]);
         if let Some(root) = &args.root {
             command.arg("--root").arg(root);
         }
@@ -149,7 +153,10 @@ impl Guest {
         let mut line = String::new();
         loop {
             line.clear();
-            ensure!(self.said.read_line(&mut line)? > 0, "the guest ended in the middle of a round");
+            if self.said.read_line(&mut line)? == 0 {
+                let status = self.child.wait().context("cannot wait for the guest")?;
+                bail!("the guest ended in the middle of a round, `{}`: {status}", sample.class);
+            }
             match line.trim_end().split_once(": ") {
                 _ if line == "over\n" => return Ok(sample),
                 Some(("fault", what)) => report.faults.push(what.to_owned()),

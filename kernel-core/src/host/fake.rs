@@ -155,6 +155,11 @@ impl FakeSpace {
         lock(&self.table).get(&(addr / PAGE_SIZE)).copied()
     }
 
+    /// What is mapped, page by page: guest address, where in RAM, accesses.
+    pub fn pages(&self) -> Vec<(u64, Phys, Prot)> {
+        lock(&self.table).iter().map(|(page, &(phys, prot))| (page * PAGE_SIZE, phys, prot)).collect()
+    }
+
     /// How many pages are mapped.
     pub fn mapped_pages(&self) -> usize {
         lock(&self.table).len()
@@ -254,14 +259,16 @@ pub trait GuestMem {
 
 impl GuestMem for FakeSpace {
     fn read(&self, addr: u64, buf: &mut [u8]) -> Result<(), Exit> {
-        for (addr, byte) in (addr..).zip(buf) {
+        for (index, byte) in buf.iter_mut().enumerate() {
+            let addr = addr.wrapping_add(index as u64);
             self.frames.read(self.translate(addr, Access::Read)?, core::slice::from_mut(byte));
         }
         Ok(())
     }
 
     fn write(&self, addr: u64, bytes: &[u8]) -> Result<(), Exit> {
-        for (addr, byte) in (addr..).zip(bytes) {
+        for (index, byte) in bytes.iter().enumerate() {
+            let addr = addr.wrapping_add(index as u64);
             self.frames.write(self.translate(addr, Access::Write)?, &[*byte]);
         }
         Ok(())

@@ -3,7 +3,7 @@
 
 work=/tmp/soak
 round=0
-set -- cpu cpu-cache device filesystem interrupt io memory os pipe scheduler vm
+set -- os cpu cpu-cache device filesystem interrupt io memory pipe scheduler vm
 
 # Prints what the round did wrong.
 complain() {

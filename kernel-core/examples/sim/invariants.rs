@@ -1,0 +1,69 @@
+//! What must be true whatever guests do.
+
+use std::sync::{Arc, Weak};
+
+use kernel_core::debug::inspect;
+use kernel_core::host::{Phys, Space};
+use kernel_core::kernel::Kernel;
+
+use crate::machine::Machine;
+
+const PAGE: u64 = 4096;
+
+/// Between two exits of guests.
+pub fn now(kernel: &Arc<Kernel<Machine>>) -> Result<(), String> {
+    let ram = inspect::ram(kernel);
+    if ram.used > ram.total {
+        return Err(format!("{} bytes of RAM are in use, of {}", ram.used, ram.total));
+    }
+    let processes = inspect::processes(kernel);
+    for process in &processes {
+        if process.pid != 1
+            && process.parent != 0
+            && !processes.iter().any(|other| other.pid == process.parent)
+        {
+            return Err(format!(
+                "process {} has the parent {}, which is not there",
+                process.pid, process.parent
+            ));
+        }
+        mapped_is_its_own(kernel, process.pid)?;
+    }
+    Ok(())
+}
+
+/// Nothing is mapped on the host's side but what the kernel thinks is there, with no more accesses than it allows.
+fn mapped_is_its_own(kernel: &Arc<Kernel<Machine>>, pid: u32) -> Result<(), String> {
+    let Some(space) = inspect::address_space(kernel, pid) else { return Ok(()) };
+    let wrong = inspect::with_space(kernel, pid, |host| {
+        host.pages().into_iter().find_map(|(address, phys, prot)| {
+            let mapping = space.mappings.iter().find(|mapping| mapping.range.contains(&address));
+            let allowed = mapping.is_some_and(|mapping| mapping.prot.contains(prot));
+            let resident = mapping.and_then(|mapping| {
+                let resident = mapping.resident.iter().find(|resident| resident.range.contains(&address))?;
+                Some(Phys(resident.phys.0 + (address - resident.range.start)))
+            });
+            let right = allowed && resident == Some(phys) && host.limits().contains(&address);
+            (!right).then(|| {
+                format!(
+                    "process {pid} has {phys:x?} ({prot:?}) at {address:x}; the kernel knows {resident:x?}"
+                )
+            })
+        })
+    });
+    wrong.flatten().map_or(Ok(()), Err)
+}
+
+/// When the instance is over: nothing is left of it.
+pub fn at_the_end(kernel: Arc<Kernel<Machine>>) -> Result<(), String> {
+    let ram = kernel.services.ram.clone();
+    let weak: Weak<Kernel<Machine>> = Arc::downgrade(&kernel);
+    drop(kernel);
+    if weak.strong_count() != 0 {
+        return Err("somebody still has the kernel".into());
+    }
+    match ram.total() - ram.free() {
+        0 => Ok(()),
+        left => Err(format!("{} pages of RAM are still held", left / PAGE)),
+    }
+}
