@@ -24,7 +24,7 @@ fn stores_through_mappings_get_to_the_store_and_nothing_else_does() {
     assert_eq!(load(&mm, addr + 9 * PAGE), Ok(0));
     assert_eq!(ram.unwritten(), 0, "what is only read is clean");
     store(&mm, addr + 8 * PAGE, 5).unwrap();
-    let child = mm.fork(&[]).unwrap();
+    let child = mm.fork(2, &[]).unwrap();
     store(&child, addr + 40 * PAGE, 6).unwrap();
     assert_eq!(ram.unwritten(), 8 * PAGE);
     mm.msync(addr + 8 * PAGE, PAGE, sys::MS_SYNC).unwrap();
