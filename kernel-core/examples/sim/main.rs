@@ -84,6 +84,7 @@ fn simulate(seed: u64, steps: u64, traced: bool) -> Result<u64, String> {
         args: vec![b"init".to_vec()],
         env: Vec::new(),
         stdio: Stdio::Streams([Arc::new(Nobody), Arc::new(Nobody), Arc::new(Nobody)]),
+        disks: Vec::new(),
         hostname: b"sim".to_vec(),
         command_line: Vec::new(),
         memory: random.pick(&[4, 8, 16, 64]) << 20,

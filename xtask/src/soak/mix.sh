@@ -72,6 +72,7 @@ while read -r go; do
     memory
     signals
     stress "$1"
+    rm -rf /tmp/* 2>/dev/null
     first=$1
     shift
     set -- "$@" "$first"
