@@ -28,16 +28,14 @@ struct Stage {
     run: fn() -> Result<()>,
 }
 
-/// A full run takes many minutes.
-const SAMPLE: conformance::Args = conformance::Args { suite: None, sample: true };
-
-const STAGES: [Stage; 6] = [
+const STAGES: [Stage; 7] = [
     Stage { name: "format", run: format },
     Stage { name: "clippy", run: clippy },
     Stage { name: "tidy", run: || tidy::run(&tidy::Args::default()) },
     Stage { name: "guest", run: guest },
     Stage { name: "simulation", run: || sim::run(&sim::SAMPLE) },
-    Stage { name: "conformance", run: || conformance::run(&SAMPLE) },
+    Stage { name: "conformance", run: conformance::sample },
+    Stage { name: "debian", run: conformance::smoke },
 ];
 
 /// Runs all stages, whatever becomes of those before, and prints what each took and came to.

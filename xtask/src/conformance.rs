@@ -1,33 +1,95 @@
-//! `cargo xtask conformance`: suites that nobody here wrote, natively and in a guest; see `docs/conformance.md`.
+//! `cargo xtask conformance`: suites that nobody here wrote, natively and in a guest, see `docs/conformance.md`; and what people
+//! do in a Debian, see `docs/debian.md`.
+
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::Result;
 
 use crate::cargo::{self, Profile};
 use crate::guest;
+use crate::rootfs;
+
+/// What the tasks of `debian` need beside the required packages.
+const PACKAGES: [&str; 12] = [
+    "file",
+    "gcc",
+    "gdb",
+    "git",
+    "libc6-dev",
+    "make",
+    "perl",
+    "python3-venv",
+    "sqlite3",
+    "strace",
+    "tmux",
+    "vim-tiny",
+];
 
 /// Which suites to run.
-#[derive(clap::Args, Default)]
+#[derive(clap::Args)]
 pub struct Args {
-    /// Only this suite: nolibc-test or busybox
+    /// Only this suite: nolibc-test, busybox, nix, libuv, posix; or debian: work in a Debian, on both backends
     pub suite: Option<String>,
+    /// Only this task of `debian`, and no report
+    pub task: Option<String>,
+    /// On which backend the suites run; without it, skas
+    #[arg(long, value_parser = ["skas", "tt"], default_value = "skas")]
+    pub backend: String,
     /// Only the quick sample that `ci` runs, and no report
     #[arg(long, conflicts_with = "suite")]
     pub sample: bool,
+    /// On a lodger that is built without optimisation
+    #[arg(long)]
+    pub dev: bool,
 }
 
 /// Builds what is needed, fetches the suites with apt into `target/conformance`, runs them and writes the report.
 /// Fails if a case passes natively and not in a guest, and the difference is not explained.
 pub fn run(args: &Args) -> Result<()> {
-    let lodger = cargo::build_lodger(Profile::Release)?;
+    let profile = if args.dev { Profile::Dev } else { Profile::Release };
+    let docs = cargo::root().join("docs");
+    if args.sample {
+        return sample();
+    }
+    if args.suite.as_deref() == Some("debian") {
+        let root = rootfs::debian("conformance", &PACKAGES, profile)?;
+        return harness(profile, |command, cache| {
+            command.arg("debian").arg(cache).arg(root).arg(docs.join("debian.md")).args(&args.task);
+        });
+    }
+    harness(profile, |command, cache| {
+        command
+            .arg("suites")
+            .arg(cache)
+            .arg(docs.join("conformance.md"))
+            .arg(&args.backend)
+            .args(&args.suite);
+    })
+}
+
+/// Runs the quick sample; all takes many minutes.
+pub fn sample() -> Result<()> {
+    harness(Profile::Release, |command, cache| {
+        command.arg("sample").arg(cache);
+    })
+}
+
+/// Makes the smallest Debian, and works a little in it on each backend.
+pub fn smoke() -> Result<()> {
+    let root = rootfs::debian("debian", &[], Profile::Release)?;
+    harness(Profile::Release, |command, cache| {
+        command.arg("smoke").arg(cache).arg(root);
+    })
+}
+
+/// Runs the program that does it, with the words that are added to its call.
+fn harness(profile: Profile, add: impl FnOnce(&mut Command, &Path)) -> Result<()> {
+    let lodger = cargo::build_lodger(profile)?;
     let userland = guest::build(&guest::Options::default())?;
     let mut command =
         cargo::cargo(&["run", "--quiet", "--package", "lodger-tests", "--bin", "conformance", "--"]);
-    let cache = cargo::target_dir().join("conformance");
-    if args.sample {
-        command.arg("--sample").arg(cache);
-    } else {
-        command.arg(cache).arg(cargo::root().join("docs/conformance.md")).args(&args.suite);
-    }
+    add(&mut command, &cargo::target_dir().join("conformance"));
     command.env("LODGER_BIN", lodger).env("LODGER_USERLAND", userland.dir);
     cargo::check(&mut command)
 }

@@ -109,3 +109,9 @@ fn make(args: &Args) -> Result<PathBuf> {
         }
     }
 }
+
+/// A Debian root with these packages as a cpio archive, for other verbs.
+pub fn debian(name: &str, packages: &[&str], profile: Profile) -> Result<PathBuf> {
+    let packages: Vec<String> = packages.iter().map(|package| (*package).to_owned()).collect();
+    debian::make(&place::Root::new(name, Format::Cpio, "")?, &packages, false, profile)
+}

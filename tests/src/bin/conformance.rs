@@ -1,12 +1,18 @@
-//! `conformance CACHE REPORT [SUITE]` and `conformance --sample CACHE`: runs the suites natively and in a guest, and prints
-//! both counts and what differs. The first, with all suites, writes the report too. Called by `cargo xtask`.
+//! Runs what nobody here wrote, natively and in a guest, and prints both counts and what differs. Called by `cargo xtask`:
+//!
+//! * `conformance suites CACHE REPORT BACKEND [SUITE]` updates the report;
+//! * `conformance sample CACHE` runs a quick sample of some suites;
+//! * `conformance debian CACHE ROOT REPORT [TASK]` does what people do in a Debian, and without TASK writes the report;
+//! * `conformance smoke CACHE ROOT` does the shortest of that on each backend.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use lodger_tests::conformance::{self, Extent};
+use lodger_tests::backend::Backend;
+use lodger_tests::conformance::{self, Extent, debian};
 
 fn main() -> ExitCode {
     match run() {
@@ -20,25 +26,70 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let mut words: VecDeque<OsString> = std::env::args_os().skip(1).collect();
-    let usage = "usage: conformance CACHE REPORT [SUITE] | conformance --sample CACHE";
-    let extent = match words.front().is_some_and(|word| word == "--sample") {
-        true => Extent::Sample,
-        false => Extent::All,
-    };
-    if extent == Extent::Sample {
-        words.pop_front();
+    let mut next = || words.pop_front().context("see the top of tests/src/bin/conformance.rs for the words");
+    let text = |word: OsString| word.to_string_lossy().into_owned();
+    let verb = text(next()?);
+    let cache = std::path::absolute(next()?)?;
+    std::fs::create_dir_all(&cache)?;
+    match verb.as_str() {
+        "suites" => {
+            let report = PathBuf::from(next()?);
+            let on = if next()? == "tt" { Backend::Tt } else { Backend::Skas };
+            suites(&cache, Some(&report), next().ok().map(text).as_deref(), Extent::All, on)
+        }
+        "sample" => suites(&cache, None, None, Extent::Sample, Backend::Skas),
+        "debian" => {
+            let (root, report) = (PathBuf::from(next()?), PathBuf::from(next()?));
+            tasks(&cache, &root, &report, next().ok().map(text).as_deref())
+        }
+        "smoke" => {
+            let root = PathBuf::from(next()?);
+            let on = [Backend::Skas, Backend::Tt];
+            failed(&on.map(|on| (on, debian::run(debian::SMOKE, on, &root, &cache, ""))))
+        }
+        _ => bail!("what is `{verb}`?"),
     }
-    let cache = std::path::absolute(words.pop_front().context(usage)?)?;
-    let report = words.pop_front();
-    let only = words.pop_front().map(|word| word.to_string_lossy().into_owned());
-    let scores = conformance::run(&cache, only.as_deref(), extent)?;
-    let text = conformance::report(&scores);
-    println!("{text}");
-    if let (Some(report), None) = (report, only) {
-        std::fs::write(&report, text).with_context(|| format!("cannot write {}", report.display()))?;
+}
+
+fn suites(
+    cache: &Path,
+    report: Option<&Path>,
+    only: Option<&str>,
+    extent: Extent,
+    on: Backend,
+) -> Result<()> {
+    let scores = conformance::run(cache, only, extent, on)?;
+    if scores.is_empty() {
+        bail!("there is no such suite");
+    }
+    println!("{}", conformance::updated("", &scores));
+    if let Some(report) = report {
+        let old = std::fs::read_to_string(report).unwrap_or_default();
+        let new = conformance::updated(&old, &scores);
+        std::fs::write(report, new).with_context(|| format!("cannot write {}", report.display()))?;
     }
     match conformance::unexplained(&scores) {
         0 => Ok(()),
         cases => bail!("{cases} cases pass natively and not in a guest"),
+    }
+}
+
+fn tasks(cache: &Path, root: &Path, report: &Path, only: Option<&str>) -> Result<()> {
+    let done = [Backend::Skas, Backend::Tt]
+        .map(|on| (on, debian::run(debian::TASKS, on, root, cache, only.unwrap_or_default())));
+    let text = debian::report(&done);
+    println!("{text}");
+    if only.is_none() {
+        std::fs::write(report, text).with_context(|| format!("cannot write {}", report.display()))?;
+    }
+    failed(&done)
+}
+
+fn failed(done: &[(Backend, debian::Done)]) -> Result<()> {
+    let failed = done.iter().flat_map(|(_, tasks)| tasks).filter(|(_, result)| result.is_err()).count();
+    match (failed, done.iter().any(|(_, tasks)| !tasks.is_empty())) {
+        (_, false) => bail!("there is no such task"),
+        (0, true) => Ok(()),
+        (failed, true) => bail!("{failed} tasks failed"),
     }
 }

@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::Results;
 use super::fetch::{binary, find, output, source};
+use super::open;
+use crate::backend::Backend;
 use crate::roots::{self, Root};
 use crate::run::Running;
 
@@ -22,9 +24,9 @@ pub struct Suite {
     /// Fetches and builds it, and returns its folder.
     pub build: fn(&Path) -> Result<PathBuf>,
     /// The shell script that runs it; `$SUITE` is its folder, and `$CASES` the cases to run, empty for all.
-    script: &'static str,
-    /// The cases of the quick sample.
-    sample: &'static str,
+    pub script: &'static str,
+    /// The cases of the quick sample, empty for all; none if the suite is not in it.
+    pub sample: Option<&'static str>,
     /// Reads its output.
     pub parse: fn(&str) -> Results,
     /// Cases that may differ in a guest, and why.
@@ -46,7 +48,7 @@ pub const ALL: &[Suite] = &[
         name: "nolibc-test",
         build: build_nolibc,
         script: "$SUITE/nolibc-test",
-        sample: "",
+        sample: Some(""),
         parse: parse_nolibc,
         explained: &[],
     },
@@ -56,17 +58,22 @@ pub const ALL: &[Suite] = &[
         // bc comes last: it makes some 16 million system calls, many times those of all the others.
         script: "cd $SUITE/testsuite; bindir=$SUITE tsdir=$SUITE/testsuite \
                  sh ./runtest ${CASES:-$(../busybox --list | grep -vx bc) bc}",
-        sample: "cat cp cpio dd du find ln ls makedevs mdev mkdir mount mv pidof rm rmdir start-stop-daemon \
-                 tail tar tee touch xargs",
+        sample: Some(
+            "cat cp cpio dd du find ln ls makedevs mdev mkdir mount mv pidof rm rmdir start-stop-daemon \
+             tail tar tee touch xargs",
+        ),
         parse: parse_busybox,
         explained: &[],
     },
+    open::NIX,
+    open::LIBUV,
+    open::POSIX,
 ];
 
 impl Suite {
     fn cases(&self, extent: Extent) -> &'static str {
         match extent {
-            Extent::Sample => self.sample,
+            Extent::Sample => self.sample.unwrap_or_default(),
             Extent::All => "",
         }
     }
@@ -83,7 +90,7 @@ pub fn natively(suite: &Suite, folder: &Path, extent: Extent) -> Result<String> 
 
 /// Runs a suite in a guest, whose root is busybox, the suite's folder, and those programs of this machine that the
 /// suite finds natively too.
-pub fn in_guest(suite: &Suite, folder: &Path, extent: Extent) -> Result<String> {
+pub fn in_guest(suite: &Suite, folder: &Path, extent: Extent, on: Backend) -> Result<String> {
     let root: Root = roots::busybox()?;
     for (from, to) in [("/bin/sh", "bin/sh"), ("/bin/false", "bin/false"), ("/usr/bin/zip", "bin/zip")] {
         if Path::new(from).exists() {
@@ -92,10 +99,10 @@ pub fn in_guest(suite: &Suite, folder: &Path, extent: Extent) -> Result<String> 
     }
     output(Command::new("cp").arg("-a").arg(folder).arg(root.path().join("suite")))?;
     let mut command = Command::new(crate::lodger()?);
-    command.args(["run", "--mem", "1G", "--env", "SUITE=/suite", "--env", "TERM=linux", "--env"]);
+    command.args(on.run()).args(["--mem", "2G", "--env", "SUITE=/suite", "--env", "TERM=linux", "--env"]);
     command.arg(format!("CASES={}", suite.cases(extent))).arg("--root").arg(root.path());
     command.args(["--", "/bin/sh", "-c", suite.script]);
-    let text = logged(command, &folder.with_extension("guest.log"))?;
+    let text = logged(command, &folder.with_extension(format!("{}.log", on.flag())))?;
     ensure!(
         !(suite.parse)(&text).is_empty(),
         "the guest ran no case: {}",
@@ -178,7 +185,7 @@ fn build_busybox(cache: &Path) -> Result<PathBuf> {
 }
 
 /// Lines `PASS: name` and `FAIL: name`; names repeat.
-fn parse_busybox(text: &str) -> Results {
+pub fn parse_busybox(text: &str) -> Results {
     let mut results = Results::new();
     for line in text.lines() {
         let (passed, name) = match line.split_once(": ") {

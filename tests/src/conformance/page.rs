@@ -1,0 +1,128 @@
+//! The page that shows the scores, `docs/conformance.md`: a table, and a section for each suite on each backend. A run
+//! replaces what it has measured and leaves the rest.
+
+use std::fmt::Write;
+use std::process::Command;
+
+use super::Score;
+
+const HEAD: &str = "# Conformance
+
+Written by `cargo xtask conformance [SUITE] [--backend tt]`: suites that nobody here wrote, natively and in a guest, on the same
+machine and day. What fails natively counts for nothing. What people do in a Debian is in [debian.md](debian.md).
+
+| suite | on | cases | pass natively | of these pass in a guest | natively | in a guest | date |
+|---|---|---|---|---|---|---|---|
+";
+
+/// The page with these scores in it.
+pub fn updated(old: &str, scores: &[Score]) -> String {
+    let key = |score: &Score| format!("{} on {}", score.suite, score.on.flag());
+    let mut rows: Vec<(String, String)> = Vec::new();
+    for line in old.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| suite ")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        if let [_, suite, on, ..] = cells[..] {
+            rows.push((format!("{suite} on {on}"), line.to_owned()));
+        }
+    }
+    let mut sections: Vec<(String, String)> = old
+        .split("\n## ")
+        .skip(1)
+        .filter_map(|section| section.split_once('\n'))
+        .map(|(name, text)| (name.trim().to_owned(), text.trim().to_owned()))
+        .collect();
+    for score in scores {
+        replace(&mut rows, key(score), row(score));
+        replace(&mut sections, key(score), section(score));
+    }
+    let mut text = String::from(HEAD);
+    for (_, row) in rows {
+        let _ = writeln!(text, "{row}");
+    }
+    for (name, section) in sections {
+        let _ = write!(text, "\n## {name}\n\n{section}\n");
+    }
+    text
+}
+
+fn replace(all: &mut Vec<(String, String)>, key: String, new: String) {
+    match all.iter_mut().find(|(name, _)| *name == key) {
+        Some((_, old)) => *old = new,
+        None => all.push((key, new)),
+    }
+}
+
+fn said(program: &str, words: &[&str]) -> String {
+    let output = Command::new(program).args(words).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string()).unwrap_or_default()
+}
+
+fn row(score: &Score) -> String {
+    let natively = score.natively();
+    let (passed, seconds) = match &score.guest {
+        Ok(guest) => {
+            let passed = natively - score.lost().len();
+            let percent = 100.0 * passed as f64 / natively.max(1) as f64;
+            (format!("{passed} ({percent:.1} %)"), format!("{:.0} s", guest.seconds))
+        }
+        Err(_) => ("not run".into(), String::new()),
+    };
+    format!(
+        "| {} | {} | {} | {natively} | {passed} | {:.0} s | {seconds} | {} |",
+        score.suite,
+        score.on.flag(),
+        score.native.results.len(),
+        score.native.seconds,
+        said("date", &["-u", "+%Y-%m-%d"]),
+    )
+}
+
+fn section(score: &Score) -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
+    let mut text =
+        format!("Machine: {}, {cores} processors, load {load} at the end. ", said("uname", &["-srm"]));
+    match &score.guest {
+        Err(why) => {
+            let _ = writeln!(text, "No run in a guest: {}", why.lines().next().unwrap_or_default());
+        }
+        Ok(_) if score.lost().is_empty() => text.push_str("Nothing that passes natively fails in a guest."),
+        Ok(_) => {
+            text.push_str("Passes natively and not in a guest:\n\n");
+            for case in score.lost() {
+                let why = score.why(case).map(|why| format!(": {why}")).unwrap_or_default();
+                let _ = writeln!(text, "* {case}{why}");
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Backend;
+    use crate::conformance::{Outcome, Results};
+
+    #[test]
+    fn what_was_not_run_again_stays() {
+        let score = |suite: &'static str, passed: bool| {
+            let outcome =
+                |passed| Outcome { results: Results::from([("case".to_owned(), passed)]), seconds: 1.0 };
+            Score {
+                suite,
+                on: Backend::Tt,
+                explained: &[],
+                native: outcome(true),
+                guest: Ok(outcome(passed)),
+            }
+        };
+        let first = updated("", &[score("a", false), score("b", true)]);
+        assert!(first.contains("| a | tt | 1 | 1 | 0 (0.0 %) |") && first.contains("* case\n"));
+        let second = updated(&first, &[score("a", true)]);
+        assert!(second.contains("| a | tt | 1 | 1 | 1 (100.0 %) |") && !second.contains("* case\n"));
+        assert!(second.contains("| b | tt | 1 |") && second.matches("## ").count() == 2);
+        assert_eq!(updated(&second, &[]), second);
+    }
+}
