@@ -26,7 +26,9 @@ pub const POSIX: Suite = Suite {
         fs::write(folder.join("each.sh"), EACH_SCRIPT)?;
         Ok(folder)
     },
-    script: "sh $SUITE/each.sh $SUITE/built 60 2",
+    // Some of it sets the clock, which root can; this is run on the host too.
+    script: "[ $(id -u) != 0 ] || exec su -s /bin/sh nobody -c \"sh $SUITE/each.sh $SUITE/built 60 2\"
+             sh $SUITE/each.sh $SUITE/built 60 2",
     sample: None,
     parse: parse_busybox,
     explained: &[],
