@@ -6,7 +6,10 @@
 //!
 //! `process tree -> thread group -> file objects that are never mapped (pipe, socket, terminal, epoll,
 //! semaphore set, message queue) ->
-//! address space (mm) -> inode, shared memory segment and page cache -> ram -> wait queue -> run queue, timers`
+//! address space (mm) -> mounts (see vfs/mount) -> inode, shared memory segment and page cache -> ram -> wait queue ->
+//! run queue, timers`
+//!
+//! The numbers of a PID namespace and the counts of namespaces have locks under which no other is taken.
 //!
 //! A store ([`mm::cache::Store`]), and what of a page cache is held while it is used, come before the address space.
 //!

@@ -76,13 +76,17 @@ impl AnyNs {
 
     /// A place where its file is.
     pub fn path(self) -> Path {
+        let mount_namespace = matches!(self, AnyNs::Mnt(_)).then(|| self.ino());
         let root: Arc<dyn Inode> = Arc::new(NsInode(self));
-        Path::in_fs_of_one(Arc::new(NsFs(root)))
+        Path::in_fs_of_one(Arc::new(NsFs { root, mount_namespace }))
     }
 }
 
 /// The file system of one namespace's file.
-struct NsFs(Arc<dyn Inode>);
+struct NsFs {
+    root: Arc<dyn Inode>,
+    mount_namespace: Option<u64>,
+}
 
 impl FileSystem for NsFs {
     fn name(&self) -> &'static str {
@@ -90,7 +94,11 @@ impl FileSystem for NsFs {
     }
 
     fn root(&self) -> Arc<dyn Inode> {
-        self.0.clone()
+        self.root.clone()
+    }
+
+    fn mount_namespace(&self) -> Option<u64> {
+        self.mount_namespace
     }
 
     fn device(&self) -> Device {

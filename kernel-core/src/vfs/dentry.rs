@@ -32,6 +32,8 @@ pub struct Dentry {
     children: Mutex<Children>,
     /// How many mounts are on it, in any namespace.
     mounts: AtomicU32,
+    /// How many mounts are on it or below it, if its directory looks names up anew each time.
+    pins: AtomicU32,
     deleted: AtomicBool,
     /// Used since the cache last looked.
     referenced: AtomicBool,
@@ -119,6 +121,7 @@ impl Dentry {
             place: Mutex::new(Place { parent, name: name.into() }),
             children: Mutex::default(),
             mounts: AtomicU32::new(0),
+            pins: AtomicU32::new(0),
             deleted: AtomicBool::new(false),
             referenced: AtomicBool::new(false),
             slot: AtomicUsize::new(usize::MAX),
@@ -162,17 +165,45 @@ impl Dentry {
         self.mounts.load(Ordering::Acquire) != 0
     }
 
-    pub(super) fn add_mount(&self) {
+    pub(super) fn add_mount(self: &Arc<Dentry>) {
         self.mounts.fetch_add(1, Ordering::AcqRel);
+        for (dentry, dir) in self.volatile_names() {
+            dentry.pins.fetch_add(1, Ordering::AcqRel);
+            dir.children.lock().set_present(&dentry.name(), &dentry);
+        }
     }
 
-    pub(super) fn remove_mount(&self) {
+    pub(super) fn remove_mount(self: &Arc<Dentry>) {
         self.mounts.fetch_sub(1, Ordering::AcqRel);
+        for (dentry, dir) in self.volatile_names() {
+            if dentry.pins.fetch_sub(1, Ordering::AcqRel) == 1 {
+                let old = dir.children.lock().forget(&dentry.name());
+                drop(old);
+            }
+        }
+    }
+
+    /// Of the names on the way to this one, those in directories where names are looked up anew each time, with these.
+    fn volatile_names(self: &Arc<Dentry>) -> Vec<(Arc<Dentry>, Arc<Dentry>)> {
+        let mut found = Vec::new();
+        let mut at = self.clone();
+        while let Some(dir) = at.parent() {
+            if !dir.inode.names_are_stable() {
+                found.push((at, dir.clone()));
+            }
+            at = dir;
+        }
+        found
     }
 
     /// The entry `name` (not `.` or `..`) of this directory. ENOENT if there is none.
     pub fn child(self: &Arc<Dentry>, name: &[u8], cache: &DentryCache) -> Result<Arc<Dentry>> {
         if !self.inode.names_are_stable() {
+            // A name that something is mounted on, or below, stays what it is as long as that is so.
+            let pinned = self.children.lock().present(name);
+            if let Some(pinned) = pinned.filter(|dentry| dentry.pins.load(Ordering::Acquire) != 0) {
+                return Ok(pinned);
+            }
             let inode = self.inode.lookup(name)?;
             return Ok(Dentry::new(inode, Some(self.clone()), name));
         }

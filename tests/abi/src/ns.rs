@@ -17,6 +17,7 @@ pub const CASES: &[Case] = cases![
     setns_enters_by_pidfd,
     setns_rules,
     ns_files_can_be_bound,
+    mount_namespaces_cannot_hold_themselves,
     unshare_rules,
     clone_makes_them,
 ];
@@ -166,6 +167,12 @@ unsafe fn ns_files_can_be_bound() -> Done {
     eq(name(), before)?;
     ok(libc::close(fd))?;
     ok(libc::umount2(c"keep".as_ptr(), 0)).map(drop)
+}
+
+unsafe fn mount_namespaces_cannot_hold_themselves() -> Done {
+    private_place()?;
+    ok(libc::close(file(c"keep", b"")?))?;
+    fails(mount(c"/proc/self/ns/mnt", c"keep", c"", libc::MS_BIND), libc::EINVAL)
 }
 
 unsafe fn unshare_rules() -> Done {

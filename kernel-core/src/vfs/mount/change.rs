@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::copy::{Unbindables, copy_tree};
+use super::copy::{Purpose, copy_tree};
 use super::peers::{Kin, Propagation};
 use super::propagate::attach;
 use super::table::Namespace;
@@ -69,7 +69,7 @@ impl Namespace {
         let superblock = Superblock::new(fs, user_ns.clone());
         superblock.set_read_only(flags.contains(MountFlags::READ_ONLY));
         let mount = Mount::new(self.table.next_id(), superblock, root, source, flags);
-        let mut peers = self.table.peers.lock();
+        let mut peers = self.table.lock();
         let at = self.place_for_mount(at)?;
         if is_root(&at) && Arc::ptr_eq(&at.mount.fs, &mount.fs) {
             return Err(EBUSY);
@@ -102,9 +102,13 @@ impl Namespace {
 
     /// Shows what is at `from` also at `at` (`MS_BIND`). EINVAL if that is forbidden or in another namespace.
     pub fn bind(self: &Arc<Namespace>, from: &Path, at: &Path, depth: BindDepth) -> Result<()> {
-        let mut peers = self.table.peers.lock();
+        let mut peers = self.table.lock();
         let at = self.place_for_mount(at)?;
         if from.mount.sharing().unbindable || !from.mount.is_in(self) && !is_namespace_file(from) {
+            return Err(EINVAL);
+        }
+        // One's own file would keep itself alive, and so would two that hold each other's: only those made later can be held.
+        if from.mount.fs.mount_namespace().is_some_and(|ino| ino <= self.ino) {
             return Err(EINVAL);
         }
         if depth == BindDepth::One && Self::hides_something(from) {
@@ -115,7 +119,7 @@ impl Namespace {
         }
         let tree = Self::tree_at(from, depth);
         self.check_room(tree.len())?;
-        let pairs = copy_tree(&self.table, &mut peers, &tree, &from.dentry, Kin::Peer, Unbindables::Skip)?;
+        let pairs = copy_tree(&self.table, &mut peers, &tree, &from.dentry, Kin::Peer, Purpose::Bind)?;
         let copies: Vec<Arc<Mount>> = pairs.into_iter().map(|(_, copy)| copy).collect();
         if let Some(top) = copies.first() {
             top.set_locks(top.locks() - Locks::PLACE);
@@ -132,7 +136,7 @@ impl Namespace {
     /// Moves the mount whose root `from` is to `to` (`MS_MOVE`, `move_mount(2)`). EINVAL if `from` is no such root or may
     /// not be moved, ELOOP if `to` is below it.
     pub fn move_mount(self: &Arc<Namespace>, from: &Path, to: &Path, origin: Origin) -> Result<()> {
-        let mut peers = self.table.peers.lock();
+        let mut peers = self.table.lock();
         let to = self.place_for_mount(to)?;
         let mount = &from.mount;
         let attached = mount.is_in(self);
@@ -201,7 +205,7 @@ impl Namespace {
         if !is_root(path) {
             return Err(EINVAL);
         }
-        let mut peers = self.table.peers.lock();
+        let mut peers = self.table.lock();
         if !path.mount.is_in(self) {
             return Err(EINVAL);
         }
@@ -215,7 +219,7 @@ impl Namespace {
     /// Changes what one mount forbids (`MS_REMOUNT | MS_BIND`). EINVAL if `path` is not the root of a mount of this
     /// namespace, EPERM if it takes away what a more privileged namespace has set.
     pub fn set_flags(&self, path: &Path, flags: MountFlags) -> Result<()> {
-        let _peers = self.table.peers.lock();
+        let _peers = self.table.lock();
         if !is_root(path) || !path.mount.is_in(self) {
             return Err(EINVAL);
         }
@@ -233,8 +237,12 @@ impl Namespace {
         propagation: Option<Propagation>,
         change: impl Fn(MountFlags) -> MountFlags,
     ) -> Result<()> {
-        let mut peers = self.table.peers.lock();
+        let mut peers = self.table.lock();
         if !is_root(path) {
+            return Err(EINVAL);
+        }
+        let in_no_tree = path.mount.namespace().is_some_and(|namespace| namespace.ino == 0);
+        if !path.mount.is_in(self) && !in_no_tree {
             return Err(EINVAL);
         }
         let tree = Self::tree_at(path, depth);
@@ -280,7 +288,7 @@ impl Namespace {
     /// Whether it has a whole file system of type `name`, with nothing on it that hides part of it, that is no more
     /// restricted than `flags`: only then may a less privileged user namespace mount another.
     pub fn sees_whole(&self, name: &str, flags: MountFlags) -> bool {
-        let _peers = self.table.peers.lock();
+        let _peers = self.table.lock();
         let all = self.mounts();
         all.iter().any(|mount| {
             let whole = mount.fs.name() == name && mount.root.parent().is_none();

@@ -8,17 +8,27 @@ use hashbrown::HashMap;
 use super::peers::{Kin, Peers};
 use super::table::{MountTable, Namespace};
 use super::{Locks, Mount, MountFlags};
-use crate::errno::{EPERM, Result};
+use crate::errno::{EINVAL, EPERM, Result};
 use crate::vfs::dentry::Dentry;
 use crate::vfs::path::Path;
 
-/// What becomes of mounts that cannot be bound.
+/// What a tree is copied for. Files of mount namespaces are bound only where somebody asks for it: a namespace with a
+/// mount of its own file would never go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unbindables {
-    /// They are left out, with what is on them.
-    Skip,
-    /// They are copied too: a whole namespace is.
-    Copy,
+pub(super) enum Purpose {
+    /// To be bound: mounts that cannot be are left out, with what is on them.
+    Bind,
+    /// To be heard of elsewhere: as well.
+    Propagate,
+    /// To be the tree of another namespace, with all of its mounts.
+    Namespace,
+}
+
+impl Purpose {
+    fn leaves_out(self, mount: &Mount) -> bool {
+        self != Purpose::Namespace && mount.sharing().unbindable
+            || self != Purpose::Bind && mount.fs.mount_namespace().is_some()
+    }
 }
 
 /// A copy of a mount that shows it from `root` on; in no tree yet.
@@ -37,14 +47,14 @@ pub(super) fn copy_mount(
 
 /// Copies of `tree`: its first is the top, and shown from `root` on; parents come before children. The copies' places
 /// are set among each other, none is in the table. Gives each original with its copy. EPERM: a mount that cannot be
-/// bound may not be left out, as what is below it is not to be seen.
+/// bound may not be left out, as what is below it is not to be seen; EINVAL: nobody else may hear of the top.
 pub(super) fn copy_tree(
     table: &MountTable,
     peers: &mut Peers,
     tree: &[Arc<Mount>],
     root: &Arc<Dentry>,
     kin: Kin,
-    unbindables: Unbindables,
+    purpose: Purpose,
 ) -> Result<Vec<(Arc<Mount>, Arc<Mount>)>> {
     let mut copies: Vec<(Arc<Mount>, Arc<Mount>)> = Vec::new();
     let mut copy_of: HashMap<usize, Arc<Mount>> = HashMap::new();
@@ -56,7 +66,10 @@ pub(super) fn copy_tree(
             let Some(parent) = copy_of.get(&Arc::as_ptr(&place.mount).addr()) else { continue };
             Some(Path { mount: parent.clone(), dentry: place.dentry })
         };
-        if number != 0 && unbindables == Unbindables::Skip && mount.sharing().unbindable {
+        if number == 0 && purpose == Purpose::Propagate && mount.fs.mount_namespace().is_some() {
+            return Err(EINVAL);
+        }
+        if number != 0 && purpose.leaves_out(mount) {
             if mount.locks().contains(Locks::PLACE) {
                 drop_copies(peers, copies);
                 return Err(EPERM);
@@ -138,13 +151,13 @@ impl Namespace {
         let new = self.sibling(ino, user_ns, Some(count));
         let kin = if foreign { Kin::SlaveOfShared } else { Kin::Peer };
         let pairs = {
-            let mut peers = self.table.peers.lock();
+            let mut peers = self.table.lock();
             let Some(root) = self.root.lock().clone() else { return Ok((new, Vec::new())) };
             let all = self.mounts();
             let top = Path { dentry: root.root.clone(), mount: root.clone() };
             let mut tree = alloc::vec![root.clone()];
             tree.extend(Namespace::below(&all, &top));
-            let pairs = copy_tree(&self.table, &mut peers, &tree, &root.root, kin, Unbindables::Copy)?;
+            let pairs = copy_tree(&self.table, &mut peers, &tree, &root.root, kin, Purpose::Namespace)?;
             let copies: Vec<Arc<Mount>> = pairs.iter().map(|(_, copy)| copy.clone()).collect();
             if foreign {
                 lock_tree(&copies);

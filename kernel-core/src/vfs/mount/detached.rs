@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use super::change::BindDepth;
-use super::copy::{Unbindables, copy_tree, place_copies};
+use super::copy::{Purpose, copy_tree, place_copies};
 use super::peers::Kin;
 use super::table::Namespace;
 use super::{Locks, Mount, MountFlags, Superblock};
@@ -40,7 +40,7 @@ impl Namespace {
 
     /// A copy of what is at `from` (`OPEN_TREE_CLONE`). EINVAL as for [`Namespace::bind`].
     pub fn clone_tree(self: &Arc<Namespace>, from: &Path, depth: BindDepth) -> Result<Detached> {
-        let mut peers = self.table.peers.lock();
+        let mut peers = self.table.lock();
         let detached = from.mount.namespace().is_some_and(|namespace| namespace.ino == 0);
         if from.mount.sharing().unbindable
             || !from.mount.is_in(self) && !detached
@@ -50,7 +50,7 @@ impl Namespace {
         }
         let tree = Namespace::tree_at(from, depth);
         self.check_room(tree.len())?;
-        let pairs = copy_tree(&self.table, &mut peers, &tree, &from.dentry, Kin::Peer, Unbindables::Skip)?;
+        let pairs = copy_tree(&self.table, &mut peers, &tree, &from.dentry, Kin::Peer, Purpose::Bind)?;
         let copies: alloc::vec::Vec<Arc<Mount>> = pairs.into_iter().map(|(_, copy)| copy).collect();
         let Some(top) = copies.first() else { return Err(EINVAL) };
         top.set_locks(top.locks() - Locks::PLACE);

@@ -100,6 +100,10 @@ pub trait FileSystem: Send + Sync {
     fn options(&self) -> String {
         String::new()
     }
+    /// The number of the mount namespace whose file it is, if it is one.
+    fn mount_namespace(&self) -> Option<u64> {
+        None
+    }
     /// How many file systems are stacked on others to make it.
     fn stack_depth(&self) -> u32 {
         0

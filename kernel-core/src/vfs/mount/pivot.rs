@@ -13,7 +13,7 @@ impl Namespace {
     /// at or below `new`. Errors as `pivot_root(2)` has them. The root of a namespace may be moved away too: Linux has an
     /// invisible root below it.
     pub fn pivot_root(&self, root: &Path, new: &Path, put_old: &Path) -> Result<()> {
-        let _peers = self.table.peers.lock();
+        let _peers = self.table.lock();
         let put_old = self.cross(put_old.clone());
         let shared = |mount: &Arc<super::Mount>| mount.sharing().group.is_some();
         if shared(&put_old.mount)

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::copy::{Unbindables, copy_tree, lock_tree, place_copies};
+use super::copy::{Purpose, copy_tree, lock_tree, place_copies};
 use super::peers::{Kin, Peers};
 use super::table::{MountTable, Namespace};
 use super::{Locks, Mount};
@@ -57,7 +57,7 @@ fn plan_into(
                 return Ok(None);
             }
             let Some(top) = source.first() else { return Ok(None) };
-            let pairs = copy_tree(table, peers, &source, &top.root, kin, Unbindables::Skip)?;
+            let pairs = copy_tree(table, peers, &source, &top.root, kin, Purpose::Propagate)?;
             let tree: Vec<Arc<Mount>> = pairs.into_iter().map(|(_, copy)| copy).collect();
             let at = Path { mount: receiver.clone(), dentry: at.dentry.clone() };
             planned.push(Planned { tree: tree.clone(), at, namespace: namespace.clone() });

@@ -3,7 +3,8 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 
@@ -12,7 +13,7 @@ use super::peers::Peers;
 use super::{Mount, MountFlags, Superblock};
 use crate::errno::{ENOSPC, Result};
 use crate::sched::wait::{Events, WaitQueue};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, MutexGuard};
 use crate::task::user_ns::{NsCount, UserNs};
 use crate::vfs::dentry::{Dentry, DentryCache};
 use crate::vfs::device::Devices;
@@ -38,13 +39,85 @@ pub(super) fn key_of(mount: &Arc<Mount>, dentry: &Arc<Dentry>) -> Key {
 /// Which mount is on which place, in all namespaces.
 #[derive(Default)]
 pub struct MountTable {
-    /// Who hears of whose changes. Held by whatever changes mounts.
-    pub(super) peers: Mutex<Peers>,
+    peers: Mutex<Peers>,
+    /// Namespaces that nobody is in any more, whose mounts are still in the table.
+    ended: Mutex<Vec<Ended>>,
+    burying: AtomicBool,
     pub(super) places: Mutex<HashMap<Key, Arc<Mount>>>,
     last_id: AtomicU32,
 }
 
+/// What a namespace leaves.
+struct Ended {
+    members: BTreeMap<u32, Weak<Mount>>,
+    _root: Option<Arc<Mount>>,
+}
+
+/// Who hears of whose changes. Held by whatever looks at mounts or changes them.
+pub(super) struct PeersGuard<'a> {
+    peers: MutexGuard<'a, Peers>,
+    /// Dropped after the lock.
+    _afterwards: Bury<'a>,
+}
+
+impl Deref for PeersGuard<'_> {
+    type Target = Peers;
+
+    fn deref(&self) -> &Peers {
+        &self.peers
+    }
+}
+
+impl DerefMut for PeersGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Peers {
+        &mut self.peers
+    }
+}
+
+struct Bury<'a>(&'a MountTable);
+
+impl Drop for Bury<'_> {
+    fn drop(&mut self) {
+        self.0.bury();
+    }
+}
+
 impl MountTable {
+    /// Waits for the lock on everything about mounts.
+    pub(super) fn lock(&self) -> PeersGuard<'_> {
+        PeersGuard { peers: self.peers.lock(), _afterwards: Bury(self) }
+    }
+
+    /// Takes away what ended namespaces have left, unless somebody changes mounts: who does, does it afterwards. In a loop,
+    /// as a namespace can hold the file of another, which ends with it, and so on.
+    fn bury(&self) {
+        while !self.ended.lock().is_empty() {
+            if self.burying.swap(true, Ordering::SeqCst) {
+                return;
+            }
+            let held = match self.peers.try_lock() {
+                None => true,
+                Some(mut peers) => {
+                    let ended = core::mem::take(&mut *self.ended.lock());
+                    let mut gone = Vec::new();
+                    let members = ended.iter().flat_map(|ended| ended.members.values());
+                    for mount in members.filter_map(Weak::upgrade) {
+                        peers.make_private(&mount);
+                        gone.push((self.take(&mount), mount));
+                    }
+                    drop(peers);
+                    drop((gone, ended));
+                    false
+                }
+            };
+            self.burying.store(false, Ordering::SeqCst);
+            // Whoever let go of the lock just now may have left it to this one.
+            if held && self.peers.try_lock().is_none() {
+                return;
+            }
+        }
+    }
+
     pub(super) fn next_id(&self) -> u32 {
         self.last_id.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -55,6 +128,16 @@ impl MountTable {
             return None;
         }
         self.places.lock().get(&key_of(mount, dentry)).cloned()
+    }
+
+    /// How many places are mounted on, in all namespaces.
+    pub fn len(&self) -> usize {
+        self.places.lock().len()
+    }
+
+    /// Whether nothing is mounted on anything.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Whether `mount` is where it says that it is.
@@ -235,18 +318,12 @@ impl Namespace {
 }
 
 impl Drop for Namespace {
-    /// Its mounts leave the table and their peers.
+    /// Its mounts leave the table and their peers: at once, or when whoever changes mounts now is done. That may be the
+    /// caller, which has looked at this namespace and was the last to.
     fn drop(&mut self) {
         let members = core::mem::take(&mut *self.members.lock());
         let root = self.root.lock().take();
-        let mut gone = Vec::new();
-        {
-            let mut peers = self.table.peers.lock();
-            for mount in members.into_values().filter_map(|mount| mount.upgrade()) {
-                peers.make_private(&mount);
-                gone.push((self.table.take(&mount), mount));
-            }
-        }
-        drop((root, gone));
+        self.table.ended.lock().push(Ended { members, _root: root });
+        self.table.bury();
     }
 }

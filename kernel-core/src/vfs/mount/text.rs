@@ -28,7 +28,7 @@ impl Namespace {
     pub fn mountinfo_text(&self, root: &Path) -> Vec<u8> {
         let mut text = Vec::new();
         let visible = self.visible(root);
-        let peers = self.table.peers.lock();
+        let peers = self.table.lock();
         for (mount, at) in &visible {
             let device = mount.fs.device();
             let parent = mount.parent().map_or(mount.id, |parent| parent.id);

@@ -36,7 +36,7 @@ impl Namespace {
         let Path { mount, dentry } = at;
         drop(dentry);
         let gone = {
-            let mut peers = self.table.peers.lock();
+            let mut peers = self.table.lock();
             if !mount.is_in(self) || mount.locks().contains(Locks::PLACE) {
                 return Err(EINVAL);
             }

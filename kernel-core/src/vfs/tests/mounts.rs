@@ -1,5 +1,7 @@
 //! Mounts that tell each other, copies of namespaces, moving.
 
+extern crate std;
+
 use alloc::string::String;
 use alloc::sync::Arc;
 
@@ -164,4 +166,30 @@ fn changes_are_counted_and_namespaces_leave_nothing() {
     namespace.unmount(at("/a"), Unmount::Idle).unwrap();
     assert!(!at("/a").dentry.has_mounts());
     assert_eq!(places(&namespace), "/ shared:1");
+}
+
+/// Namespaces that hold each other's files, one in the other, end in a loop: on a small stack.
+#[test]
+fn a_chain_of_namespaces_ends_without_recursion() {
+    let small = std::thread::Builder::new().stack_size(256 << 10);
+    let end = || {
+        let world = World::new();
+        world.file("/f", b"");
+        let counts = NsCounts::new(3000);
+        let mut last: Option<Arc<Namespace>> = None;
+        // The one made last holds the one before it, and so on: numbers go down.
+        for number in (10..2000).rev() {
+            let count = counts.count(NsKind::Mnt, &UserNs::INITIAL, 0).unwrap();
+            let (new, _) = world.context.namespace().copy(number, UserNs::INITIAL, count).unwrap();
+            if let Some(held) = last {
+                let file = crate::fs::nsfs::AnyNs::Mnt(held).path();
+                new.bind(&file, &same(&new, "/f", &world), BindDepth::One).unwrap();
+            }
+            last = Some(new);
+        }
+        drop(last);
+        assert!(counts.count(NsKind::Mnt, &UserNs::INITIAL, 0).is_ok());
+        assert_eq!(world.context.namespace().table.len(), 0);
+    };
+    small.spawn(end).unwrap().join().unwrap();
 }
