@@ -30,6 +30,7 @@ pub mod locks;
 mod membarrier;
 pub mod memory;
 pub mod mount;
+pub mod mount_api;
 pub mod mqueue;
 pub mod namespaces;
 pub mod paths;

@@ -8,7 +8,8 @@ use super::table::Support::{Full, Partial};
 use super::table::{Call, Table, sys};
 use super::xattr::Target;
 use super::{
-    fcntl, fd, file_attr, file_dir, file_io, file_names, file_open, file_stat, locks, mount, splice, xattr,
+    fcntl, fd, file_attr, file_dir, file_io, file_names, file_open, file_stat, locks, mount, mount_api,
+    splice, xattr,
 };
 use crate::debug::names;
 use crate::host::Host;
@@ -185,6 +186,33 @@ impl<H: Host> Table<H> {
         sys(166, "umount2", &[Str, Flags(names::io::UMOUNT)], Full, |cx, a| {
             mount::umount2(cx, a.ptr(0), a.uint(1))
         }),
+        sys(428, "open_tree", &[DirFd, Str, Hex], Full, |cx, a| {
+            mount_api::open_tree(cx, a.fd(0), a.ptr(1), a.uint(2))
+        }),
+        sys(429, "move_mount", &[DirFd, Str, DirFd, Str, Hex], Partial("not beneath, no groups"), |cx, a| {
+            mount_api::move_mount(cx, (a.fd(0), a.ptr(1)), (a.fd(2), a.ptr(3)), a.uint(4))
+        }),
+        sys(430, "fsopen", &[Str, Hex], Full, |cx, a| mount_api::fsopen(cx, a.ptr(0), a.uint(1))),
+        sys(
+            431,
+            "fsconfig",
+            &[Fd, Int, Str, Ptr, Int],
+            Partial("flags and strings; wrong ones are refused when all is there"),
+            |cx, a| mount_api::fsconfig(cx, a.fd(0), a.uint(1), a.ptr(2), a.ptr(3), a.int(4)),
+        ),
+        sys(432, "fsmount", &[Fd, Hex, Hex], Full, |cx, a| {
+            mount_api::fsmount(cx, a.fd(0), a.uint(1), a.uint(2))
+        }),
+        sys(433, "fspick", &[DirFd, Str, Hex], Full, |cx, a| {
+            mount_api::fspick(cx, a.fd(0), a.ptr(1), a.uint(2))
+        }),
+        sys(
+            442,
+            "mount_setattr",
+            &[DirFd, Str, Flags(names::AT), Ptr, Size],
+            Partial("no id maps"),
+            |cx, a| mount_api::mount_setattr(cx, a.fd(0), a.ptr(1), a.uint(2), a.ptr(3), a.size(4)),
+        ),
         sys(258, "mkdirat", &[DirFd, Str, Mode], Full, |cx, a| {
             file_names::mkdirat(cx, a.fd(0), a.ptr(1), a.uint(2))
         }),

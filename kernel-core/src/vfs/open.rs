@@ -100,7 +100,7 @@ impl Walker<'_> {
         self.open_at(path, flags, Origin::Found)
     }
 
-    fn open_path(&self, path: Path, flags: OpenFlags) -> Result<Arc<OpenFile>> {
+    pub(crate) fn open_path(&self, path: Path, flags: OpenFlags) -> Result<Arc<OpenFile>> {
         if flags.contains(OpenFlags::DIRECTORY) && path.dentry.kind() != FileKind::Directory {
             return Err(ENOTDIR);
         }

@@ -22,6 +22,7 @@ mod hostile;
 mod lock;
 mod memory;
 mod mount;
+mod mountfd;
 mod ns;
 mod mqueue;
 mod msg;
@@ -86,6 +87,7 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("time", time::CASES),
     ("proc", proc::CASES),
     ("mount", mount::CASES),
+    ("mountfd", mountfd::CASES),
     ("ns", ns::CASES),
     ("userns", userns::CASES),
     ("pidns", pidns::CASES),
