@@ -24,3 +24,17 @@ fn xstate_features() -> u64 {
         3
     }
 }
+
+/// What the host kernel says of its first processor, without where that is among others: guests run on this, and their
+/// kernel says where they see it.
+pub fn processor() -> Vec<(String, String)> {
+    const PLACE: [&str; 7] =
+        ["processor", "physical id", "siblings", "core id", "cpu cores", "apicid", "initial apicid"];
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let lines = first.lines().filter_map(|line| line.split_once(':'));
+    lines
+        .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+        .filter(|(name, _)| !PLACE.contains(&name.as_str()))
+        .collect()
+}

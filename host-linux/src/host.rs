@@ -154,6 +154,10 @@ impl<K: Keeper> Host for LinuxHost<K> {
         Cpu { xstate_features: self.keeper.machine().format.features(), ..cpu::cpu() }
     }
 
+    fn processor(&self) -> Vec<(String, String)> {
+        cpu::processor()
+    }
+
     fn kick(&self, _: VcpuId) {
         self.keeper.machine().vcpu.signals.kick();
     }

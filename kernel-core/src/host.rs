@@ -14,6 +14,7 @@ pub mod block;
 pub mod fake;
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -342,6 +343,12 @@ pub trait Host: Send + Sync + 'static {
 
     /// What the processor offers to guests.
     fn cpu(&self) -> Cpu;
+
+    /// What there is to say of the processor that guests can find out by themselves, name and value of each line as
+    /// `/proc/cpuinfo` has them; nothing of where it is among others.
+    fn processor(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
 
     /// Ends the present or else the next [`Host::run`] or [`Host::wait`] of `vcpu`. Callable from any thread.
     fn kick(&self, vcpu: VcpuId);

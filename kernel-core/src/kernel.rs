@@ -14,6 +14,7 @@ use crate::ipc::Ipc;
 use crate::log_ring::LogRing;
 use crate::mm::MmLimits;
 use crate::sched::Scheduler;
+use crate::sched::load::LoadAverages;
 use crate::sched::nice::Nice;
 use crate::services::{Clock, Device, Services};
 use crate::sync::Mutex;
@@ -82,6 +83,10 @@ pub struct Kernel<H: Host> {
     pub(crate) max_tasks: usize,
     /// Numbers of calls that were asked for and are not there: each is logged once.
     unknown_calls: Mutex<HashSet<u64>>,
+    /// What the host says of its processor.
+    pub(crate) processor: Arc<[(String, String)]>,
+    /// How busy it was.
+    pub(crate) load: LoadAverages,
     /// How large the kernel itself is.
     pub(crate) heap: HeapWatch,
     /// What each vCPU does for the task that it runs.
@@ -127,6 +132,8 @@ impl<H: Host> Kernel<H> {
             max_tasks: parts.max_tasks,
             unknown_calls: Mutex::default(),
             heap: HeapWatch::default(),
+            processor: parts.host.processor().into(),
+            load: LoadAverages::default(),
             accounts: (0..parts.vcpus).map(|_| Account::default()).collect(),
             devices: Mutex::new(parts.devices.into()),
             forks: AtomicU64::new(0),

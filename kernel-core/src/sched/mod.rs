@@ -3,6 +3,7 @@
 //! N vCPUs are N host threads in [`vcpu`]'s loop; they share one [`Scheduler`], a queue of tasks that can run, and those
 //! that may not run everywhere (`sched_setaffinity`) wait in a queue of one vCPU. Kernel code is not preempted; a guest that computes is taken back at the end of its time slice ([`nice`]).
 
+pub mod load;
 pub mod nice;
 pub mod policy;
 pub mod state;

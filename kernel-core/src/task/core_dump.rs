@@ -178,7 +178,7 @@ impl<H: Host> Cx<'_, H> {
             current_signal: info.signal.into(),
             pending: signals.pending.set(),
             blocked: signals.blocked,
-            pid: task.tid(),
+            pid: task.own_tid(),
             ppid: self.parent_pid(),
             pgrp: process.group(),
             sid: process.session().id,
@@ -205,9 +205,9 @@ impl<H: Host> Cx<'_, H> {
             nice: self.task.nice().value(),
             pad: 0,
             flags: 0,
-            uid: cred.uid,
-            gid: cred.gid,
-            pid: process.pid,
+            uid: cred.shown_uid(),
+            gid: cred.shown_gid(),
+            pid: process.own_pid,
             ppid: self.parent_pid(),
             pgrp: process.group(),
             sid: process.session().id,
@@ -217,7 +217,8 @@ impl<H: Host> Cx<'_, H> {
     }
 
     fn parent_pid(&self) -> u32 {
-        self.kernel.tree.lock().node(self.task.process.pid).map_or(0, |node| node.parent)
+        let parent = self.kernel.tree.lock().node(self.task.process.pid).map_or(0, |node| node.parent);
+        self.shown_pid(parent)
     }
 }
 

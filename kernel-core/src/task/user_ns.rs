@@ -11,7 +11,7 @@ use spin::Once;
 
 use crate::errno::{EINVAL, ENOSPC, EPERM, Result};
 use crate::sync::Mutex;
-use crate::task::cred::{ALL_CAPS, Caps, Cred};
+use crate::task::cred::{ALL_CAPS, Caps, Cred, SecureBits};
 use crate::task::namespaces::{INITIAL_USER, NsCounts, NsKind};
 
 /// What an id without a mapping shows as (`/proc/sys/kernel/overflowuid`).
@@ -191,6 +191,7 @@ impl UserNs {
             inheritable: Caps::empty(),
             bounding: ALL_CAPS,
             ambient: Caps::empty(),
+            secure_bits: SecureBits::empty(),
             ..cred.clone()
         }
     }

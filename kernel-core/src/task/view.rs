@@ -86,6 +86,8 @@ impl<H: Host> ProcessSource for KernelLink<H> {
             version: VERSION.as_bytes().to_vec(),
             command_line: kernel.command_line.clone(),
             cpus: kernel.vcpus() as u32,
+            processor: kernel.processor.clone(),
+            load: kernel.load.averages(kernel.now_ns(), user_ns + system_ns),
             running: kernel.scheduler.runnable() as u32 + 1,
             tasks,
             last_pid,
@@ -94,7 +96,6 @@ impl<H: Host> ProcessSource for KernelLink<H> {
             user_ns,
             system_ns,
             idle_ns,
-            ..System::default()
         }
     }
 
@@ -247,6 +248,27 @@ impl<H: Host> TaskView for View<H> {
 
     fn usage(&self) -> Usage {
         self.resources().map_or_else(Usage::default, |resources| resources.mm.usage())
+    }
+
+    fn children(&self) -> Vec<u32> {
+        let Some(task) = &self.task else { return Vec::new() };
+        let tree = self.kernel.tree.lock();
+        let Some(node) = tree.node(self.process.pid) else { return Vec::new() };
+        let own = |pid: &&u32| tree.node(**pid).is_some_and(|child| child.parent_thread == task.tid());
+        node.children.iter().filter(own).map(|pid| self.seen_from.shown(*pid)).collect()
+    }
+
+    fn oom_score(&self) -> u64 {
+        // As Linux reckons, in pages: what it has, moved by thousandths of all RAM.
+        let total = (self.kernel.services.ram.total() / 4096).max(1) as i64;
+        let adj = i64::from(self.process.oom_score_adj.load(Ordering::Relaxed));
+        if self.task.is_none() || adj == -1000 {
+            return 0;
+        }
+        let usage = self.usage();
+        let pages = ((usage.resident_anonymous + usage.resident_file) / 4096) as i64;
+        let points = pages + adj * total / 1000;
+        ((1000 + points * 1000 / total) * 2 / 3).max(0) as u64
     }
 
     fn kernel_pid(&self) -> u32 {

@@ -2,7 +2,7 @@
 //! `rmdir(2)`, `rename(2)`. The order of errors is Linux's.
 
 use crate::errno::{
-    EACCES, EBUSY, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, EPERM, EXDEV, Errno, Result,
+    EACCES, EBUSY, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, EOVERFLOW, EPERM, EXDEV, Errno, Result,
 };
 use crate::vfs::inode::{FileKind, MODE_BITS, NewAttr, NewNode, RenameMode, S_ISGID, same_inode};
 use crate::vfs::path::Path;
@@ -20,8 +20,13 @@ impl Parent {
 }
 
 impl Walker<'_> {
-    /// Attributes of a new entry in `dir`: umask, and what a set-group-id directory hands on.
-    pub(super) fn new_attr(&self, dir: &Path, kind: FileKind, mode: u32) -> NewAttr {
+    /// Attributes of a new entry in `dir`: umask, and what a set-group-id directory hands on. EOVERFLOW: the caller's ids
+    /// mean nothing in the user namespace that the file system belongs to.
+    pub(super) fn new_attr(&self, dir: &Path, kind: FileKind, mode: u32) -> Result<NewAttr> {
+        let user_ns = &dir.mount.superblock.user_ns;
+        if user_ns.uid_inside(self.cred.fsuid).is_none() || user_ns.gid_inside(self.cred.fsgid).is_none() {
+            return Err(EOVERFLOW);
+        }
         let owner = dir.inode().owner();
         let mut mode = match kind {
             FileKind::Symlink => 0o777,
@@ -39,7 +44,7 @@ impl Walker<'_> {
                 mode &= !S_ISGID;
             }
         }
-        NewAttr { mode, uid: self.cred.fsuid, gid }
+        Ok(NewAttr { mode, uid: self.cred.fsuid, gid })
     }
 
     /// Makes what `path` names: `mkdir`, `mknod`, `symlink`, and `bind` of a socket. EEXIST if it is there.

@@ -119,7 +119,7 @@ impl Walker<'_> {
         }
         self.check_writable(dir)?;
         self.check(dir, Access::WRITE | Access::EXEC)?;
-        let attr = self.new_attr(dir, FileKind::Regular, mode);
+        let attr = self.new_attr(dir, FileKind::Regular, mode)?;
         let inode = dir.inode().make_unnamed(&attr)?;
         let name = format!("#{}", inode.metadata().ino);
         let dentry = Dentry::unnamed(inode, &dir.dentry, name.as_bytes());
@@ -209,7 +209,7 @@ impl Walker<'_> {
         if dir.dentry.is_deleted() {
             return Err(ENOENT);
         }
-        let attr = self.new_attr(dir, what.kind(), mode);
+        let attr = self.new_attr(dir, what.kind(), mode)?;
         let dentry = dir.dentry.make(name, what, &attr, &self.namespace.dentries)?;
         Ok(Path { mount: dir.mount.clone(), dentry })
     }

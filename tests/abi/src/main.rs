@@ -23,9 +23,9 @@ mod lock;
 mod memory;
 mod mount;
 mod mountfd;
-mod ns;
 mod mqueue;
 mod msg;
+mod ns;
 mod often;
 mod overlay;
 mod overlay_layers;
@@ -35,6 +35,7 @@ mod pidns;
 mod pipe;
 mod proc;
 mod process;
+mod procfs;
 mod remote;
 mod runner;
 mod seccomp;
@@ -86,6 +87,7 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("tty", tty::CASES),
     ("time", time::CASES),
     ("proc", proc::CASES),
+    ("procfs", procfs::CASES),
     ("mount", mount::CASES),
     ("mountfd", mountfd::CASES),
     ("ns", ns::CASES),

@@ -21,6 +21,7 @@ pub const CASES: &[Case] = cases![
     files_of_others_are_nobodys,
     mounts_are_locked,
     harmless_types_can_be_mounted,
+    strangers_cannot_make_files,
     credentials_are_translated,
     signals_stop_at_the_border,
     relations_are_told,
@@ -266,6 +267,34 @@ unsafe fn harmless_types_can_be_mounted() -> Done {
         fails(mount(c"none", c"d", c"devtmpfs", 0), libc::EPERM)?;
         fails(mount(c"none", c"d", c"no-such-type", 0), libc::ENODEV)
     })
+}
+
+unsafe fn strangers_cannot_make_files() -> Done {
+    need_root()?;
+    let (made, go) = (pipe()?, pipe()?);
+    let pid = spawn(|| {
+        libc::close(go.1);
+        drop_root()?;
+        ok(libc::prctl(libc::PR_SET_DUMPABLE, 1))?;
+        inside_as_root(|| {
+            ok(libc::unshare(libc::CLONE_NEWNS))?;
+            ok(tmpfs(c"/tmp", 0))?;
+            ok(libc::chmod(c"/tmp".as_ptr(), 0o777))?;
+            put(made.1, b"x")?;
+            get(go.0).map(drop)
+        })
+    })?;
+    libc::close(made.1);
+    if get_one(made.0) {
+        // Root outside has no id in there.
+        let children = read(&format!("/proc/{pid}/task/{pid}/children"));
+        let path = format!("/proc/{}/root/tmp/f", children.trim());
+        let path = std::ffi::CString::new(path).unwrap();
+        fails(libc::open(path.as_ptr(), libc::O_CREAT | libc::O_WRONLY, 0o644), libc::EOVERFLOW)?;
+        fails(libc::mkdir(path.as_ptr(), 0o755), libc::EOVERFLOW)?;
+    }
+    libc::close(go.1);
+    join(pid)
 }
 
 unsafe fn credentials_are_translated() -> Done {

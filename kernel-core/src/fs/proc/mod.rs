@@ -8,17 +8,18 @@ mod limits;
 mod namespaces;
 mod net;
 pub mod source;
+mod sysctl;
 mod system;
 mod sysvipc;
 mod task;
 pub mod tree;
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
 use crate::block::Disks;
-use crate::errno::{ENOENT, Result};
+use crate::errno::{EINVAL, ENOENT, Result};
 use crate::fs::proc::source::ProcessSource;
 use crate::fs::pseudo::{Body, Listed, Listing, Node, NodeAttr};
 use crate::services::Services;
@@ -100,7 +101,7 @@ impl FsType for ProcType {
     }
 
     fn mount(&self, _: &[u8], _: &[u8], device: Device) -> Result<Arc<dyn FileSystem>> {
-        Ok(self.of(PidNs::INITIAL, device))
+        Ok(self.of(PidNs::INITIAL, Subset::All, device))
     }
 
     fn may_mount(&self, caller: &dyn Caller) -> bool {
@@ -112,25 +113,51 @@ impl FsType for ProcType {
         caller: &dyn Caller,
         _: LookUp<'_>,
         _: &[u8],
-        _: &[u8],
+        options: &[u8],
         device: Device,
     ) -> Result<Arc<dyn FileSystem>> {
-        Ok(self.of(caller.pid_ns(), device))
+        Ok(self.of(caller.pid_ns(), Subset::parse(options)?, device))
     }
 }
 
 impl ProcType {
-    fn of(&self, pid_ns: PidNs, device: Device) -> Arc<dyn FileSystem> {
+    fn of(&self, pid_ns: PidNs, subset: Subset, device: Device) -> Arc<dyn FileSystem> {
         let fs = FactFs { pid_ns, ..FactFs::new(&self.0, device, MAGIC) };
-        let listing = Arc::new(Root { fixed: StaticDir::new(&fs, system::ROOT, ROOT_INO), fs: fs.clone() });
+        let listing =
+            Arc::new(Root { fixed: StaticDir::new(&fs, system::ROOT, ROOT_INO), subset, fs: fs.clone() });
         let root = Node::new(fs.attr(ROOT_INO, 0o555), Body::Directory(listing));
-        Arc::new(Proc { device, root })
+        Arc::new(Proc { device, root, subset })
+    }
+}
+
+/// What of it is there (`subset=`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subset {
+    /// Everything.
+    All,
+    /// Only processes.
+    Pid,
+}
+
+impl Subset {
+    /// From mount options. What is hidden from whom cannot be chosen: EINVAL for any `hidepid=` but none.
+    fn parse(options: &[u8]) -> Result<Subset> {
+        let mut subset = Subset::All;
+        for option in options.split(|byte| *byte == b',').filter(|option| !option.is_empty()) {
+            match option {
+                b"subset=pid" => subset = Subset::Pid,
+                b"hidepid=0" | b"hidepid=off" => {}
+                _ => return Err(EINVAL),
+            }
+        }
+        Ok(subset)
     }
 }
 
 struct Proc {
     device: Device,
     root: Arc<Node>,
+    subset: Subset,
 }
 
 impl FileSystem for Proc {
@@ -145,11 +172,16 @@ impl FileSystem for Proc {
     fn device(&self) -> Device {
         self.device
     }
+
+    fn options(&self) -> String {
+        String::from(if self.subset == Subset::Pid { ",subset=pid" } else { "" })
+    }
 }
 
 /// The root: what is always there, `self`, and the processes.
 struct Root {
     fs: FactFs,
+    subset: Subset,
     fixed: StaticDir,
 }
 
@@ -163,7 +195,7 @@ fn number(name: &[u8]) -> Option<u32> {
 
 impl Listing for Root {
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
-        let link = |text: fn(u32, u32) -> alloc::string::String| -> Arc<dyn Inode> {
+        let link = |text: fn(u32, u32) -> String| -> Arc<dyn Inode> {
             let pid_ns = self.fs.pid_ns.clone();
             let read = move |caller: &dyn Caller| {
                 let (pid, tid) = (pid_ns.shown(caller.pid()), pid_ns.shown(caller.tid()));
@@ -182,7 +214,9 @@ impl Listing for Root {
             b"thread-self" => return Ok(link(|pid, tid| alloc::format!("{pid}/task/{tid}"))),
             _ => {}
         }
-        if let Ok(found) = self.fixed.lookup(name) {
+        if self.subset == Subset::All
+            && let Ok(found) = self.fixed.lookup(name)
+        {
             return Ok(found);
         }
         let pid = number(name).ok_or(ENOENT)?;
@@ -191,7 +225,7 @@ impl Listing for Root {
     }
 
     fn list(&self) -> Vec<Listed> {
-        let mut all = self.fixed.list();
+        let mut all = if self.subset == Subset::All { self.fixed.list() } else { Vec::new() };
         for name in [&b"self"[..], b"thread-self"] {
             let ino = tree::ino(ROOT_INO, name);
             all.push(Listed { key: all.len() as u64, ino, kind: FileKind::Symlink, name: name.to_vec() });

@@ -1,5 +1,6 @@
 //! What `/proc` must know of tasks and of the system. The kernel implements it; `/proc` does not know the host.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -56,6 +57,10 @@ pub trait TaskView: Send + Sync {
     fn maps(&self) -> Vec<MapInfo>;
     /// Sizes of its memory.
     fn usage(&self) -> Usage;
+    /// Children that this very thread made, and that were not waited for.
+    fn children(&self) -> Vec<u32>;
+    /// How much it would help to end it when RAM runs out: 0 to 1000, and more for `oom_score_adj`.
+    fn oom_score(&self) -> u64;
     /// The kernel's number of its process.
     fn kernel_pid(&self) -> u32;
     /// Its numbers and those of its thread in each PID namespace, from the reader's on inwards (`NStgid`, `NSpid`,
@@ -160,10 +165,8 @@ pub struct System {
     pub command_line: Vec<u8>,
     /// Number of vCPUs.
     pub cpus: u32,
-    /// Of the host's processor, for `/proc/cpuinfo`.
-    pub cpu_model: Vec<u8>,
-    /// Flags of the processor, with spaces between them.
-    pub cpu_flags: Vec<u8>,
+    /// What the host says of its processor: name and value of each line of `/proc/cpuinfo`.
+    pub processor: Arc<[(String, String)]>,
     /// Load averages over 1, 5 and 15 minutes, in thousandths.
     pub load: [u32; 3],
     /// Tasks that run or can run.

@@ -12,7 +12,7 @@ use crate::task::cred::Caps;
 use crate::task::namespaces::HostNames;
 use crate::vfs::caller::Caller;
 use crate::vfs::types::Needs;
-use Item::{Dir, File, Link, Private, Setting};
+use Item::{Dir, File, Fixed, Link, Private, Setting};
 
 /// Nanoseconds in a clock tick, of which there are 100 a second.
 pub(super) const TICK_NS: u64 = 10_000_000;
@@ -30,9 +30,12 @@ pub(super) const ROOT: &[Item] = &[
         )
     }),
     File("filesystems", |facts, _| Ok(filesystems(facts))),
+    File("interrupts", |facts, _| Ok(columns(facts, 10))),
     File("loadavg", |facts, _| Ok(loadavg(facts))),
     File("meminfo", |facts, _| Ok(meminfo(facts))),
+    File("misc", |_, _| text("")),
     File("partitions", |facts, _| Ok(facts.disks.partitions_text())),
+    File("softirqs", |facts, _| Ok(columns(facts, 20))),
     File("stat", |facts, _| Ok(stat(facts))),
     File("swaps", |_, _| text("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n")),
     File("uptime", |facts, _| Ok(uptime(facts))),
@@ -52,21 +55,30 @@ const SYS: &[Item] = &[
     Dir(
         "fs",
         &[
-            File("file-max", |_, _| text("9223372036854775807\n")),
+            Fixed("file-max", "9223372036854775807\n"),
             File("file-nr", |_, _| text("0\t0\t9223372036854775807\n")),
+            Fixed("lease-break-time", "45\n"),
+            Fixed("mount-max", "4096\n"),
             Dir("mqueue", sysvipc::MQUEUE),
-            File("nr_open", |_, _| text("1048576\n")),
-            File("pipe-max-size", |_, _| text("1048576\n")),
-            File("pipe-user-pages-soft", |_, _| text("16384\n")),
-            File("protected_hardlinks", |_, _| text("0\n")),
-            File("protected_symlinks", |_, _| text("0\n")),
+            Fixed("nr_open", "1048576\n"),
+            Fixed("overflowgid", "65534\n"),
+            Fixed("overflowuid", "65534\n"),
+            Fixed("pipe-max-size", "1048576\n"),
+            Fixed("pipe-user-pages-soft", "16384\n"),
+            Fixed("protected_fifos", "0\n"),
+            Fixed("protected_hardlinks", "0\n"),
+            Fixed("protected_regular", "0\n"),
+            Fixed("protected_symlinks", "0\n"),
+            Fixed("suid_dumpable", "0\n"),
         ],
     ),
     Dir(
         "kernel",
         &[
             File("cap_last_cap", |_, _| text("40\n")),
-            File("core_pattern", |_, _| text("core\n")),
+            Fixed("core_pattern", "core\n"),
+            Fixed("core_uses_pid", "0\n"),
+            Fixed("dmesg_restrict", "0\n"),
             Setting(
                 "domainname",
                 |_, caller| line(names(caller).domain),
@@ -80,11 +92,12 @@ const SYS: &[Item] = &[
             File("ngroups_max", |_, _| text("65536\n")),
             File("osrelease", |facts, _| line(facts.source.system().release)),
             File("ostype", |_, _| text("Linux\n")),
-            File("overflowgid", |_, _| text("65534\n")),
-            File("overflowuid", |_, _| text("65534\n")),
-            File("panic", |_, _| text("0\n")),
-            File("pid_max", |_, _| text("32768\n")),
-            File("printk", |_, _| text("4\t4\t1\t7\n")),
+            Fixed("overflowgid", "65534\n"),
+            Fixed("overflowuid", "65534\n"),
+            Fixed("panic", "0\n"),
+            Fixed("panic_on_oops", "0\n"),
+            Fixed("pid_max", "32768\n"),
+            Fixed("printk", "4\t4\t1\t7\n"),
             Dir(
                 "random",
                 &[
@@ -98,7 +111,7 @@ const SYS: &[Item] = &[
                     }),
                 ],
             ),
-            File("randomize_va_space", |_, _| text("2\n")),
+            Fixed("randomize_va_space", "2\n"),
             sysvipc::MSGMAX,
             sysvipc::MSGMNB,
             sysvipc::MSGMNI,
@@ -123,11 +136,14 @@ const SYS: &[Item] = &[
     Dir(
         "vm",
         &[
-            File("max_map_count", |_, _| text("65530\n")),
-            File("mmap_min_addr", |_, _| text("65536\n")),
-            File("overcommit_memory", |_, _| text("0\n")),
-            File("overcommit_ratio", |_, _| text("50\n")),
-            File("swappiness", |_, _| text("60\n")),
+            Fixed("max_map_count", "65530\n"),
+            Fixed("mmap_min_addr", "65536\n"),
+            Fixed("oom_kill_allocating_task", "0\n"),
+            Fixed("overcommit_kbytes", "0\n"),
+            Fixed("overcommit_memory", "0\n"),
+            Fixed("overcommit_ratio", "50\n"),
+            Fixed("panic_on_oom", "0\n"),
+            Fixed("swappiness", "60\n"),
         ],
     ),
 ];
@@ -250,20 +266,62 @@ fn meminfo(facts: &Facts) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// The head of a table with a column for each CPU, and no rows: nothing interrupts a CPU here.
+fn columns(facts: &Facts, indent: usize) -> Vec<u8> {
+    let mut text = " ".repeat(indent);
+    for cpu in 0..facts.source.system().cpus {
+        let _ = write!(text, "{:<11}", format!("CPU{cpu}"));
+    }
+    text.push('\n');
+    text.into_bytes()
+}
+
+/// What the host says of its processor, for each vCPU: they are cores of one processor.
 fn cpuinfo(facts: &Facts) -> Vec<u8> {
     let system = facts.source.system();
-    let mut text = Vec::new();
-    for cpu in 0..system.cpus {
-        let head = format!("processor\t: {cpu}\nvendor_id\t: GenuineIntel\nmodel name\t: ");
-        text.extend_from_slice(head.as_bytes());
-        text.extend_from_slice(&system.cpu_model);
-        let middle =
-            format!("\nsiblings\t: {}\ncore id\t\t: {cpu}\ncpu cores\t: {0}\nflags\t\t: ", system.cpus);
-        text.extend_from_slice(middle.as_bytes());
-        text.extend_from_slice(&system.cpu_flags);
-        text.extend_from_slice(b"\n\n");
+    let (cpus, mut text) = (system.cpus, String::new());
+    for cpu in 0..cpus {
+        let place = [
+            ("physical id", 0),
+            ("siblings", cpus),
+            ("core id", cpu),
+            ("cpu cores", cpus),
+            ("apicid", cpu),
+            ("initial apicid", cpu),
+        ];
+        push_line(&mut text, "processor", &format!("{cpu}"));
+        // Where it is comes between what it is and what it can do.
+        let known = system.processor.iter();
+        let (what, can): (Vec<_>, Vec<_>) =
+            (known.clone().take_while(is_name).collect(), known.skip_while(is_name).collect());
+        for (name, value) in what {
+            push_line(&mut text, name, value);
+        }
+        for (name, number) in place {
+            push_line(&mut text, name, &format!("{number}"));
+        }
+        for (name, value) in can {
+            push_line(&mut text, name, value);
+        }
+        text.push('\n');
     }
-    text
+    text.into_bytes()
+}
+
+/// Whether a line says what the processor is.
+fn is_name(line: &&(String, String)) -> bool {
+    line.0 != "fpu"
+}
+
+/// Adds a line as Linux does, its colon below those of others.
+fn push_line(text: &mut String, name: &str, value: &str) {
+    let gap = match name.len() {
+        0..8 => "\t\t",
+        16.. => "",
+        _ => "\t",
+    };
+    let space = if value.is_empty() && gap.is_empty() { "" } else { " " };
+    let _ = writeln!(text, "{name}{gap}:{space}{value}");
 }
 
 fn stat(facts: &Facts) -> Vec<u8> {

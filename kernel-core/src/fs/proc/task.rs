@@ -66,6 +66,7 @@ enum Entry {
     Mounts(Text),
     Setting(Text, Change),
     Jump(Target),
+    Children,
     IdMap(IdKind),
     Setgroups,
     Fds,
@@ -77,6 +78,7 @@ enum Entry {
 
 const ENTRIES: &[(&str, Entry)] = &[
     ("auxv", Entry::File(0o400, auxv)),
+    ("children", Entry::Children),
     ("cgroup", Entry::File(0o444, |_, _| text("0::/\n"))),
     ("cmdline", Entry::File(0o444, cmdline)),
     ("comm", Entry::Setting(comm, set_comm)),
@@ -94,10 +96,12 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("mountstats", Entry::File(0o400, mountstats)),
     ("net", Entry::Net),
     ("ns", Entry::Namespaces),
-    ("oom_score", Entry::File(0o444, |_, _| text("0\n"))),
+    ("oom_score", Entry::File(0o444, |view, _| Ok(format!("{}\n", view.oom_score()).into_bytes()))),
     ("oom_score_adj", Entry::Setting(oom_score_adj, set_oom_score_adj)),
+    ("personality", Entry::File(0o400, personality)),
     ("projid_map", Entry::IdMap(IdKind::Project)),
     ("root", Entry::Jump(|view| Some(view.fs()?.root()))),
+    ("sessionid", Entry::File(0o444, |_, _| text("4294967295"))),
     ("setgroups", Entry::Setgroups),
     ("stat", Entry::File(0o444, stat)),
     ("statm", Entry::File(0o444, statm)),
@@ -144,10 +148,14 @@ struct TaskDir {
 }
 
 impl TaskDir {
-    /// A thread's directory has no threads.
+    /// A thread's directory has no threads, and only that has the children, which a thread has made.
     fn entries(&self) -> impl Iterator<Item = (u64, &'static (&'static str, Entry))> {
         let is_thread = self.whose.tid.is_some();
-        (1..).zip(ENTRIES).filter(move |(_, (_, entry))| !is_thread || !matches!(entry, Entry::Threads))
+        (1..).zip(ENTRIES).filter(move |(_, (_, entry))| match entry {
+            Entry::Threads => !is_thread,
+            Entry::Children => is_thread,
+            _ => true,
+        })
     }
 }
 
@@ -197,6 +205,10 @@ impl Listing for TaskDir {
                     Ok(LinkTarget::Jump { path, text })
                 });
                 node(0o777, Body::Link(read))
+            }
+            Entry::Children => {
+                let read = Box::new(move |_: &dyn Caller| Ok(children(&*whose.view(&fs)?)));
+                node(0o444, Body::Text { read, write: None })
             }
             Entry::IdMap(kind) => node(0o644, namespaces::id_map(fs, whose, kind)),
             Entry::Setgroups => node(0o644, namespaces::setgroups(fs, whose)),
@@ -313,6 +325,20 @@ fn auxv(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
 fn mounts(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
     let context = view.fs().ok_or(EINVAL)?;
     Ok(context.namespace().mounts_text(&context.root()))
+}
+
+fn personality(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
+    check_look(view, caller)?;
+    // There is one, PER_LINUX.
+    text("00000000\n")
+}
+
+fn children(view: &dyn TaskView) -> Vec<u8> {
+    let mut text = String::new();
+    for pid in view.children() {
+        let _ = write!(text, "{pid} ");
+    }
+    text.into_bytes()
 }
 
 fn watch_mounts(view: &dyn TaskView) -> Result<Watch> {

@@ -24,6 +24,8 @@ pub enum Item {
     Private(&'static str, Read),
     /// A file that the superuser can write.
     Setting(&'static str, Read, Write),
+    /// A setting that is what it is: only this can be written to it.
+    Fixed(&'static str, &'static str),
     /// A file that everybody can write; what comes of it is decided then.
     Free(&'static str, Read, Write),
     /// A directory.
@@ -41,9 +43,10 @@ impl Item {
             | Item::Private(name, _)
             | Item::Setting(name, ..)
             | Item::Free(name, ..)
+            | Item::Fixed(name, _)
+            | Item::Made(name, _)
             | Item::Dir(name, _)
-            | Item::Link(name, _)
-            | Item::Made(name, _) => name,
+            | Item::Link(name, _) => name,
         }
     }
 
@@ -70,6 +73,12 @@ impl Item {
             Item::Private(_, read) => (0o400, text(read, None)),
             Item::Setting(_, read, write) => (0o644, text(read, Some(write))),
             Item::Free(_, read, write) => (0o666, text(read, Some(write))),
+            Item::Fixed(_, value) => {
+                let read = Box::new(move |_: &dyn Caller| Ok(value.as_bytes().to_vec()));
+                let write: crate::fs::pseudo::WriteText =
+                    Box::new(move |_, bytes| super::sysctl::keep(value, bytes));
+                (0o644, Body::Text { read, write: Some(write) })
+            }
             Item::Dir(_, items) => (0o555, Body::Directory(Arc::new(StaticDir::new(fs, items, ino)))),
             Item::Made(_, make) => {
                 (0o555, Body::Directory(Arc::new(MadeDir::new(fs, ino, make(&fs.facts))) as Arc<dyn Listing>))

@@ -1,6 +1,7 @@
 //! `/sys`: the few files that programs look at. Source: `sysfs(5)`.
 
-use alloc::format;
+mod cpu;
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -30,15 +31,7 @@ const ROOT: &[Item] = &[
             Dir(
                 "system",
                 &[
-                    Dir(
-                        "cpu",
-                        &[
-                            File("online", |facts, _| Ok(cpus(facts))),
-                            File("possible", |facts, _| Ok(cpus(facts))),
-                            File("present", |facts, _| Ok(cpus(facts))),
-                            File("kernel_max", |_, _| Ok(b"8191\n".to_vec())),
-                        ],
-                    ),
+                    Made("cpu", cpu::directory),
                     Dir("node", &[File("online", |_, _| zero()), File("possible", |_, _| zero())]),
                 ],
             ),
@@ -48,30 +41,30 @@ const ROOT: &[Item] = &[
     Dir("fs", &[Dir("cgroup", &[])]),
     Dir(
         "kernel",
-        &[Dir(
-            "mm",
-            &[Dir(
-                "transparent_hugepage",
-                &[
-                    File("enabled", |_, _| Ok(b"always madvise [never]\n".to_vec())),
-                    File("hpage_pmd_size", |_, _| Ok(b"2097152\n".to_vec())),
-                ],
-            )],
-        )],
+        &[
+            File("address_bits", |_, _| Ok(b"64\n".to_vec())),
+            File("cpu_byteorder", |_, _| Ok(b"little\n".to_vec())),
+            // Capabilities of files are not honoured.
+            File("fscaps", |_, _| Ok(b"0\n".to_vec())),
+            Dir(
+                "mm",
+                &[Dir(
+                    "transparent_hugepage",
+                    &[
+                        File("enabled", |_, _| Ok(b"always madvise [never]\n".to_vec())),
+                        File("hpage_pmd_size", |_, _| Ok(b"2097152\n".to_vec())),
+                    ],
+                )],
+            ),
+            // Nothing comes or goes, so nobody is ever told.
+            File("uevent_seqnum", |_, _| Ok(b"0\n".to_vec())),
+        ],
     ),
     Dir("module", &[]),
 ];
 
 fn zero() -> Result<Vec<u8>> {
     Ok(b"0\n".to_vec())
-}
-
-/// The list of vCPUs.
-fn cpus(facts: &Facts) -> Vec<u8> {
-    match facts.source.system().cpus {
-        0 | 1 => b"0\n".to_vec(),
-        cpus => format!("0-{}\n", cpus - 1).into_bytes(),
-    }
 }
 
 /// The type `sysfs`.

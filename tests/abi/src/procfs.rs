@@ -1,0 +1,230 @@
+//! What /proc and /sys tell of the machine, and what can be set and mounted there. proc(5), sysfs(5), capabilities(7).
+
+use std::fs;
+
+use crate::cases;
+use crate::mount::{mount, private_place};
+use crate::support::*;
+
+pub const CASES: &[Case] = cases![
+    cpuinfo_has_each_cpu,
+    cpus_have_a_topology,
+    tables_have_their_heads,
+    loadavg_has_five_fields,
+    children_are_listed_by_thread,
+    small_files_of_a_process,
+    settings_take_what_they_are,
+    names_can_be_mounted_on,
+    a_subset_has_only_processes,
+    capabilities_can_be_kept,
+    ambient_capabilities_pass_exec,
+    bounding_set_only_shrinks,
+];
+
+fn text(path: &str) -> Done<String> {
+    fs::read_to_string(path).or_else(|error| fail(format!("{path}: {error}")))
+}
+
+unsafe fn cpuinfo_has_each_cpu() -> Done {
+    let info = text("/proc/cpuinfo")?;
+    let online = ok(libc::sysconf(libc::_SC_NPROCESSORS_ONLN))?;
+    for cpu in 0..online {
+        check(info.contains(&format!("processor\t: {cpu}\n")), "a block for each")?;
+    }
+    let lines = |name: &str| info.lines().filter(|line| line.starts_with(name)).count() as i64;
+    for name in ["vendor_id\t: ", "cpu family\t: ", "model\t\t: ", "model name\t: ", "core id\t\t: "] {
+        eq(lines(name), online)?;
+    }
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags\t\t: ")).unwrap_or_default();
+    check(flags.split(' ').any(|flag| flag == "sse2"), "its abilities")?;
+    check(info.ends_with("\n\n"), "an empty line behind each")
+}
+
+unsafe fn cpus_have_a_topology() -> Done {
+    let base = "/sys/devices/system/cpu";
+    if !fs::exists(format!("{base}/cpu0/topology")).unwrap_or(false) {
+        return skip("no sysfs");
+    }
+    let online = ok(libc::sysconf(libc::_SC_NPROCESSORS_ONLN))?;
+    let list = if online == 1 { "0\n".to_owned() } else { format!("0-{}\n", online - 1) };
+    eq(text(&format!("{base}/online"))?, list)?;
+    for cpu in 0..online {
+        let of = |name: &str| text(&format!("{base}/cpu{cpu}/topology/{name}"));
+        check(of("core_id")?.trim().parse::<u32>().is_ok(), "core_id")?;
+        check(of("physical_package_id")?.trim().parse::<u32>().is_ok(), "package")?;
+        check(u64::from_str_radix(of("thread_siblings")?.trim(), 16).unwrap_or(0) >> cpu & 1 == 1, "itself")?;
+        check(!of("core_siblings_list")?.trim().is_empty(), "siblings")?;
+    }
+    fails(libc::open(c"/sys/devices/system/cpu/cpu9999".as_ptr(), libc::O_RDONLY), libc::ENOENT)
+}
+
+unsafe fn tables_have_their_heads() -> Done {
+    for path in ["/proc/interrupts", "/proc/softirqs"] {
+        check(text(path)?.lines().next().is_some_and(|line| line.trim().starts_with("CPU0")), path)?;
+    }
+    text("/proc/misc").map(drop)
+}
+
+unsafe fn loadavg_has_five_fields() -> Done {
+    let line = text("/proc/loadavg")?;
+    let words: Vec<&str> = line.trim_end().split(' ').collect();
+    eq(words.len(), 5)?;
+    check(words[..3].iter().all(|word| word.parse::<f32>().is_ok()), "averages")?;
+    check(
+        words[3].split_once('/').is_some_and(|(a, b)| a.parse::<u32>().is_ok() && b.parse::<u32>().is_ok()),
+        "tasks",
+    )?;
+    check(words[4].parse::<u32>().is_ok(), "the last id")
+}
+
+unsafe fn children_are_listed_by_thread() -> Done {
+    let path = format!("/proc/self/task/{}/children", libc::getpid());
+    eq(text(&path)?, "")?;
+    let child = spawn(|| {
+        sleep_ms(60_000);
+        Ok(())
+    })?;
+    eq(text(&path)?, format!("{child} "))?;
+    ok(libc::kill(child, libc::SIGKILL))?;
+    dies_of(child, libc::SIGKILL)?;
+    eq(text(&path)?, "")
+}
+
+unsafe fn small_files_of_a_process() -> Done {
+    eq(text("/proc/self/personality")?, "00000000\n")?;
+    check(text("/proc/self/oom_score")?.trim().parse::<u32>().is_ok(), "a number")?;
+    check(text("/proc/self/sessionid")?.parse::<u32>().is_ok(), "a number")?;
+    for name in ["uid_map", "gid_map"] {
+        eq(text(&format!("/proc/self/{name}"))?.split_whitespace().count(), 3)?;
+    }
+    Ok(())
+}
+
+unsafe fn settings_take_what_they_are() -> Done {
+    need_root()?;
+    for path in
+        ["/proc/sys/vm/overcommit_ratio", "/proc/sys/kernel/pid_max", "/proc/sys/fs/protected_symlinks"]
+    {
+        let value = text(path)?;
+        match fs::write(path, &value) {
+            Err(error) if error.raw_os_error() == Some(libc::EROFS) => {
+                return skip("settings cannot be written");
+            }
+            written => written.or_else(fail)?,
+        }
+        eq(text(path)?, value)?;
+    }
+    let refused = fs::write("/proc/sys/kernel/pid_max", "words").err().and_then(|error| error.raw_os_error());
+    eq(refused, Some(libc::EINVAL))
+}
+
+unsafe fn names_can_be_mounted_on() -> Done {
+    private_place()?;
+    ok(libc::close(file(c"f", b"instead\n")?))?;
+    ok(libc::mkdir(c"p".as_ptr(), 0o755))?;
+    if mount(c"proc", c"p", c"proc", 0) == -1 {
+        return skip("no proc of one's own");
+    }
+    for name in [c"p/uptime", c"p/self/limits"] {
+        ok(mount(c"f", name, c"", libc::MS_BIND))?;
+        eq(text(name.to_str().unwrap())?, "instead\n")?;
+    }
+    // A directory of it, as sandboxes do to make it read-only.
+    ok(mount(c"p/sys", c"p/sys", c"", libc::MS_BIND))?;
+    ok(mount(c"none", c"p/sys", c"", libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY))?;
+    fails(libc::open(c"p/sys/kernel/hostname".as_ptr(), libc::O_WRONLY), libc::EROFS)?;
+    ok(libc::umount2(c"p/uptime".as_ptr(), 0))?;
+    check(text("p/uptime")? != "instead\n", "as before")?;
+    ok(libc::umount2(c"p".as_ptr(), libc::MNT_DETACH)).map(drop)
+}
+
+unsafe fn a_subset_has_only_processes() -> Done {
+    private_place()?;
+    ok(libc::mkdir(c"p".as_ptr(), 0o755))?;
+    let proc = |options: &std::ffi::CStr| {
+        let (name, at) = (c"proc".as_ptr(), c"p".as_ptr());
+        libc::mount(name, at, name, 0, options.as_ptr().cast())
+    };
+    fails(proc(c"no-such-option"), libc::EINVAL)?;
+    if proc(c"subset=pid") == -1 {
+        return skip("no proc of one's own");
+    }
+    eq(text("p/self/comm")?, text("/proc/self/comm")?)?;
+    fails(libc::access(c"p/meminfo".as_ptr(), libc::F_OK), libc::ENOENT)?;
+    let names = fs::read_dir("p").or_else(fail)?;
+    let all_known = names.flatten().all(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        ["self", "thread-self"].contains(&name.as_str()) || name.parse::<u32>().is_ok()
+    });
+    check(all_known, "nothing else")?;
+    check(text("/proc/self/mountinfo")?.contains(" - proc proc rw,subset=pid\n"), "shown")
+}
+
+fn caps(name: &str) -> Done<u64> {
+    let status = text("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+    Ok(line.and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(u64::MAX))
+}
+
+unsafe fn capabilities_can_be_kept() -> Done {
+    need_root()?;
+    let permitted = caps("CapPrm")?;
+    fails(libc::prctl(libc::PR_SET_KEEPCAPS, 2, 0, 0, 0), libc::EINVAL)?;
+    eq(ok(libc::prctl(libc::PR_GET_KEEPCAPS, 0, 0, 0, 0))?, 0)?;
+    in_child(|| {
+        ok(libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0))?;
+        eq(ok(libc::prctl(libc::PR_GET_KEEPCAPS, 0, 0, 0, 0))?, 1)?;
+        eq(ok(libc::prctl(libc::PR_GET_SECUREBITS, 0, 0, 0, 0))?, 16)?;
+        ok(libc::setresuid(65534, 65534, 65534))?;
+        eq((caps("CapPrm")?, caps("CapEff")?), (permitted, 0))?;
+        let (out, word) = run_self(&[c"show", c"caps"], &[])?;
+        check(word == 0 && out.ends_with("0000000000000000\n"), "exec ends it")
+    })?;
+    in_child(|| {
+        ok(libc::setresuid(65534, 65534, 65534))?;
+        eq((caps("CapPrm")?, caps("CapEff")?), (0, 0))
+    })
+}
+
+unsafe fn ambient_capabilities_pass_exec() -> Done {
+    need_root()?;
+    const CAP_NET_RAW: u64 = 13;
+    const AMBIENT: i32 = libc::PR_CAP_AMBIENT;
+    let ambient = |what: i32, cap: u64| libc::prctl(AMBIENT, what as u64, cap, 0u64, 0u64);
+    in_child(|| {
+        fails(ambient(libc::PR_CAP_AMBIENT_RAISE, CAP_NET_RAW), libc::EPERM)?; // not inheritable
+        fails(ambient(libc::PR_CAP_AMBIENT_RAISE, 99), libc::EINVAL)?;
+        let head = [0x2008_0522u32, 0];
+        let mut sets = [[0u32; 3]; 2];
+        ok(libc::syscall(libc::SYS_capget, &head, &mut sets))?;
+        sets[0][2] |= 1 << CAP_NET_RAW;
+        ok(libc::syscall(libc::SYS_capset, &head, &sets))?;
+        ok(ambient(libc::PR_CAP_AMBIENT_RAISE, CAP_NET_RAW))?;
+        eq(ok(ambient(libc::PR_CAP_AMBIENT_IS_SET, CAP_NET_RAW))?, 1)?;
+        ok(libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0))?;
+        ok(libc::setresuid(65534, 65534, 65534))?;
+        // The change of users has cleared it; the inheritable one is still there.
+        eq(ok(ambient(libc::PR_CAP_AMBIENT_IS_SET, CAP_NET_RAW))?, 0)?;
+        ok(ambient(libc::PR_CAP_AMBIENT_RAISE, CAP_NET_RAW))?;
+        let (out, word) = run_self(&[c"show", c"caps"], &[])?;
+        check(word == 0 && out.ends_with("0000000000002000\n"), &out)?;
+        ok(ambient(libc::PR_CAP_AMBIENT_CLEAR_ALL, 0))?;
+        eq(ok(ambient(libc::PR_CAP_AMBIENT_IS_SET, CAP_NET_RAW))?, 0)
+    })
+}
+
+unsafe fn bounding_set_only_shrinks() -> Done {
+    need_root()?;
+    in_child(|| {
+        eq(ok(libc::prctl(libc::PR_CAPBSET_READ, 13, 0, 0, 0))?, 1)?;
+        fails(libc::prctl(libc::PR_CAPBSET_READ, 99, 0, 0, 0), libc::EINVAL)?;
+        fails(libc::prctl(libc::PR_CAPBSET_DROP, 99, 0, 0, 0), libc::EINVAL)?;
+        ok(libc::prctl(libc::PR_CAPBSET_DROP, 13, 0, 0, 0))?;
+        eq(ok(libc::prctl(libc::PR_CAPBSET_READ, 13, 0, 0, 0))?, 0)?;
+        let (out, word) = run_self(&[c"show", c"caps"], &[])?;
+        let left = u64::from_str_radix(out.trim_start_matches("CapEff:\t").trim(), 16).unwrap_or(u64::MAX);
+        check(word == 0 && left >> 13 & 1 == 0 && left & 1 == 1, &out)?;
+        drop_root()?;
+        fails(libc::prctl(libc::PR_CAPBSET_DROP, 12, 0, 0, 0), libc::EPERM)
+    })
+}
