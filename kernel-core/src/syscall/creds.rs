@@ -326,7 +326,7 @@ pub fn capset<H: Host>(cx: &Cx<'_, H>, header: u64, data: u64) -> SysResult {
     let mut cred = copy(cx);
     let gains = !cred.permitted.contains(permitted)
         || !permitted.contains(effective)
-        || !(cred.inheritable | cred.permitted).contains(inheritable) && !cred.capable(Caps::SETPCAP)
+        || !(cred.inheritable | cred.permitted).contains(inheritable) && !cred.capable_here(Caps::SETPCAP)
         || !(cred.inheritable | cred.bounding).contains(inheritable);
     if gains {
         return Err(EPERM.into());

@@ -85,7 +85,7 @@ fn checked<H: Host>(cx: &Cx<'_, H>, claimed: Credentials) -> Result<Credentials>
     let own_uid = [cred.uid, cred.euid, cred.suid].contains(&claimed.uid);
     let own_gid = [cred.gid, cred.egid, cred.sgid].contains(&claimed.gid);
     let own_pid = claimed.pid == cx.caller().pid();
-    if !(own_pid || cred.capable(Caps::SYS_ADMIN))
+    if !(own_pid || cred.capable_in(&cx.task.process.pid_ns.user_ns(), Caps::SYS_ADMIN))
         || !(own_uid || cred.capable_here(Caps::SETUID))
         || !(own_gid || cred.capable_here(Caps::SETGID))
     {

@@ -7,6 +7,8 @@ use crate::host::Host;
 use crate::kernel::Shutdown;
 use crate::syscall::{Cx, SysResult};
 use crate::task::cred::Caps;
+use crate::task::process::ExitStatus;
+use crate::task::signal::SIGHUP;
 
 /// What `uname -r` says: a Linux whose calls and files programs find here.
 pub const RELEASE: &str = "6.1.0-lodger";
@@ -60,11 +62,15 @@ pub fn setdomainname<H: Host>(cx: &Cx<'_, H>, addr: u64, len: i32) -> SysResult 
 pub fn reboot<H: Host>(cx: &Cx<'_, H>, magic: u32, magic2: u32, command: u32) -> SysResult {
     const MAGIC: u32 = 0xfee1_dead;
     const MAGIC2: [u32; 4] = [672_274_793, 85_072_278, 369_367_448, 537_993_216];
-    if !cx.cred().capable(Caps::SYS_BOOT) {
+    let pid_ns = &cx.task.process.pid_ns;
+    if !cx.cred().capable_in(&pid_ns.user_ns(), Caps::SYS_BOOT) {
         return Err(EPERM.into());
     }
     if magic != MAGIC || !MAGIC2.contains(&magic2) {
         return Err(EINVAL.into());
+    }
+    if !pid_ns.is_initial() {
+        return reboot_namespace(cx, command);
     }
     let why = match command {
         0x0123_4567 | 0xa1b2_c3d4 => Shutdown::Restart,
@@ -75,6 +81,22 @@ pub fn reboot<H: Host>(cx: &Cx<'_, H>, magic: u32, magic2: u32, command: u32) ->
         _ => return Err(EINVAL.into()),
     };
     cx.kernel.shut_down(why);
+    Ok(0)
+}
+
+/// `reboot(2)` in a PID namespace: its first process ends, as if of a signal that tells what was asked for.
+fn reboot_namespace<H: Host>(cx: &Cx<'_, H>, command: u32) -> SysResult {
+    const SIGINT: u8 = linux_raw_sys::general::SIGINT as u8;
+    let signal = match command {
+        0x0123_4567 | 0xa1b2_c3d4 => SIGHUP,
+        0x4321_fedc | 0xcdef_0123 => SIGINT,
+        _ => return Err(EINVAL.into()),
+    };
+    let init = cx.kernel.tree.lock().process(cx.task.process.pid_ns.init());
+    if let Some(init) = init {
+        init.end(ExitStatus::Signaled { signal, core: false });
+    }
+    cx.task.process.end(ExitStatus::Exited(0));
     Ok(0)
 }
 

@@ -26,6 +26,7 @@ pub const CASES: &[Case] = cases![
     threads_have_numbers,
     exec_by_a_thread_keeps_one,
     setns_is_for_children,
+    reboot_ends_the_namespace,
     nested_ones_are_seen_from_above,
 ];
 
@@ -392,6 +393,22 @@ unsafe fn setns_is_for_children() -> Done {
     })?;
     ok(libc::kill(pid, libc::SIGKILL))?;
     dies_of(pid, libc::SIGKILL)
+}
+
+unsafe fn reboot_ends_the_namespace() -> Done {
+    need_pid_ns()?;
+    for (command, signal) in [(libc::RB_POWER_OFF, libc::SIGINT), (libc::RB_AUTOBOOT, libc::SIGHUP)] {
+        let pid = first(|| {
+            // Only where it cannot end more than this.
+            eq(libc::getpid(), 1)?;
+            let child = spawn(|| ok(libc::reboot(command)).map(drop))?;
+            join(child)?;
+            sleep_ms(60_000);
+            Ok(())
+        })?;
+        dies_of(pid, signal)?;
+    }
+    Ok(())
 }
 
 unsafe fn nested_ones_are_seen_from_above() -> Done {
