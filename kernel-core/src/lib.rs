@@ -5,7 +5,7 @@
 //! Locks are taken from left to right, and none is held across a suspension:
 //!
 //! `process tree -> thread group -> file objects that are never mapped (pipe, socket, terminal, epoll,
-//! semaphore set, message queue) ->
+//! semaphore set, message queue, futexes) ->
 //! address space (mm) -> mounts (see vfs/mount) -> inode, shared memory segment and page cache -> ram -> wait queue ->
 //! run queue, timers`
 //!

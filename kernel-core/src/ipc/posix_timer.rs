@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use linux_raw_sys::general as sys;
 
 use crate::errno::{EAGAIN, EINVAL, Result};
-use crate::ipc::alarm::{Alarm, Remaining, Setting};
+use crate::ipc::alarm::{Alarm, Meter, Remaining, Setting};
 use crate::ipc::cpu_timer::{CpuClock, CpuTimers};
 use crate::ipc::timerfd::TimeBase;
 use crate::sched::timers::Timers;
@@ -71,13 +71,22 @@ impl Wake for RealTimer {
     }
 }
 
+/// The clock of a timer.
+#[derive(Clone)]
+pub enum Base {
+    /// One that passes for all.
+    Time(TimeBase),
+    /// CPU time.
+    Cpu(Arc<dyn Meter>),
+}
+
 /// A timer of `timer_create`.
 pub struct PosixTimer {
     pid: u32,
     id: i32,
     action: Action,
     /// The clock its absolute times are of.
-    pub base: TimeBase,
+    pub base: Base,
     alarm: Alarm,
     /// Expirations, besides those that signals were sent for, that no signal taken has told of.
     missed: AtomicI32,
@@ -200,7 +209,7 @@ impl ProcessTimers {
     }
 
     /// Makes a timer, not armed, and gives its id; EAGAIN when there are too many.
-    pub fn create(&self, base: TimeBase, action: Action, services: &Services) -> Result<i32> {
+    pub fn create(&self, base: Base, action: Action, services: &Services) -> Result<i32> {
         let (timers, clock): (&Arc<Timers>, &Arc<dyn Clock>) = (&services.timers, &services.clock);
         let mut posix = self.posix.lock();
         if posix.len() >= MOST_TIMERS {
@@ -216,8 +225,11 @@ impl ProcessTimers {
             pid: self.pid,
             id,
             action,
+            alarm: match &base {
+                Base::Time(_) => Alarm::new(timers, clock, weak.clone(), FLOOR_NS),
+                Base::Cpu(meter) => Alarm::metered(services, meter.clone(), weak.clone()),
+            },
             base,
-            alarm: Alarm::new(timers, clock, weak.clone(), FLOOR_NS),
             missed: AtomicI32::new(0),
             overrun: AtomicI32::new(0),
             setting: AtomicU32::new(0),

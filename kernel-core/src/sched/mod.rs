@@ -87,9 +87,8 @@ impl<H: Host> Scheduler<H> {
         pinned.len.store(queue.len(), Ordering::SeqCst);
         self.pinned_len.fetch_add(1, Ordering::SeqCst);
         drop(queue);
-        if self.idle.load(Ordering::SeqCst) >> vcpu & 1 != 0 {
-            self.host.kick(VcpuId(vcpu));
-        }
+        // It may wait, or run a guest that nobody was to take it back from.
+        self.host.kick(VcpuId(vcpu));
     }
 
     /// The next task for a vCPU to run: of those for all and those for it, in turn.

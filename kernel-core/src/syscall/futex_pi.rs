@@ -51,23 +51,18 @@ pub(super) fn lock<H: Host>(
             Attempt::Waits(waiter, owner) => (waiter, owner),
         };
         // An owner that ends first says so and then looks for who waits: one of us sees the other.
-        match is_alive(cx, owner) {
-            Ok(true) => break waiter,
-            gone if waiter.is_done() => {
-                let _ = gone;
-                break waiter;
-            }
-            gone => {
-                if table.finish(&waiter, &word)? == Ended::Owner {
-                    return Ok(0);
-                }
-                gone?;
-                if cx.signal_pending() {
-                    return Err(SysError::Restart(Restart::Always));
-                }
-                cx.yield_now();
-            }
+        let is_alive = is_alive(cx, owner);
+        if is_alive == Ok(true) || waiter.is_done() {
+            break waiter;
         }
+        if table.finish(&waiter, &word)? == Ended::Owner {
+            return Ok(0);
+        }
+        is_alive?;
+        if cx.signal_pending() {
+            return Err(SysError::Restart(Restart::Always));
+        }
+        cx.yield_now();
     };
     let waited = sleep(cx, &waiter, deadline_ns);
     match (table.finish(&waiter, &word)?, waited) {

@@ -33,6 +33,7 @@ pub mod mount;
 pub mod mount_api;
 pub mod mqueue;
 pub mod namespaces;
+mod obsolete;
 pub mod paths;
 pub mod pipe;
 pub mod poll;

@@ -80,6 +80,7 @@ impl<H: Host> Table<H> {
         Self::MORE_SCHEDULING,
         Self::REMOTE,
         Self::AIO,
+        Self::OBSOLETE,
     ];
 
     const PROCESSES: &'static [Call<H>] = &[

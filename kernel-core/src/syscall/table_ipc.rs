@@ -104,7 +104,7 @@ impl<H: Host> Table<H> {
             time::settimeofday(cx, a.ptr(0), a.ptr(1))
         }),
         sys(201, "time", &[Ptr], Full, |cx, a| time::time(cx, a.ptr(0))),
-        sys(222, "timer_create", &[Enum(CLOCKS), Ptr, Ptr], Partial("no CPU time timers"), |cx, a| {
+        sys(222, "timer_create", &[Enum(CLOCKS), Ptr, Ptr], Full, |cx, a| {
             timers::timer_create(cx, a.uint(0), a.ptr(1), a.ptr(2))
         }),
         sys(223, "timer_settime", &[Int, Flags(io::TIMER), Ptr, Ptr], Full, |cx, a| {
@@ -122,13 +122,9 @@ impl<H: Host> Table<H> {
         sys(229, "clock_getres", &[Enum(CLOCKS), Ptr], Full, |cx, a| {
             time::clock_getres(cx, a.int(0), a.ptr(1))
         }),
-        sys(
-            230,
-            "clock_nanosleep",
-            &[Enum(CLOCKS), Flags(io::TIMER), Time, Ptr],
-            Partial("no CPU time"),
-            |cx, a| time::clock_nanosleep(cx, a.int(0), a.uint(1), a.ptr(2), a.ptr(3)),
-        ),
+        sys(230, "clock_nanosleep", &[Enum(CLOCKS), Flags(io::TIMER), Time, Ptr], Full, |cx, a| {
+            time::clock_nanosleep(cx, a.int(0), a.uint(1), a.ptr(2), a.ptr(3))
+        }),
     ];
 
     pub(super) const SOCKETS: &'static [Call<H>] = &[

@@ -5,7 +5,7 @@ use super::Arg::{Fd, Hex, Int, Ptr, Size, Time};
 use super::remote::Direction;
 use super::table::Support::{Full, Partial};
 use super::table::{Call, Table, sys};
-use super::{aio, futex_waitv, ioprio, membarrier, remote, scheduling_attr};
+use super::{aio, futex_waitv, ioprio, membarrier, obsolete, remote, scheduling_attr};
 use crate::host::Host;
 
 impl<H: Host> Table<H> {
@@ -46,6 +46,15 @@ impl<H: Host> Table<H> {
         sys(333, "io_pgetevents", &[Ptr, Int, Int, Ptr, Time, Ptr], Full, |cx, a| {
             let wanted = aio::Wanted { least: a.long(1), most: a.long(2), events: a.ptr(3) };
             aio::io_pgetevents(cx, a.ptr(0), wanted, a.ptr(4), a.ptr(5))
+        }),
+    ];
+
+    pub(super) const OBSOLETE: &'static [Call<H>] = &[
+        sys(136, "ustat", &[Hex, Ptr], Full, |cx, a| obsolete::ustat(cx, a.uint(0), a.ptr(1))),
+        sys(139, "sysfs", &[Int, Hex, Ptr], Full, |cx, a| obsolete::sysfs(cx, a.uint(0), a.raw(1), a.ptr(2))),
+        sys(172, "iopl", &[Int], Partial("nobody may have ports"), |_, a| obsolete::iopl(a.uint(0))),
+        sys(173, "ioperm", &[Hex, Size, Int], Partial("nobody may have ports"), |_, a| {
+            obsolete::ioperm(a.raw(0), a.raw(1), a.int(2))
         }),
     ];
 

@@ -1,11 +1,17 @@
 //! Clocks and sleeping: `clock_gettime(2)`, `clock_nanosleep(2)`, `gettimeofday(2)`, `time(2)`.
 
+use alloc::sync::{Arc, Weak};
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use linux_raw_sys::general as sys;
 
 use crate::abi::time::{SECOND_NS, TimeSpec};
 use crate::errno::{EINVAL, EOPNOTSUPP, EPERM, Result};
 use crate::host::Host;
+use crate::ipc::alarm::{Meter, next_look_ns};
+use crate::kernel::Kernel;
 use crate::syscall::{Cx, Restart, SysError, SysResult, Wait};
+use crate::task::{Process, Task};
 
 /// Resolution of the clocks that are cheap and coarse: those of Linux with 250 ticks a second. They are as exact as the
 /// others here.
@@ -156,20 +162,27 @@ pub fn nanosleep<H: Host>(cx: &Cx<'_, H>, time: u64, left: u64) -> SysResult {
 /// `clock_nanosleep(2)`.
 pub fn clock_nanosleep<H: Host>(cx: &Cx<'_, H>, clock: i32, flags: u32, time: u64, left: u64) -> SysResult {
     let source = source(cx, clock)?;
-    let coarse = matches!(
+    let cannot_sleep = matches!(
         u32::try_from(clock),
-        Ok(sys::CLOCK_REALTIME_COARSE | sys::CLOCK_MONOTONIC_COARSE | sys::CLOCK_MONOTONIC_RAW)
+        Ok(sys::CLOCK_REALTIME_COARSE
+            | sys::CLOCK_MONOTONIC_COARSE
+            | sys::CLOCK_MONOTONIC_RAW
+            | sys::CLOCK_THREAD_CPUTIME_ID)
     );
-    if coarse {
+    if cannot_sleep {
         return Err(EOPNOTSUPP.into());
     }
     let ns = cx.user().get::<TimeSpec>(time)?.to_ns()?;
     let now = cx.services().clock.monotonic_ns();
     let absolute = flags & sys::TIMER_ABSTIME != 0;
     let deadline_ns = match source {
-        // A thread cannot wait for its own CPU time; nor can it here for another's.
+        // A thread cannot wait for its own CPU time.
         Source::Thread => return Err(EINVAL.into()),
-        Source::Process | Source::Other(_) => return Err(EOPNOTSUPP.into()),
+        Source::Process | Source::Other(_) => {
+            let meter = cpu_meter(cx, clock)?.ok_or(EINVAL)?;
+            let target_ns = if absolute { ns } else { meter.now_ns().saturating_add(ns) };
+            return sleep_metered(cx, meter, target_ns, (!absolute).then_some(left));
+        }
         _ if !absolute => now.saturating_add(ns),
         Source::Monotonic => ns,
         Source::Boottime => now.saturating_add(ns.saturating_sub(cx.services().clock.boottime_ns())),
@@ -182,6 +195,79 @@ pub fn clock_nanosleep<H: Host>(cx: &Cx<'_, H>, clock: i32, flags: u32, time: u6
         Wait::Interrupted => Err(SysError::Restart(Restart::WithoutHandler)),
         _ => Ok(0),
     }
+}
+
+/// Sleeps until a meter has come so far. A time that was relative has a place for what is left, or 0, and goes on to the
+/// same time.
+fn sleep_metered<H: Host>(
+    cx: &Cx<'_, H>,
+    meter: Arc<dyn Meter>,
+    target_ns: u64,
+    left: Option<u64>,
+) -> SysResult {
+    let (mut before_ns, mut look_ns) = (None, 0);
+    loop {
+        let now_ns = meter.now_ns();
+        let Some(left_ns) = target_ns.checked_sub(now_ns).filter(|left_ns| *left_ns > 0) else {
+            return Ok(0);
+        };
+        look_ns = next_look_ns(left_ns, &*meter, look_ns, before_ns != Some(now_ns));
+        before_ns = Some(now_ns);
+        let deadline_ns = cx.services().clock.monotonic_ns().saturating_add(look_ns);
+        if cx.wait_until(&[], Some(deadline_ns), || None::<()>) == Wait::Interrupted {
+            let Some(place) = left else { return Err(SysError::Restart(Restart::WithoutHandler)) };
+            if place != 0 {
+                cx.user().set(place, &TimeSpec::from_ns(left_ns))?;
+            }
+            return Err(cx.restart_with(move |cx| sleep_metered(cx, meter, target_ns, left)));
+        }
+    }
+}
+
+/// The CPU time of a process or thread; once it has ended, it stands still.
+struct CpuMeter<H: Host> {
+    kernel: Weak<Kernel<H>>,
+    of: CpuTimeOf<H>,
+    last_ns: AtomicU64,
+}
+
+enum CpuTimeOf<H: Host> {
+    Process(Weak<Process<H>>),
+    Thread(Weak<Task<H>>),
+}
+
+impl<H: Host> Meter for CpuMeter<H> {
+    fn now_ns(&self) -> u64 {
+        let sum = |(user, system): (u64, u64)| user.saturating_add(system);
+        let now_ns = self.kernel.upgrade().and_then(|kernel| match &self.of {
+            CpuTimeOf::Process(process) => Some(sum(kernel.process_cpu_ns(&*process.upgrade()?))),
+            CpuTimeOf::Thread(task) => Some(sum(kernel.thread_cpu_ns(&*task.upgrade()?))),
+        });
+        self.last_ns.fetch_max(now_ns.unwrap_or(0), Ordering::Relaxed).max(now_ns.unwrap_or(0))
+    }
+
+    fn fastest(&self) -> u64 {
+        match &self.of {
+            CpuTimeOf::Process(_) => self.kernel.upgrade().map_or(1, |kernel| kernel.vcpus() as u64),
+            CpuTimeOf::Thread(_) => 1,
+        }
+    }
+}
+
+/// What measures the CPU time that a clock shows; `None` for other clocks. EINVAL.
+pub(super) fn cpu_meter<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<Option<Arc<dyn Meter>>> {
+    let of = match source(cx, clock)? {
+        Source::Process => CpuTimeOf::Process(Arc::downgrade(&cx.task.process)),
+        Source::Thread => CpuTimeOf::Thread(Arc::downgrade(cx.task)),
+        Source::Other(id) if clock & 4 != 0 => {
+            CpuTimeOf::Thread(Arc::downgrade(&cx.kernel.tree.lock().thread(id).ok_or(EINVAL)?))
+        }
+        Source::Other(id) => {
+            CpuTimeOf::Process(Arc::downgrade(&cx.kernel.tree.lock().process(id).ok_or(EINVAL)?))
+        }
+        Source::Realtime | Source::Monotonic | Source::Boottime => return Ok(None),
+    };
+    Ok(Some(Arc::new(CpuMeter { kernel: Arc::downgrade(cx.kernel), of, last_ns: AtomicU64::new(0) })))
 }
 
 /// Sleeps until a time; interrupted, it says at `left` what is left, and goes on to the same time if no handler ran.

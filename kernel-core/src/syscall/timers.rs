@@ -4,13 +4,14 @@ use linux_raw_sys::general as sys;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::abi::time::{SECOND_NS, TimeSpec};
-use crate::errno::{EINVAL, EOPNOTSUPP, Result};
+use crate::errno::{EINVAL, Result};
 use crate::host::Host;
-use crate::ipc::alarm::{Remaining, Setting};
+use crate::ipc::alarm::{Meter, Remaining, Setting};
 use crate::ipc::cpu_timer::CpuClock;
-use crate::ipc::posix_timer::{Action, Notify};
+use crate::ipc::posix_timer::{Action, Base, Notify};
 use crate::ipc::timerfd::TimeBase;
 use crate::services::Clock;
+use crate::syscall::time::cpu_meter;
 use crate::syscall::{Cx, SysResult};
 
 /// `struct itimerspec`: the period, then the time to the first expiration.
@@ -35,6 +36,14 @@ impl TimerSpec {
         self.interval.to_ns()?;
         self.value.to_ns()?;
         Ok(())
+    }
+
+    /// What to set a timer of CPU time to.
+    fn metered(&self, absolute: bool, meter: &dyn Meter) -> Result<Setting> {
+        let (value_ns, interval_ns) = (self.value.to_ns()?, self.interval.to_ns()?);
+        let start_ns = if absolute { 0 } else { meter.now_ns() };
+        let first_ns = (value_ns > 0).then(|| start_ns.saturating_add(value_ns));
+        Ok(Setting { first_ns, interval_ns })
     }
 
     /// What to set a timer of that clock to; EINVAL as [`TimerSpec::check`].
@@ -70,12 +79,10 @@ struct SigEvent {
 /// `timer_create(2)`.
 pub fn timer_create<H: Host>(cx: &Cx<'_, H>, clock: u32, event: u64, id: u64) -> SysResult {
     let base = match clock {
-        sys::CLOCK_REALTIME | sys::CLOCK_TAI => TimeBase::Realtime,
-        sys::CLOCK_MONOTONIC => TimeBase::Monotonic,
-        sys::CLOCK_BOOTTIME => TimeBase::Boottime,
-        // CPU time clocks exist, but nothing here interrupts a task when it has used some.
-        sys::CLOCK_PROCESS_CPUTIME_ID | sys::CLOCK_THREAD_CPUTIME_ID => return Err(EOPNOTSUPP.into()),
-        _ => return Err(EINVAL.into()),
+        sys::CLOCK_REALTIME | sys::CLOCK_TAI => Base::Time(TimeBase::Realtime),
+        sys::CLOCK_MONOTONIC => Base::Time(TimeBase::Monotonic),
+        sys::CLOCK_BOOTTIME => Base::Time(TimeBase::Boottime),
+        _ => Base::Cpu(cpu_meter(cx, clock.cast_signed())?.ok_or(EINVAL)?),
     };
     let action = match event {
         0 => Action { notify: Notify::Process, signal: sys::SIGALRM as u8, value: None },
@@ -124,8 +131,12 @@ pub fn timer_settime<H: Host>(cx: &Cx<'_, H>, id: i32, flags: u32, new: u64, old
     let spec: TimerSpec = cx.user().get(new)?;
     spec.check()?;
     let timer = cx.task.process.timers.get(id)?;
-    let before =
-        timer.set(spec.setting(timer.base, flags & sys::TIMER_ABSTIME != 0, &*cx.services().clock)?);
+    let absolute = flags & sys::TIMER_ABSTIME != 0;
+    let setting = match &timer.base {
+        Base::Time(base) => spec.setting(*base, absolute, &*cx.services().clock)?,
+        Base::Cpu(meter) => spec.metered(absolute, &**meter)?,
+    };
+    let before = timer.set(setting);
     if old != 0 {
         cx.user().set(old, &TimerSpec::from_remaining(before))?;
     }

@@ -74,6 +74,10 @@ impl<H: Host> ProcessSource for KernelLink<H> {
         Some(Arc::new(View { kernel, process, task, whole: false, seen_from: seen_from.clone() }))
     }
 
+    fn aio(&self) -> (u64, u64) {
+        self.upgrade().map_or((0, 0), |kernel| kernel.ipc.aio.get())
+    }
+
     fn system(&self) -> System {
         let Some(kernel) = self.upgrade() else { return System::default() };
         let (tasks, last_pid) = {

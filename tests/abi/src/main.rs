@@ -11,6 +11,7 @@
 mod aio;
 mod altstack;
 mod caps;
+mod cpu_time;
 mod epoll;
 mod event;
 mod exec;
@@ -26,6 +27,7 @@ mod mountfd;
 mod mqueue;
 mod msg;
 mod ns;
+mod obsolete;
 mod often;
 mod overlay;
 mod overlay_layers;
@@ -86,8 +88,10 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("remote", remote::CASES),
     ("tty", tty::CASES),
     ("time", time::CASES),
+    ("cpu_time", cpu_time::CASES),
     ("proc", proc::CASES),
     ("procfs", procfs::CASES),
+    ("obsolete", obsolete::CASES),
     ("mount", mount::CASES),
     ("mountfd", mountfd::CASES),
     ("ns", ns::CASES),

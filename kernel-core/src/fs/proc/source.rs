@@ -24,6 +24,8 @@ pub trait ProcessSource: Send + Sync {
     fn process(&self, seen_from: &PidNs, pid: u32) -> Option<Arc<dyn TaskView>>;
     /// One thread of a process.
     fn thread(&self, seen_from: &PidNs, pid: u32, tid: u32) -> Option<Arc<dyn TaskView>>;
+    /// Results of asynchronous I/O that there is room for: in all contexts, and at most.
+    fn aio(&self) -> (u64, u64);
     /// The system as a whole.
     fn system(&self) -> System;
     /// How many namespaces there may be of whom.

@@ -55,6 +55,12 @@ const SYS: &[Item] = &[
     Dir(
         "fs",
         &[
+            File("aio-max-nr", |facts, _| {
+                Ok(facts.source.aio()).map(|(_, most)| format!("{most}\n").into_bytes())
+            }),
+            File("aio-nr", |facts, _| {
+                Ok(facts.source.aio()).map(|(used, _)| format!("{used}\n").into_bytes())
+            }),
             Fixed("file-max", "9223372036854775807\n"),
             File("file-nr", |_, _| text("0\t0\t9223372036854775807\n")),
             Fixed("lease-break-time", "45\n"),
