@@ -109,7 +109,8 @@ fn vi(terminal: &mut Terminal) -> Result<()> {
     terminal.send("vi /root/note\r")?;
     terminal.screen_until("an empty file", |screen| screen.contains("[New") && screen.contains('~'))?;
     terminal.send("ihello\x1bo2 lines\x1b:s/2/two/\r:wq\r")?;
-    terminal.screen_until("it was written", |screen| screen.contains("written"))?;
+    // It says that it has written the file, and takes that away with its screen.
+    terminal.screen_until("the shell again", |screen| !screen.contains('~') && ends_in_prompt(screen))?;
     terminal.send("wc -l /root/note; tail -1 /root/note | tr a-z A-Z\r")?;
     terminal.screen_until("what is in it", |screen| {
         screen.contains("2 /root/note") && screen.contains("TWO LINES")
@@ -132,7 +133,11 @@ fn tmux(terminal: &mut Terminal) -> Result<()> {
 }
 
 fn shell(terminal: &mut Terminal) -> Result<()> {
-    terminal.screen_until("a prompt", |screen| screen.lines().any(|line| line.trim_end().ends_with('#')))
+    terminal.screen_until("a prompt", ends_in_prompt)
+}
+
+fn ends_in_prompt(screen: &str) -> bool {
+    screen.trim_end().ends_with('#')
 }
 
 impl Task {
