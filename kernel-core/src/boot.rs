@@ -1,6 +1,7 @@
 //! From a configuration to a kernel with PID 1 on its way.
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -8,11 +9,13 @@ use core::cell::RefCell;
 
 use crate::arch::x86_64::xsave;
 use crate::block::file::DiskOpener;
+use crate::block::memory::MemoryOverlay;
 use crate::block::{self, Disks};
 use crate::errno::{EIO, ENOENT, Errno, Result};
 use crate::fs::archive;
 use crate::fs::dev;
 use crate::fs::devpts::PtsType;
+use crate::fs::ext4::{Ext4Type, Mounted};
 use crate::fs::overlay::OverlayType;
 use crate::fs::proc::source::ProcessSource;
 use crate::fs::proc::{Facts, ProcType};
@@ -49,7 +52,7 @@ use crate::vfs::device::Devices;
 use crate::vfs::fd::{FdTable, OnExec};
 use crate::vfs::file::{OpenFile, OpenFlags};
 use crate::vfs::inode::{Device, FileKind, NewAttr, NewNode};
-use crate::vfs::mount::{MountFlags, Namespace};
+use crate::vfs::mount::{FileSystem, MountFlags, Namespace};
 use crate::vfs::path::Path;
 use crate::vfs::walk::LastLink;
 
@@ -69,10 +72,32 @@ pub enum Stdio {
     Console(Arc<dyn ByteStream>),
 }
 
+/// What the root file system is.
+pub enum RootFs {
+    /// A cpio archive, maybe compressed with gzip; it is unpacked to memory.
+    Archive(Arc<dyn Blob>),
+    /// An ext4 on a disk or partition of this name (`ubda1`).
+    Disk {
+        /// What the node of the disk is called.
+        name: String,
+        /// What becomes of what the guest writes to the disk.
+        changes: Changes,
+    },
+}
+
+/// What becomes of what a guest writes to the disk with its root file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// The disk is written.
+    Kept,
+    /// It is in memory, and gone at the end.
+    InMemory,
+}
+
 /// What an instance is made of.
 pub struct BootConfig {
-    /// The root file system: a cpio archive, maybe compressed with gzip.
-    pub root: Arc<dyn Blob>,
+    /// The root file system.
+    pub root: RootFs,
     /// PID 1's program.
     pub init: Init,
     /// Its arguments, its own name first.
@@ -144,15 +169,11 @@ impl<H: Host> Kernel<H> {
             anon: Default::default(),
         });
         let stdio = Standard::new(&config.stdio, &services);
-        let rootfs = Tmpfs::new(&services, "tmpfs", Device::new(0, 2), root_options(services.ram.total()));
-        let limit = usize::try_from(config.memory).unwrap_or(usize::MAX);
-        let unpacked = archive::unpack(&config.root, &rootfs, limit)
-            .map_err(|error| BootError::Root(error.to_string()))?;
         let source: Arc<dyn ProcessSource> = link.clone();
-        let disks = Arc::<Disks>::default();
-        config.disks.into_iter().for_each(|(index, device)| disks.add(index, device));
+        let storage = Storage::new(&services, config.disks, &config.root);
+        let rootfs = storage.root(&services, &config.root)?;
         let kernel = Arc::new(Kernel::assemble(Parts {
-            namespace: namespace(rootfs, &services, &stdio.terminals, &source, &disks)?,
+            namespace: namespace(rootfs, &services, &stdio.terminals, &source, &storage)?,
             devices: stdio.devices(),
             host,
             services,
@@ -166,11 +187,10 @@ impl<H: Host> Kernel<H> {
         link.connect(&kernel);
         kernel.namespace.types.register(Arc::new(MqueueType(kernel.ipc.namespace.mqueue.clone())));
         log::info!(
-            "Lodger {}: {} MiB of RAM, {} CPU, root file system of {} entries",
+            "Lodger {}: {} MiB of RAM, {} CPU",
             env!("CARGO_PKG_VERSION"),
             config.memory >> 20,
             config.vcpus,
-            unpacked.entries,
         );
         kernel.start_init(config.init, config.args, config.env, stdio)?;
         kernel.limit_heap();
@@ -303,29 +323,91 @@ fn root_options(ram: u64) -> Options {
     Options { mode: 0o755, ..Options::of_half(ram) }
 }
 
+/// The disks, and what is mounted of them.
+struct Storage {
+    disks: Arc<Disks>,
+    mounted: Arc<Mounted>,
+}
+
+impl Storage {
+    fn new(services: &Arc<Services>, devices: Vec<(usize, Arc<dyn BlockDevice>)>, root: &RootFs) -> Storage {
+        let disks = Arc::<Disks>::default();
+        let in_memory = match root {
+            RootFs::Disk { name, changes: Changes::InMemory } => block::index_of(name),
+            _ => None,
+        };
+        for (index, device) in devices {
+            if in_memory == Some(index) {
+                let room = services.ram.total() / 2;
+                disks.add(index, Arc::new(MemoryOverlay::new(device, &services.ram, room)));
+            } else {
+                disks.add(index, device);
+            }
+        }
+        Storage { mounted: Mounted::new(services, &disks), disks }
+    }
+
+    /// The root file system.
+    fn root(
+        &self,
+        services: &Arc<Services>,
+        root: &RootFs,
+    ) -> core::result::Result<Arc<dyn FileSystem>, BootError> {
+        match root {
+            RootFs::Archive(blob) => {
+                let total = services.ram.total();
+                let rootfs = Tmpfs::new(services, "tmpfs", Device::new(0, 2), root_options(total));
+                let unpacked = archive::unpack(blob, &rootfs, usize::try_from(total).unwrap_or(usize::MAX))
+                    .map_err(|error| BootError::Root(error.to_string()))?;
+                log::info!("root file system of {} entries", unpacked.entries);
+                Ok(rootfs)
+            }
+            RootFs::Disk { name, .. } => {
+                let volumes = self.disks.volumes();
+                let volume = volumes.iter().find(|volume| volume.name == *name);
+                let volume = volume.ok_or_else(|| BootError::Root(format!("there is no disk {name}")))?;
+                let mut flags = MountFlags::REL_ATIME;
+                flags.set(MountFlags::READ_ONLY, volume.read_only());
+                let mounted = self.mounted.mount("ext4", volume.number, flags, b"");
+                mounted.map_err(|errno| {
+                    BootError::Root(format!(
+                        "it cannot be mounted as ext4 ({errno:?}); `e2fsck` may repair it"
+                    ))
+                })
+            }
+        }
+    }
+}
+
 /// The tree of mounts: the root, `/dev` on it, and the types that the guest can mount.
 fn namespace(
-    rootfs: Arc<Tmpfs>,
+    rootfs: Arc<dyn FileSystem>,
     services: &Arc<Services>,
     terminals: &Terminals,
     source: &Arc<dyn ProcessSource>,
-    disks: &Arc<Disks>,
+    Storage { disks, mounted }: &Storage,
 ) -> Result<Arc<Namespace>> {
     let devices = Arc::<Devices>::default();
     devices.register_block_major(block::MAJOR, Arc::new(DiskOpener(disks.clone())));
     dev::register(&devices, services, source);
     terminals.register(&devices);
     devices.register_fifo(Arc::new(FifoOpener));
-    if rootfs.root_dir().child(b"dev").is_err() {
+    let root = rootfs.root();
+    if root.lookup(b"dev").is_err() {
         let attr = NewAttr { mode: 0o755, uid: 0, gid: 0 };
-        rootfs.root_dir().make_child(b"dev", NewNode::Directory, &attr)?;
+        root.make(b"dev", NewNode::Directory, &attr)?;
     }
-    let namespace = Namespace::new(rootfs, b"rootfs", devices);
+    drop(root);
+    let source_name: &[u8] = if rootfs.device().major == block::MAJOR { b"/dev/root" } else { b"rootfs" };
+    let namespace = Namespace::new(rootfs, source_name, devices);
     let types = &namespace.types;
     let facts = Facts::new(source.clone(), services.clone(), types, disks.clone());
     let dev = dev::devtmpfs(services, types.next_device())?;
     disks.make_nodes(&dev)?;
     types.register(Arc::new(TmpfsType(services.clone())));
+    for name in ["ext4", "ext3", "ext2"] {
+        types.register(Arc::new(Ext4Type { name, mounted: mounted.clone() }));
+    }
     types.register(Arc::new(OverlayType));
     types.register(Arc::new(PtsType(terminals.ptys.clone())));
     types.register(Arc::new(ProcType(facts.clone())));

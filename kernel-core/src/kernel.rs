@@ -148,6 +148,11 @@ impl<H: Host> Kernel<H> {
         }
     }
 
+    /// Makes everything last that is on disks; for the end, when no vCPU runs.
+    pub fn shut_down_file_systems(&self) {
+        self.namespace.types.all().iter().for_each(|kind| kind.shut_down());
+    }
+
     /// Ends the instance, unless it is over already: all vCPUs come back from [`Kernel::run_vcpu`].
     pub fn shut_down(&self, why: Shutdown) {
         self.shutdown.lock().get_or_insert(why);

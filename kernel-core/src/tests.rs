@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use linux_raw_sys::general as sys;
 
-use crate::boot::{BootConfig, Init, Stdio};
+use crate::boot::{BootConfig, Init, RootFs, Stdio};
 use crate::debug::inspect::{self, AddressSpace, What};
 use crate::host::fake::{FakeHost, GuestMem};
 use crate::host::{ByteStream, Exit, Ready, Registers, Space, StreamError, VcpuId};
@@ -112,7 +112,7 @@ fn run_watched(
     watch: impl FnOnce(&Arc<Kernel<FakeHost>>),
 ) -> Option<Shutdown> {
     let config = BootConfig {
-        root: Arc::new(empty_root()),
+        root: RootFs::Archive(Arc::new(empty_root())),
         init: Init::Image(Arc::new(elf())),
         args: std::vec![b"init".to_vec()],
         env: Vec::new(),

@@ -117,7 +117,7 @@ fn later_features_are_refused_by_name() -> Result<()> {
     for (words, name) in [
         (&["--share", "/tmp:/mnt"][..], "--share"),
         (&["--disk", "d"], "--disk"),
-        (&["--root-rw"], "--root-rw"),
+        (&["--root-rw", "--root", "/tmp"], "--root-rw"),
         (&["--pids", "10"], "--pids"),
         (&["--name", "n"], "--name"),
         (&["--cpus", "2"], "--cpus"),

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use lodger_tests::backend::{self, Backend};
-use lodger_tests::run::{LIMIT, Ran, Running, first_line, lodger, run};
-use lodger_tests::userland;
+use lodger_tests::run::{LIMIT, Ran, Running, first_line, lodger, run, words};
+use lodger_tests::{Missing, roots, userland};
 use tempfile::TempDir;
 
 type Test = fn(Backend) -> Result<()>;
@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         ("a_cow_file_keeps_changes", a_cow_file_keeps_changes),
         ("read_only_disks_are_not_written", read_only_disks_are_not_written),
         ("an_image_is_used_once", an_image_is_used_once),
+        ("an_ext4_is_mounted", an_ext4_is_mounted),
+        ("an_ext4_is_the_root", an_ext4_is_the_root),
     ];
     backend::run("disks", |trials| {
         trials.once("images_that_are_none", images_that_are_none);
@@ -130,6 +132,66 @@ fn an_image_is_used_once(on: Backend) -> Result<()> {
     first.signal(nix::sys::signal::Signal::SIGKILL)?;
     first.wait(LIMIT)?;
     sh(on, &[format!("0={}", path.display())], "true")?.expect(0).map(drop)
+}
+
+/// An ext4 image with the files of a directory.
+fn ext4(dir: &TempDir, files: &Path) -> Result<PathBuf> {
+    let path = dir.path().join("ext4.img");
+    let made =
+        Command::new("mke2fs").args(["-q", "-t", "ext4", "-d"]).arg(files).arg(&path).arg("48M").status();
+    match made {
+        Ok(status) => ensure!(status.success(), "mke2fs failed"),
+        Err(_) => return Err(Missing("no mke2fs on this machine".into()).into()),
+    }
+    Ok(path)
+}
+
+/// Fails unless the file system is sound.
+fn check(image: &Path) -> Result<()> {
+    let checked = Command::new("e2fsck").arg("-fn").arg(image).output()?;
+    ensure!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    Ok(())
+}
+
+fn an_ext4_is_mounted(on: Backend) -> Result<()> {
+    let (dir, files) = (TempDir::new()?, TempDir::new()?);
+    fs::write(files.path().join("hello"), "from the host\n")?;
+    let image = ext4(&dir, files.path())?;
+    let script = "set -e
+        mkdir /m; mount -t ext4 /dev/ubda /m
+        cat /m/hello; echo from the guest > /m/new; mkdir /m/d; ln /m/new /m/d/link; ln -s hello /m/soft
+        cp /bin/sh /m/sh; chmod 755 /m/sh; /m/sh -c 'echo run from it'
+        cat /m/soft /m/d/link; grep -c ' /m ext4 rw' /proc/mounts
+        umount /m; mount -t ext4 -o ro /dev/ubda /m; cat /m/new; (echo x > /m/x) 2>/dev/null || echo refused";
+    let disk = [format!("0={}", image.display())];
+    let ran = sh(on, &disk, script)?.expect(0)?;
+    let want = "from the host\nrun from it\nfrom the host\nfrom the guest\n1\nfrom the guest\nrefused\n";
+    ensure!(ran.text() == want, "{}", ran.text());
+    check(&image)?;
+    // The end of a guest unmounts what is mounted.
+    sh(on, &disk, "mkdir /m; mount -t ext4 /dev/ubda /m; rm /m/sh; echo last > /m/last")?.expect(0)?;
+    check(&image)?;
+    let ran =
+        sh(on, &disk, "mkdir /m; mount -t ext4 /dev/ubda /m; cat /m/last; ls /m/sh || true")?.expect(0)?;
+    ensure!(ran.text() == "last\n", "{}", ran.text());
+    Ok(())
+}
+
+fn an_ext4_is_the_root(on: Backend) -> Result<()> {
+    let dir = TempDir::new()?;
+    let root = roots::abi()?;
+    let image = ext4(&dir, root.path())?;
+    let before = fs::read(&image)?;
+    run(&words(on, &image, &[], &["/abi", "exit", "7"]))?.expect(7)?;
+    ensure!(fs::read(&image)? == before, "the image stays as it was");
+    run(&words(on, &image, &["--root-rw"], &["/abi", "exit", "8"]))?.expect(8)?;
+    check(&image)?;
+    let disk = format!("0={}", image.display());
+    let flags = [&on.run()[..], &["--ubd", &disk, "--root", "/dev/ubda", "--", "/abi", "exit", "9"]].concat();
+    run(&flags)?.expect(9)?;
+    check(&image)?;
+    fs::write(&image, &before[..before.len() / 2])?;
+    run(&words(on, &image, &[], &["/abi", "exit", "0"]))?.refused("cannot be mounted as ext4")
 }
 
 fn images_that_are_none() -> Result<()> {

@@ -132,7 +132,8 @@ pub struct Run {
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
     /// The root file system: a name (`default`, or what `cargo xtask rootfs` has made: `debian`, `busybox`) or a path with a
-    /// `/` in it to a directory or a cpio archive, gzip-compressed or not; it is never changed, changes go to memory
+    /// `/` in it to a directory, a cpio archive, gzip-compressed or not, or an ext4 image; it is never changed, changes go to
+    /// memory
     #[arg(long, value_name = "ROOT", default_value = "default")]
     pub root: OsString,
     /// Memory of the guest: bytes, or with K, M, G or T behind the number
@@ -197,7 +198,7 @@ pub struct Run {
 #[derive(Debug, clap::Args)]
 pub struct Planned {
     #[arg(long, hide = true)]
-    root_rw: bool,
+    pub(crate) root_rw: bool,
     #[arg(long, hide = true, value_name = "N")]
     cpus: Option<u32>,
     #[arg(long, hide = true, value_name = "N")]
@@ -209,6 +210,9 @@ pub struct Planned {
     #[arg(long, hide = true, value_name = "ID")]
     name: Option<OsString>,
 }
+
+/// Why `--root-rw` cannot be had with most roots.
+pub const ROOT_RW: &str = "--root-rw is only for disk images yet: any other root file system is copied to memory, and changes stay there";
 
 impl Run {
     /// Why this version cannot do on `backend` what is asked: one sentence, if anything is asked that is planned only, or
@@ -226,10 +230,6 @@ impl Run {
             (
                 tt && self.trap == Some(Trap::Seccomp),
                 "--trap seccomp is not for --backend tt: it traces its guests' threads, so use --trap ptrace",
-            ),
-            (
-                planned.root_rw,
-                "--root-rw is not there yet: the root file system is copied to memory, and changes stay there",
             ),
             (cpus, "--cpus other than 1 is not there yet: a guest has one processor"),
             (
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn planned_flags_are_refused_by_name() {
-        for flag in ["--root-rw", "--cpus 2", "--pids 5", "--share /a:/b", "--disk d", "--name n"] {
+        for flag in ["--cpus 2", "--pids 5", "--share /a:/b", "--disk d", "--name n"] {
             for backend in [Backend::Skas, Backend::Tt] {
                 let sentence = run(flag).unwrap().refusal(backend).unwrap();
                 assert!(sentence.starts_with(flag.split(' ').next().unwrap()), "{flag}: {sentence}");

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
@@ -11,6 +11,9 @@ use kernel_core::host::block::BlockDevice;
 
 /// The most disks: they are called by one letter.
 const MOST: usize = 26;
+
+/// A disk and its number.
+pub type Numbered = (usize, Arc<dyn BlockDevice>);
 
 /// What a disk is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +72,7 @@ impl Ubd {
 }
 
 /// Opens the disks that `--ubd` names; of two with the same number the later one counts.
-pub fn open(words: &[OsString]) -> Result<Vec<(usize, Arc<dyn BlockDevice>)>> {
+pub fn open(words: &[OsString]) -> Result<Vec<Numbered>> {
     let mut wanted: Vec<Ubd> = Vec::new();
     for word in words {
         let disk = Ubd::parse(word).map_err(|why| anyhow!("--ubd {}: {why}", word.to_string_lossy()))?;
@@ -82,8 +85,17 @@ pub fn open(words: &[OsString]) -> Result<Vec<(usize, Arc<dyn BlockDevice>)>> {
         .collect()
 }
 
+/// Adds the image of a root file system as the first disk that is free, and gives its name.
+pub fn add(disks: &mut Vec<Numbered>, image: &Path, read_only: bool) -> Result<String> {
+    let free = (0..MOST).find(|index| disks.iter().all(|(taken, _)| taken != index));
+    let index =
+        free.ok_or_else(|| anyhow!("with {MOST} disks there is none left for the root file system"))?;
+    disks.push((index, disk::open(image, None, Options { read_only, ..Options::default() })?));
+    Ok(format!("ubd{}", char::from(b'a' + index as u8)))
+}
+
 /// Makes everything last that a guest wrote, at its end.
-pub fn flush(disks: &[(usize, Arc<dyn BlockDevice>)]) {
+pub fn flush(disks: &[Numbered]) {
     for (index, disk) in disks {
         if let Err(error) = disk.flush() {
             log::error!("writing the last changes of disk {index} failed: {error:?}");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use host_linux::backend::{Backend, Settings, Trap};
-use kernel_core::boot::{BootConfig, BootError, Init, Stdio};
+use kernel_core::boot::{BootConfig, BootError, Changes, Init, RootFs, Stdio};
 use kernel_core::errno::Errno;
 use kernel_core::host::{ByteStream, Host};
 use kernel_core::kernel::{Kernel, Shutdown};
@@ -46,12 +46,12 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
     // All that can be wrong with the words and the files is said before anything is started.
     let plan = plan::plan(request, &Surroundings::here()).map_err(anyhow::Error::msg)?;
     let userland = Userland::find()?;
-    let root = root::open(&run.root, &userland)?;
+    let mut disks = disks::open(&run.ubd)?;
+    let found = root_of(run, &userland, &mut disks)?;
     let init = match &run.init {
         Some(path) => Init::Path(path.as_os_str().as_bytes().to_vec()),
         None => Init::Image(userland.init()?),
     };
-    let disks = disks::open(&run.ubd)?;
     let trace = run.strace.as_deref().map(terminal::trace_writer).transpose()?;
 
     if let Some(warning) = B::WARNING.filter(|_| !run.quiet) {
@@ -74,10 +74,16 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
         .name("lodger-signals".into())
         .spawn(move || signals.serve(|request| served.serve(request)))
         .context("cannot start a thread")?;
-    let loaded = root.load()?;
-    if !run.quiet {
-        warn_of_left_out(&loaded);
-    }
+    let root_fs = match found {
+        Found::Files(root) => {
+            let loaded = root.load()?;
+            if !run.quiet {
+                warn_of_left_out(&loaded);
+            }
+            RootFs::Archive(loaded.archive)
+        }
+        Found::Disk(name, changes) => RootFs::Disk { name, changes },
+    };
     let streams = match plan.io {
         Io::Console => {
             let (terminal, console) = terminal::take::<B>(&host, &control)?;
@@ -96,7 +102,7 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
     let kernel = Kernel::boot(
         host.clone(),
         BootConfig {
-            root: loaded.archive,
+            root: root_fs,
             init,
             args: plan.argv,
             env: plan.env,
@@ -117,8 +123,35 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
     B::run_vcpus(&host, &move |vcpu| body.run_vcpu(vcpu));
     control.detach();
     drop(terminal);
+    kernel.shut_down_file_systems();
     disks::flush(&disks);
     finish(request, kernel.shutdown(), &control)
+}
+
+/// What `--root` comes to.
+enum Found {
+    /// Files to be loaded.
+    Files(root::Root),
+    /// A disk of the guest, and whether it is written.
+    Disk(String, Changes),
+}
+
+/// Finds the root file system. An image becomes one more of the guest's disks.
+fn root_of(run: &cli::Run, userland: &Userland, disks: &mut Vec<disks::Numbered>) -> Result<Found> {
+    let shown = run.root.to_string_lossy();
+    if let Some(name) = shown.strip_prefix("/dev/").filter(|name| name.starts_with("ubd")) {
+        return Ok(Found::Disk(name.to_owned(), Changes::Kept));
+    }
+    let root = root::open(&run.root, userland)?;
+    let Some(image) = root.image() else {
+        if run.planned.root_rw {
+            bail!(cli::ROOT_RW);
+        }
+        return Ok(Found::Files(root));
+    };
+    let changes = if run.planned.root_rw { Changes::Kept } else { Changes::InMemory };
+    let name = disks::add(disks, image, changes == Changes::InMemory)?;
+    Ok(Found::Disk(name, changes))
 }
 
 /// The most threads in a guest.

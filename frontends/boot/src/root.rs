@@ -31,6 +31,8 @@ enum Source {
     Directory,
     /// An archive in a regular file.
     File(File),
+    /// A disk image with an ext4.
+    Image,
     /// An archive that can only be read from its start to its end.
     Pipe(File),
 }
@@ -44,6 +46,11 @@ pub struct Loaded {
 }
 
 impl Root {
+    /// The disk image, if it is one.
+    pub fn image(&self) -> Option<&Path> {
+        matches!(self.source, Source::Image).then_some(&*self.path)
+    }
+
     /// Loads it: a file is mapped, a directory is read.
     pub fn load(self) -> Result<Loaded> {
         let shown = self.path.display();
@@ -52,6 +59,7 @@ impl Root {
                 let archive = mapped::blob(&file).with_context(|| format!("cannot map {shown}"))?;
                 Ok(Loaded { archive, left_out: Vec::new() })
             }
+            Source::Image => bail!("{shown} is a disk image, which is no archive"),
             Source::Pipe(mut file) => {
                 let mut bytes = Vec::new();
                 file.read_to_end(&mut bytes).with_context(|| format!("cannot read {shown}"))?;
@@ -118,8 +126,16 @@ fn open_path(path: PathBuf) -> Result<Root> {
     }
     let mut head = vec![0; usize::try_from(metadata.len()).map_or(HEAD, |len| len.min(HEAD))];
     file.read_exact_at(&mut head, 0).with_context(context)?;
+    if is_image(&head) {
+        return Ok(Root { path, source: Source::Image });
+    }
     check(&head).with_context(context)?;
     Ok(Root { path, source: Source::File(file) })
+}
+
+/// Whether it is a disk image that can be the root: an ext2, ext3 or ext4, or a COW file, over one.
+fn is_image(head: &[u8]) -> bool {
+    head.get(0x438..0x43a) == Some(&[0x53, 0xef]) || head.starts_with(b"OOOM")
 }
 
 /// Says in one sentence what it is if it is not a "newc" archive.
@@ -140,8 +156,8 @@ fn check(head: &[u8]) -> Result<()> {
     if head.get(257..262) == Some(b"ustar") {
         bail!("it is a tar archive; unpack it and give --root the directory");
     }
-    if head.get(0x438..0x43a) == Some(&[0x53, 0xef]) || is(b"hsqs") || is(b"QFI\xfb") {
-        bail!("it is a disk image, and a guest has no disks yet; use a directory or a cpio archive");
+    if is(b"hsqs") || is(b"QFI\xfb") {
+        bail!("it is an image of a kind that lodger does not know; it knows ext4");
     }
     bail!("it is neither a directory nor a cpio archive (newc, plain or compressed with gzip)")
 }

@@ -61,10 +61,8 @@ fn assignment(name: &str, value: &OsStr, word: &OsStr, result: &mut Words) -> Re
     };
     match name {
         "mem" => flag("--mem", value),
-        "root" if value.as_bytes().starts_with(b"/dev/") => {
-            return Err(format!(
-                "{shown}: a guest has no disks yet; root= takes a directory or a cpio archive"
-            ));
+        "root" if value.as_bytes().starts_with(b"/dev/") && !value.as_bytes().starts_with(b"/dev/ubd") => {
+            return Err(format!("{shown}: a guest's disks are /dev/ubda to /dev/ubdz"));
         }
         "root" => flag("--root", value),
         "init" => flag("--init", value),
@@ -163,7 +161,7 @@ mod tests {
 
     #[test]
     fn devices_that_are_not_there_are_refused_by_name() {
-        for line in ["ubd=x", "ubd0x=x", "eth0=tuntap,,,", "con=xterm", "con1=pty", "root=/dev/ubda", "ro"] {
+        for line in ["ubd=x", "ubd0x=x", "eth0=tuntap,,,", "con=xterm", "con1=pty", "root=/dev/sda", "ro"] {
             assert!(words(line).unwrap_err().starts_with(line), "{line}");
         }
     }

@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use kernel_core::boot::{BootConfig, Init, Stdio};
+use kernel_core::boot::{BootConfig, Init, RootFs, Stdio};
 use kernel_core::host::{
     Access, ByteStream, Cpu, Exit, FiberBody, Frames, Host, HostError, Ready, StreamError, UserContext,
     VcpuId,
@@ -435,7 +435,7 @@ fn main() {
     let kernel = Kernel::boot(
         machine,
         BootConfig {
-            root: Arc::new(root()),
+            root: RootFs::Archive(Arc::new(root())),
             init: Init::Image(Arc::new(elf(ENTRY))),
             args: vec![b"init".to_vec()],
             env: Vec::new(),

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kernel_core::boot::{BootConfig, Init, Stdio};
+use kernel_core::boot::{BootConfig, Init, RootFs, Stdio};
 use kernel_core::host::{ByteStream, Ready, StreamError, VcpuId};
 use kernel_core::kernel::{Kernel, TraceSink};
 
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
 fn simulate(seed: u64, steps: u64, traced: bool) -> Result<u64, String> {
     let random = Random::new(seed);
     let config = BootConfig {
-        root: Arc::new(guest::root()),
+        root: RootFs::Archive(Arc::new(guest::root())),
         init: Init::Image(Arc::new(guest::elf())),
         args: vec![b"init".to_vec()],
         env: Vec::new(),

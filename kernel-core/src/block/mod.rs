@@ -276,6 +276,12 @@ impl Disks {
     }
 }
 
+/// The number of the disk that a volume of this name (`ubdb2`) is on.
+pub fn index_of(name: &str) -> Option<usize> {
+    let letter = name.strip_prefix("ubd")?.bytes().next()?;
+    letter.checked_sub(b'a').map(usize::from).filter(|&index| index < MOST_DISKS)
+}
+
 /// The sectors of a number of bytes.
 pub fn sectors(bytes: u64) -> u64 {
     bytes / SECTOR

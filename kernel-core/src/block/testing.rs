@@ -7,6 +7,10 @@ use core::ops::Range;
 use crate::host::block::{BlockDevice, BlockError, SECTOR, check_range};
 use crate::sync::Mutex;
 
+/// What is written wholly or not at all, as on any disk with sectors of 4 KiB, and of which ext4 makes use: its superblock
+/// has two sectors and one checksum.
+const ATOM: u64 = 4096;
+
 /// A disk in kernel memory.
 pub struct TestDisk {
     state: Mutex<State>,
@@ -17,7 +21,7 @@ struct State {
     now: Vec<u8>,
     /// What was flushed.
     stable: Vec<u8>,
-    /// Sectors written since, in order: their number and their bytes.
+    /// What was written since, in order, each part inside one [`ATOM`]: its first sector and its bytes.
     pending: Vec<(u64, Vec<u8>)>,
     /// So many more calls that change something work; then everything fails.
     left: u64,
@@ -87,7 +91,7 @@ impl TestDisk {
         self.state.lock().now.clone()
     }
 
-    /// What is on the disk after its power was cut now: what was flushed, and of the sectors written since any, in
+    /// What is on the disk after its power was cut now: what was flushed, and of what was written since any part, in
     /// any order.
     pub fn after_cut(&self, random: &mut Random) -> Vec<u8> {
         let state = self.state.lock();
@@ -136,8 +140,12 @@ impl BlockDevice for TestDisk {
         }
         state.change()?;
         state.now[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
-        for (sector, written) in (offset / SECTOR..).zip(bytes.chunks(SECTOR as usize)) {
-            state.pending.push((sector, written.to_vec()));
+        let mut at = offset;
+        while at < offset + bytes.len() as u64 {
+            let end = (at + 1).next_multiple_of(ATOM).min(offset + bytes.len() as u64);
+            let part = &bytes[(at - offset) as usize..(end - offset) as usize];
+            state.pending.push((at / SECTOR, part.to_vec()));
+            at = end;
         }
         Ok(())
     }

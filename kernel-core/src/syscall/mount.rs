@@ -5,14 +5,15 @@ use alloc::vec::Vec;
 
 use linux_raw_sys::general as sys;
 
-use crate::errno::{EFAULT, EINVAL, ENOTDIR, EPERM, Result};
+use crate::errno::{EACCES, EFAULT, EINVAL, ENOTBLK, ENOTDIR, EPERM, Result};
 use crate::host::{Host, PAGE_SIZE};
 use crate::syscall::{Cx, SysResult};
 use crate::task::cred::{Caps, Cred};
 use crate::vfs::context::FsContext;
-use crate::vfs::inode::FileKind;
+use crate::vfs::inode::{Device, FileKind};
 use crate::vfs::mount::{BindDepth, FileSystem, MountFlags, Namespace, Origin, Propagation, Unmount};
 use crate::vfs::path::Path;
+use crate::vfs::types::Needs;
 use crate::vfs::walk::LastLink;
 
 const MS_RDONLY: u64 = 1;
@@ -129,7 +130,7 @@ pub fn mount<H: Host>(
         if kind == 0 {
             return Err(if kind_name.is_empty() { EINVAL } else { EFAULT }.into());
         }
-        let fs = make(cx, &kind_name, &source_name, &options)?;
+        let fs = make(cx, &kind_name, &source_name, &options, mount_flags(flags, None))?;
         let shown = if source_name.is_empty() { b"none".as_slice() } else { &source_name };
         let wanted = mount_flags(flags, None);
         check_not_revealing(namespace, &*fs, wanted, &cx.cred())?;
@@ -145,6 +146,7 @@ pub(super) fn make<H: Host>(
     kind: &[u8],
     source: &[u8],
     options: &[u8],
+    flags: MountFlags,
 ) -> Result<Arc<dyn FileSystem>> {
     let types = &cx.fs.namespace().types;
     let found = types.find(kind)?;
@@ -155,7 +157,21 @@ pub(super) fn make<H: Host>(
         let start = cx.start(sys::AT_FDCWD, name)?;
         cx.fs.walker(cx.caller()).resolve(&start, name, LastLink::Follow)
     };
+    if found.needs() == Needs::Device {
+        let place = if source.is_empty() { return Err(EINVAL) } else { look_up(source)? };
+        return found.mount_device(block_device(&place)?, flags, options);
+    }
     found.mount_for(cx.caller(), &look_up, source, options, types.next_device())
+}
+
+/// The number of the block device at a place.
+fn block_device(path: &Path) -> Result<Device> {
+    let found = path.inode().metadata();
+    match found.kind() {
+        FileKind::Block if path.mount.flags().contains(MountFlags::NO_DEV) => Err(EACCES),
+        FileKind::Block => Ok(found.rdev),
+        _ => Err(ENOTBLK),
+    }
 }
 
 /// A less privileged user namespace may mount `proc` and `sysfs` only where it sees such a one whole already.
@@ -189,6 +205,7 @@ fn remount<H: Host>(
     }
     namespace.check_flags(&at.mount, wanted)?;
     at.mount.fs.remount(options)?;
+    at.mount.fs.change_flags(if read_only { MountFlags::READ_ONLY } else { MountFlags::empty() })?;
     superblock.set_read_only(read_only);
     namespace.set_flags(at, wanted)
 }

@@ -235,7 +235,8 @@ fn create<H: Host>(cx: &Cx<'_, H>, context: &FsContextFile) -> Result<()> {
         }
         (state.source.clone(), state.options.clone(), state.read_only)
     };
-    let fs = make(cx, &context.kind, &source, &options)?;
+    let flags = if read_only { MountFlags::READ_ONLY } else { MountFlags::empty() };
+    let fs = make(cx, &context.kind, &source, &options, flags)?;
     let superblock = Superblock::new(fs, cx.cred().user_ns.clone());
     superblock.set_read_only(read_only);
     let mut state = context.state.lock();
@@ -257,6 +258,7 @@ fn reconfigure<H: Host>(cx: &Cx<'_, H>, context: &FsContextFile) -> Result<()> {
         return Err(EPERM);
     }
     superblock.fs.remount(&options)?;
+    superblock.fs.change_flags(if read_only { MountFlags::READ_ONLY } else { MountFlags::empty() })?;
     superblock.set_read_only(read_only);
     Ok(())
 }

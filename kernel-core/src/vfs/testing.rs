@@ -240,6 +240,15 @@ impl World {
         names.0
     }
 
+    /// The names in a directory as far as it can be read.
+    pub fn list_some(&self, path: &str) -> Vec<Vec<u8>> {
+        let mut names = Names(Vec::new());
+        if let Ok(dir) = self.open(path, OpenFlags::DIRECTORY) {
+            let _ = dir.ops.read_dir(self.op(&dir), &mut names);
+        }
+        names.0
+    }
+
     pub fn unlink(&self, path: &str) -> Result<()> {
         self.walker().unlink(&self.cwd(), path.as_bytes())
     }

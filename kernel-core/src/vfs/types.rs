@@ -9,7 +9,7 @@ use crate::sync::Mutex;
 use crate::task::cred::Caps;
 use crate::vfs::caller::Caller;
 use crate::vfs::inode::Device;
-use crate::vfs::mount::FileSystem;
+use crate::vfs::mount::{FileSystem, MountFlags};
 use crate::vfs::path::Path;
 
 /// Whether a type is mounted from a block device; `/proc/filesystems` says `nodev` if not.
@@ -63,6 +63,13 @@ pub trait FsType: Send + Sync {
         let _ = caller;
         self.mount_with(look_up, source, options, device)
     }
+    /// The file system on a block device, for types that need one.
+    fn mount_device(&self, device: Device, flags: MountFlags, options: &[u8]) -> Result<Arc<dyn FileSystem>> {
+        let _ = (device, flags, options);
+        Err(ENODEV)
+    }
+    /// Makes everything last, as nobody will use it any more.
+    fn shut_down(&self) {}
 }
 
 /// The types of an instance. Whoever has one registers it at boot.

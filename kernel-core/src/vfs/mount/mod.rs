@@ -113,6 +113,11 @@ pub trait FileSystem: Send + Sync {
         let _ = options;
         Ok(())
     }
+    /// A remount changes what is forbidden: EROFS if it cannot be written. What each mount forbids is not its business.
+    fn change_flags(&self, flags: MountFlags) -> Result<()> {
+        let _ = flags;
+        Ok(())
+    }
 }
 
 /// A file system that is mounted somewhere: what all its mounts share.

@@ -1,0 +1,302 @@
+//! A file of an ext4 as the library and the page cache see it: its attributes, and its bytes on the disk.
+//!
+//! Bytes are read straight from the disk, where the library says they are: its own way of reading changes the access time
+//! each time. But it keeps blocks that were written in part to itself until it is synced; so files of that kind are read
+//! through it until then ([`FileCore::partial`]).
+
+use alloc::sync::Arc;
+use alloc::vec;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rsext4::{
+    Ext4Error, Ext4Result, FileExtentState, FileExtentTarget, InodeInfo, InodeNumber, RangeOperation,
+};
+
+use super::{Fs, Shared};
+use crate::errno::{EINVAL, ENXIO, EOPNOTSUPP, Result};
+use crate::host::block::BlockDevice;
+use crate::host::{Frames, Phys};
+use crate::mm::cache::Store;
+use crate::sync::Mutex;
+use crate::vfs::inode::{Device, FileKind, Timestamp};
+
+/// The most mappings that are asked for at once.
+const EXTENTS: usize = 1024;
+/// Blocks that are left for what describes others.
+pub(super) const SPARE_BLOCKS: u64 = 32;
+/// No block is larger.
+const BLOCK: u64 = 4096;
+
+/// What `stat(2)` tells of an inode.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attr {
+    /// Type and permission bits.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub nlink: u32,
+    pub size: u64,
+    /// In units of 512 bytes.
+    pub blocks: u64,
+    pub atime: Timestamp,
+    pub mtime: Timestamp,
+    pub ctime: Timestamp,
+    pub btime: Timestamp,
+    /// The access time is newer than the library's.
+    pub atime_is_new: bool,
+}
+
+/// What the page cache of a file needs to know of it.
+pub(super) struct FileCore {
+    pub shared: Arc<Shared>,
+    pub number: InodeNumber,
+    pub kind: FileKind,
+    pub rdev: Device,
+    pub attr: Mutex<Attr>,
+    /// Read through the library until so many syncs were done.
+    partial: AtomicU64,
+    /// Size or blocks may be others now.
+    stale: AtomicBool,
+    /// It has no name and nobody uses it: what is written is lost.
+    pub dead: AtomicBool,
+}
+
+impl FileCore {
+    pub(super) fn new(shared: &Arc<Shared>, info: &InodeInfo) -> FileCore {
+        let number = info.number.raw();
+        let seconds = [info.atime, info.mtime, info.ctime, info.btime];
+        let times = shared.layout.times(&*shared.volume, number, seconds);
+        let rdev = info.device_number.map(|number| Device::new(number.major(), number.minor()));
+        FileCore {
+            shared: shared.clone(),
+            number: info.number,
+            kind: FileKind::of_mode(u32::from(info.mode)),
+            rdev: rdev.unwrap_or_default(),
+            attr: Mutex::new(Attr {
+                mode: u32::from(info.mode),
+                uid: info.uid,
+                gid: info.gid,
+                nlink: u32::from(info.links),
+                size: info.size,
+                blocks: info.blocks,
+                atime: times.atime,
+                mtime: times.mtime,
+                ctime: times.ctime,
+                btime: times.btime,
+                atime_is_new: false,
+            }),
+            partial: AtomicU64::new(0),
+            stale: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes over what the library says, but for the times.
+    pub(super) fn refresh(&self, info: &InodeInfo) {
+        let mut attr = self.attr.lock();
+        attr.mode = u32::from(info.mode);
+        (attr.uid, attr.gid, attr.nlink) = (info.uid, info.gid, u32::from(info.links));
+        (attr.size, attr.blocks) = (info.size, info.blocks);
+    }
+
+    /// The attributes now.
+    pub(super) fn attr(&self) -> Attr {
+        if self.stale.swap(false, Ordering::Relaxed)
+            && let Ok(info) = self.shared.with(|fs| fs.inode(self.number))
+        {
+            self.refresh(&info);
+        }
+        *self.attr.lock()
+    }
+
+    /// Notes a change of contents or entries at `now`.
+    pub(super) fn changed(&self, now: Timestamp) {
+        let mut attr = self.attr.lock();
+        (attr.mtime, attr.ctime) = (now, now);
+        drop(attr);
+        self.stale.store(true, Ordering::Relaxed);
+    }
+
+    /// The bytes of whole blocks at `offset`; zeros where there are none and behind the end.
+    fn read_blocks(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        let len = buf.len() as u64;
+        let (size, map) = self.shared.with(|fs| {
+            let size = fs.inode(self.number)?.size;
+            if self.is_partial() || offset >= size {
+                return Ok((size, None));
+            }
+            let map = fs.inode_extents(self.number, offset, len, FileExtentTarget::Data, EXTENTS)?;
+            let inline = map.extents.iter().any(|extent| extent.state == FileExtentState::Inline);
+            Ok((size, Some(map).filter(|map| map.complete && !inline)))
+        })?;
+        buf.fill(0);
+        let upto = size.saturating_sub(offset).min(len) as usize;
+        match map {
+            Some(map) => {
+                for extent in map.extents.iter().filter(|extent| extent.state == FileExtentState::Initialized)
+                {
+                    let start = extent.logical_start.max(offset);
+                    let end = extent.logical_start.saturating_add(extent.length).min(offset + len);
+                    if start >= end {
+                        continue;
+                    }
+                    let place = extent.physical_start.saturating_add(start - extent.logical_start);
+                    let part =
+                        buf.get_mut((start - offset) as usize..(end - offset) as usize).ok_or(EINVAL)?;
+                    self.shared.volume.read(place, part)?;
+                }
+                buf.get_mut(upto..).unwrap_or_default().fill(0);
+            }
+            None if upto > 0 => {
+                // The library makes the time of the clock the access time.
+                let atime = self.attr.lock().atime;
+                let wish = buf.get_mut(..upto).unwrap_or_default();
+                self.shared.with_at(atime, |fs| {
+                    let mut done = 0;
+                    while let Some(rest) = wish.get_mut(done..).filter(|rest| !rest.is_empty()) {
+                        match fs.read_inode(self.number, offset + done as u64, rest)? {
+                            0 => break,
+                            read => done += read,
+                        }
+                    }
+                    Ok(())
+                })?;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn is_partial(&self) -> bool {
+        self.partial.load(Ordering::Relaxed) > self.shared.synced.load(Ordering::Relaxed)
+    }
+
+    /// The library keeps a block of this to itself. Called with the file system locked, as its syncs are.
+    pub(super) fn becomes_partial(&self) {
+        self.partial.store(self.shared.synced.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Does something to the file's bytes.
+    pub(super) fn change<R>(&self, op: impl FnOnce(&mut Fs) -> rsext4::Ext4Result<R>) -> Result<R> {
+        let (result, now) = self.shared.change(|fs| {
+            self.becomes_partial();
+            op(fs)
+        })?;
+        self.changed(now);
+        Ok(result)
+    }
+
+    /// The first place from `offset` on that is in an extent with data, or else in none.
+    fn find(&self, offset: u64, len: u64, data: Wanted) -> Result<Option<u64>> {
+        let mut at = offset;
+        while at < len {
+            let map = self
+                .shared
+                .with(|fs| fs.inode_extents(self.number, at, len - at, FileExtentTarget::Data, EXTENTS))?;
+            for extent in map.extents.iter().filter(|extent| extent.state != FileExtentState::Unwritten) {
+                let end = extent.logical_start.saturating_add(extent.length);
+                if end <= at {
+                    continue;
+                }
+                match data {
+                    Wanted::Data => return Ok(Some(extent.logical_start.max(at))),
+                    Wanted::Hole if extent.logical_start > at => return Ok(Some(at)),
+                    Wanted::Hole => at = end,
+                }
+            }
+            if map.complete {
+                return Ok(match data {
+                    Wanted::Data => None,
+                    Wanted::Hole => Some(at.min(len)),
+                });
+            }
+            let last =
+                map.extents.last().map_or(len, |extent| extent.logical_start.saturating_add(extent.length));
+            at = last.max(at + 1);
+        }
+        Ok(None)
+    }
+}
+
+/// Whether a write cannot run out of space: what the library has taken for a write that fails, it keeps. So near the end
+/// only what needs no new blocks is written.
+fn has_room(fs: &mut Fs, number: InodeNumber, offset: u64, len: u64) -> Ext4Result<bool> {
+    let stats = fs.statfs();
+    let needed = len / stats.block_size + 2;
+    if stats.free_blocks > needed + SPARE_BLOCKS {
+        return Ok(true);
+    }
+    let map = fs.inode_extents(number, offset, len, FileExtentTarget::Data, EXTENTS)?;
+    let written = map.extents.iter().filter(|extent| extent.state == FileExtentState::Initialized);
+    let inside = |extent: &rsext4::FileExtent| {
+        let end = extent.logical_start.saturating_add(extent.length).min(offset + len);
+        end.saturating_sub(extent.logical_start.max(offset))
+    };
+    Ok(map.complete && written.map(inside).sum::<u64>() >= len)
+}
+
+#[derive(Clone, Copy)]
+enum Wanted {
+    Data,
+    Hole,
+}
+
+/// The store of a file's page cache. It does not own the cache.
+pub(super) struct FileStore(pub Arc<FileCore>);
+
+impl Store for FileStore {
+    fn read(&self, ram: &dyn Frames, offset: u64, at: Phys, len: u64) -> Result<()> {
+        let mut buf = vec![0; len as usize];
+        self.0.read_blocks(offset, &mut buf)?;
+        ram.write(at, &buf);
+        Ok(())
+    }
+
+    fn write(&self, ram: &dyn Frames, offset: u64, at: Phys, len: u64) -> Result<()> {
+        let file = &self.0;
+        if file.dead.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut buf = vec![0; len as usize];
+        ram.read(at, &mut buf);
+        let whole = offset.is_multiple_of(BLOCK) && len.is_multiple_of(BLOCK);
+        let ((), now) = file.shared.change(|fs| {
+            if !whole {
+                file.becomes_partial();
+            }
+            let before = fs.inode(file.number)?.size;
+            if !has_room(fs, file.number, offset, len)? {
+                return Err(Ext4Error::no_space());
+            }
+            let result = fs.write_inode(file.number, offset, &buf);
+            if result.is_err() && fs.inode(file.number)?.size > before {
+                // What was written of it is not told of.
+                file.becomes_partial();
+                fs.truncate_inode(file.number, before)?;
+            }
+            result
+        })?;
+        file.changed(now);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> Result<()> {
+        self.0.change(|fs| fs.truncate_inode(self.0.number, len))
+    }
+
+    fn punch_hole(&self, offset: u64, len: u64) -> Result<()> {
+        if !self.0.shared.layout.has_extents {
+            return Err(EOPNOTSUPP);
+        }
+        self.0.change(|fs| fs.operate_inode_range(self.0.number, offset, len, RangeOperation::PunchHole))
+    }
+
+    fn next_data(&self, offset: u64) -> Result<u64> {
+        let size = self.0.shared.with(|fs| fs.inode(self.0.number))?.size;
+        self.0.find(offset, size, Wanted::Data)?.ok_or(ENXIO)
+    }
+
+    fn next_hole(&self, offset: u64, len: u64) -> Result<u64> {
+        Ok(self.0.find(offset, len, Wanted::Hole)?.unwrap_or(len))
+    }
+}

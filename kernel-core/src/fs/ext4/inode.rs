@@ -1,0 +1,467 @@
+//! Inodes of ext4. There is one object for each inode that is in use, whatever its names.
+
+use alloc::sync::{Arc, Weak};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::sync::atomic::Ordering;
+
+use rsext4::{
+    DeviceNumber, Ext4Timestamp, FileName, FilePermissions, InodeInfo, InodeMetadataUpdate, InodeNumber,
+    MutationContext, RenameOptions, SpecialInodeKind, UnlinkOutcome, XattrNamespace, XattrSetMode,
+};
+
+use super::core::{FileCore, FileStore, SPARE_BLOCKS};
+use super::file::{DirFile, ExtFile};
+use super::{Fs, Shared};
+use crate::errno::{
+    EFBIG, EINVAL, EISDIR, ENODATA, ENOENT, ENOTDIR, EOPNOTSUPP, EPERM, EROFS, EXDEV, Result,
+};
+use crate::mm::cache::{MAX_FILE_LEN, PageCache, WritePolicy};
+use crate::sync::Mutex;
+use crate::vfs::caller::Caller;
+use crate::vfs::claim::Claims;
+use crate::vfs::file::OpenFlags;
+use crate::vfs::inode::{
+    Attachment, FileKind, Inode, LinkTarget, MODE_BITS, Metadata, NewAttr, NewNode, Opened, Owner,
+    RenameMode, SetAttr, SetTime, StatFs, Timestamp, XattrMode,
+};
+use crate::vfs::locks::FileLocks;
+
+/// Longest target of a symbolic link, as a block holds it.
+const SYMLINK_MAX: usize = 4096;
+
+/// A file in an ext4.
+pub struct ExtInode {
+    me: Weak<ExtInode>,
+    pub(super) core: Arc<FileCore>,
+    cache: Mutex<Option<Arc<PageCache>>>,
+    locks: FileLocks,
+    claims: Claims,
+    attachment: Attachment,
+}
+
+impl ExtInode {
+    pub(super) fn new(shared: &Arc<Shared>, info: &InodeInfo) -> Arc<ExtInode> {
+        Arc::new_cyclic(|me| ExtInode {
+            me: me.clone(),
+            core: Arc::new(FileCore::new(shared, info)),
+            cache: Mutex::new(None),
+            locks: FileLocks::default(),
+            claims: Claims::default(),
+            attachment: Mutex::new(None),
+        })
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.core.shared
+    }
+
+    pub(super) fn number(&self) -> InodeNumber {
+        self.core.number
+    }
+
+    /// The bytes of a regular file; EINVAL if it is none.
+    pub(super) fn pages(&self) -> Result<Arc<PageCache>> {
+        if self.core.kind != FileKind::Regular {
+            return Err(EINVAL);
+        }
+        if let Some(cache) = &*self.cache.lock() {
+            return Ok(cache.clone());
+        }
+        let size = self.core.attr().size;
+        let store = Arc::new(FileStore(self.core.clone()));
+        let new = PageCache::over(&self.shared().services.ram, store, size, WritePolicy::Through);
+        Ok(self.cache.lock().get_or_insert(new).clone())
+    }
+
+    fn cached(&self) -> Option<Arc<PageCache>> {
+        self.cache.lock().clone()
+    }
+
+    /// Writes what only memory has.
+    pub(super) fn write_back(&self) -> Result<()> {
+        let written = self.cached().map_or(Ok(()), |cache| cache.sync());
+        self.write_atime();
+        written
+    }
+
+    fn write_atime(&self) {
+        let attr = {
+            let mut attr = self.core.attr.lock();
+            let now = *attr;
+            attr.atime_is_new = false;
+            now
+        };
+        if attr.atime_is_new && !self.shared().is_read_only() && attr.nlink > 0 {
+            let atime = Some(Ext4Timestamp::new(attr.atime.sec, attr.atime.nsec));
+            let update = InodeMetadataUpdate { atime, ..InodeMetadataUpdate::default() };
+            // Of an access time that is not written, nobody is told.
+            let number = self.number();
+            let _ = self.shared().with_at(attr.ctime, |fs| fs.update_inode_metadata(number, update));
+        }
+    }
+
+    /// Notes a read, as relatime does: only if the access time is older than the last change, or than a day.
+    pub(super) fn accessed(&self) {
+        let now = self.shared().now();
+        let mut attr = self.core.attr.lock();
+        let old =
+            attr.atime <= attr.mtime || attr.atime <= attr.ctime || now.sec - attr.atime.sec >= 24 * 60 * 60;
+        if old && !self.shared().is_read_only() {
+            (attr.atime, attr.atime_is_new) = (now, true);
+        }
+    }
+
+    /// Changes a directory: the library's operation, and then the attributes of what it touched.
+    fn change_dir<R>(&self, op: impl FnOnce(&mut Fs) -> rsext4::Ext4Result<R>) -> Result<(R, Timestamp)> {
+        if self.core.kind != FileKind::Directory {
+            return Err(ENOTDIR);
+        }
+        let number = self.number();
+        let ((result, info), now) = self.shared().change(|fs| {
+            let result = op(fs)?;
+            Ok((result, fs.inode(number)))
+        })?;
+        if let Ok(info) = info {
+            self.core.refresh(&info);
+        }
+        self.core.changed(now);
+        Ok((result, now))
+    }
+
+    /// A name of an inode is gone.
+    fn unlinked(&self, outcome: UnlinkOutcome, now: Timestamp) {
+        match self.shared().known(outcome.inode) {
+            Some(inode) => {
+                let mut attr = inode.core.attr.lock();
+                (attr.nlink, attr.ctime) = (u32::from(outcome.remaining_links), now);
+                drop(attr);
+            }
+            None if outcome.requires_reap() => self.shared().reap_later(outcome.inode),
+            None => {}
+        }
+    }
+
+    fn update(&self, now: Timestamp, update: InodeMetadataUpdate) -> Result<()> {
+        let number = self.number();
+        self.shared().change_at(now, |fs| fs.update_inode_metadata(number, update)).map(drop)
+    }
+
+    fn set_size(&self, size: u64) -> Result<()> {
+        match self.core.kind {
+            FileKind::Regular if size > MAX_FILE_LEN => Err(EFBIG),
+            FileKind::Regular => self.pages()?.truncate(size),
+            FileKind::Directory => Err(EISDIR),
+            _ => Err(EINVAL),
+        }
+    }
+}
+
+/// An access, change or modification time as the library takes it.
+fn stamp(time: Timestamp) -> Ext4Timestamp {
+    Ext4Timestamp::new(time.sec, time.nsec)
+}
+
+fn name(bytes: &[u8]) -> Result<FileName<'_>> {
+    FileName::new(bytes).map_err(super::device::errno)
+}
+
+fn permissions(mode: u32) -> rsext4::Ext4Result<FilePermissions> {
+    FilePermissions::new((mode & MODE_BITS) as u16)
+}
+
+/// The namespace of an extended attribute and the rest of its name. Access lists are not there: nobody would keep them.
+fn attribute(name: &[u8]) -> Result<(XattrNamespace, &[u8])> {
+    let known = [
+        (&b"user."[..], XattrNamespace::User),
+        (b"trusted.", XattrNamespace::Trusted),
+        (b"security.", XattrNamespace::Security),
+    ];
+    let found = known.into_iter().find_map(|(prefix, space)| Some((space, name.strip_prefix(prefix)?)));
+    found.filter(|(_, rest)| !rest.is_empty()).ok_or(EOPNOTSUPP)
+}
+
+fn no_data(error: crate::errno::Errno) -> crate::errno::Errno {
+    if error == ENOENT { ENODATA } else { error }
+}
+
+impl Inode for ExtInode {
+    fn metadata(&self) -> Metadata {
+        let attr = self.core.attr();
+        Metadata {
+            dev: self.shared().volume.number,
+            ino: u64::from(self.number().raw()),
+            mode: attr.mode,
+            nlink: attr.nlink,
+            uid: attr.uid,
+            gid: attr.gid,
+            rdev: self.core.rdev,
+            size: self.cached().map_or(attr.size, |cache| cache.len()),
+            block_size: 4096,
+            blocks: attr.blocks,
+            atime: attr.atime,
+            mtime: attr.mtime,
+            ctime: attr.ctime,
+            btime: attr.btime,
+        }
+    }
+
+    fn owner(&self) -> Owner {
+        let attr = self.core.attr.lock();
+        Owner { mode: attr.mode, uid: attr.uid, gid: attr.gid }
+    }
+
+    fn kind(&self) -> FileKind {
+        self.core.kind
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn statfs(&self) -> StatFs {
+        self.shared().statfs()
+    }
+
+    fn open(&self, _: OpenFlags, _: &dyn Caller) -> Result<Opened> {
+        let Some(me) = self.me.upgrade() else { return Ok(Opened::Special) };
+        match self.core.kind {
+            FileKind::Regular => Ok(Opened::File(Arc::new(ExtFile::new(&me)?))),
+            FileKind::Directory => Ok(Opened::File(Arc::new(DirFile::new(me)))),
+            _ => Ok(Opened::Special),
+        }
+    }
+
+    fn set_attr(&self, change: &SetAttr) -> Result<()> {
+        if self.shared().is_read_only() {
+            return Err(EROFS);
+        }
+        if let Some(size) = change.size {
+            self.set_size(size)?;
+        }
+        let now = self.shared().now();
+        let attr = self.core.attr();
+        let time = |set: Option<SetTime>| {
+            set.map(|set| match set {
+                SetTime::Now => now,
+                SetTime::To(time) => time,
+            })
+        };
+        let (atime, mtime) = (time(change.atime), time(change.mtime));
+        if change.uid.is_some() || change.gid.is_some() {
+            let owner = Some((change.uid.unwrap_or(attr.uid), change.gid.unwrap_or(attr.gid)));
+            self.update(now, InodeMetadataUpdate { owner, ..InodeMetadataUpdate::default() })?;
+        }
+        // Set-id bits are the business of the layer above, which says so by a mode.
+        let mode = change.mode.unwrap_or(attr.mode);
+        let update = InodeMetadataUpdate {
+            permissions: Some(permissions(mode).map_err(super::device::errno)?),
+            atime: atime.map(stamp),
+            mtime: mtime.map(stamp),
+            ..InodeMetadataUpdate::default()
+        };
+        self.update(now, update)?;
+        let mut attr = self.core.attr.lock();
+        attr.mode = attr.mode & !MODE_BITS | mode & MODE_BITS;
+        attr.uid = change.uid.unwrap_or(attr.uid);
+        attr.gid = change.gid.unwrap_or(attr.gid);
+        if let Some(atime) = atime {
+            (attr.atime, attr.atime_is_new) = (atime, false);
+        }
+        attr.mtime = mtime.unwrap_or(attr.mtime);
+        attr.ctime = now;
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.write_back()?;
+        self.shared().sync()
+    }
+
+    fn lookup(&self, wanted: &[u8]) -> Result<Arc<dyn Inode>> {
+        if self.core.kind != FileKind::Directory {
+            return Err(ENOTDIR);
+        }
+        let (wanted, number) = (name(wanted)?, self.number());
+        let info = self.shared().with(|fs| fs.lookup_child(number, wanted))?.ok_or(ENOENT)?;
+        Ok(self.shared().inode(&info))
+    }
+
+    fn make(&self, new: &[u8], what: NewNode<'_>, attr: &NewAttr) -> Result<Arc<dyn Inode>> {
+        let (new, number) = (name(new)?, self.number());
+        let context = MutationContext::new(attr.uid, attr.gid, 0, 0);
+        let mode = permissions(attr.mode).map_err(super::device::errno)?;
+        let device = |device: crate::vfs::inode::Device| DeviceNumber::new(device.major, device.minor);
+        let (info, now) = self.change_dir(|fs| {
+            if fs.lookup_child(number, new)?.is_some() {
+                return Err(rsext4::Ext4Error::already_exists());
+            }
+            if fs.statfs().free_blocks < SPARE_BLOCKS / 4 {
+                return Err(rsext4::Ext4Error::no_space());
+            }
+            match what {
+                NewNode::File => fs.create_regular_file(context, number, new, mode),
+                NewNode::Directory => fs.create_directory(context, number, new, mode),
+                NewNode::Symlink(target) => fs.create_symlink(context, number, new, target),
+                NewNode::Fifo => fs.create_special_inode(context, number, new, mode, SpecialInodeKind::Fifo),
+                NewNode::Socket => {
+                    fs.create_special_inode(context, number, new, mode, SpecialInodeKind::Socket)
+                }
+                NewNode::Char(node) => {
+                    let kind = SpecialInodeKind::CharacterDevice(device(node)?);
+                    fs.create_special_inode(context, number, new, mode, kind)
+                }
+                NewNode::Block(node) => {
+                    let kind = SpecialInodeKind::BlockDevice(device(node)?);
+                    fs.create_special_inode(context, number, new, mode, kind)
+                }
+            }
+        })?;
+        let inode = self.shared().inode(&info);
+        let mut attr = inode.core.attr.lock();
+        (attr.atime, attr.mtime, attr.ctime, attr.btime) = (now, now, now, now);
+        drop(attr);
+        Ok(inode)
+    }
+
+    fn link(&self, new: &[u8], target: &Arc<dyn Inode>) -> Result<()> {
+        let target = target.as_any().downcast_ref::<ExtInode>().ok_or(EXDEV)?;
+        if !Arc::ptr_eq(target.shared(), self.shared()) {
+            return Err(EXDEV);
+        }
+        if target.core.kind == FileKind::Directory {
+            return Err(EPERM);
+        }
+        if target.core.attr.lock().nlink == 0 {
+            return Err(ENOENT);
+        }
+        let (new, number) = (name(new)?, self.number());
+        let (info, now) = self.change_dir(|fs| fs.hard_link(target.number(), number, new))?;
+        let mut attr = target.core.attr.lock();
+        (attr.nlink, attr.ctime) = (u32::from(info.links), now);
+        Ok(())
+    }
+
+    fn unlink(&self, gone: &[u8]) -> Result<()> {
+        let (gone, number) = (name(gone)?, self.number());
+        let (outcome, now) = self.change_dir(|fs| fs.unlink(number, gone))?;
+        self.unlinked(outcome, now);
+        Ok(())
+    }
+
+    fn rmdir(&self, gone: &[u8]) -> Result<()> {
+        let (gone, number) = (name(gone)?, self.number());
+        let (outcome, now) = self.change_dir(|fs| fs.remove_empty_directory(number, gone))?;
+        self.unlinked(outcome, now);
+        Ok(())
+    }
+
+    fn rename(&self, old: &[u8], new_dir: &dyn Inode, new: &[u8], mode: RenameMode) -> Result<()> {
+        let new_dir = new_dir.as_any().downcast_ref::<ExtInode>().ok_or(EXDEV)?;
+        if !Arc::ptr_eq(new_dir.shared(), self.shared()) {
+            return Err(EXDEV);
+        }
+        let (old, new) = (name(old)?, name(new)?);
+        let options = match mode {
+            RenameMode::Replace => RenameOptions::REPLACE,
+            RenameMode::NoReplace => RenameOptions::NO_REPLACE,
+            RenameMode::Exchange => RenameOptions::EXCHANGE,
+        };
+        let (from, to) = (self.number(), new_dir.number());
+        let ((outcome, moved, other), now) = self.change_dir(|fs| {
+            let outcome = fs.rename(from, old, to, new, options)?;
+            let other = fs.inode(to)?;
+            Ok((outcome, fs.lookup_child(to, new)?, other))
+        })?;
+        new_dir.core.refresh(&other);
+        new_dir.core.changed(now);
+        if let Some(replaced) = outcome.replaced {
+            self.unlinked(replaced, now);
+        }
+        if let Some(inode) = moved.and_then(|moved| self.shared().known(moved.number)) {
+            inode.core.attr.lock().ctime = now;
+        }
+        Ok(())
+    }
+
+    fn readlink(&self, _: &dyn Caller) -> Result<LinkTarget> {
+        if self.core.kind != FileKind::Symlink {
+            return Err(EINVAL);
+        }
+        let atime = self.core.attr.lock().atime;
+        let mut text = vec![0; SYMLINK_MAX];
+        let number = self.number();
+        let len = self.shared().with_at(atime, |fs| fs.read_inode(number, 0, &mut text))?;
+        text.truncate(len);
+        Ok(LinkTarget::Text(text))
+    }
+
+    fn get_xattr(&self, name: &[u8]) -> Result<Vec<u8>> {
+        let ((space, rest), number) = (attribute(name)?, self.number());
+        self.shared().with(|fs| fs.get_xattr(number, space, rest)).map_err(no_data)
+    }
+
+    fn set_xattr(&self, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
+        let ((space, rest), number) = (attribute(name)?, self.number());
+        let mode = match mode {
+            XattrMode::Any => XattrSetMode::Upsert,
+            XattrMode::Create => XattrSetMode::Create,
+            XattrMode::Replace => XattrSetMode::Replace,
+        };
+        let ((), now) =
+            self.shared().change(|fs| fs.set_xattr(number, space, rest, value, mode)).map_err(no_data)?;
+        self.core.attr.lock().ctime = now;
+        Ok(())
+    }
+
+    fn list_xattrs(&self, each: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let number = self.number();
+        for found in self.shared().with(|fs| fs.list_xattrs(number))? {
+            let prefix = match found.namespace {
+                XattrNamespace::User => &b"user."[..],
+                XattrNamespace::Trusted => b"trusted.",
+                XattrNamespace::Security => b"security.",
+                _ => continue,
+            };
+            each(&[prefix, &found.name].concat());
+        }
+        Ok(())
+    }
+
+    fn remove_xattr(&self, name: &[u8]) -> Result<()> {
+        let ((space, rest), number) = (attribute(name)?, self.number());
+        let ((), now) = self.shared().change(|fs| fs.remove_xattr(number, space, rest)).map_err(no_data)?;
+        self.core.attr.lock().ctime = now;
+        Ok(())
+    }
+
+    fn locks(&self) -> Option<&FileLocks> {
+        Some(&self.locks)
+    }
+
+    fn claims(&self) -> Option<&Claims> {
+        Some(&self.claims)
+    }
+
+    fn attachment(&self) -> Option<&Attachment> {
+        Some(&self.attachment)
+    }
+}
+
+impl Drop for ExtInode {
+    fn drop(&mut self) {
+        let nlink = self.core.attr.lock().nlink;
+        if nlink == 0 {
+            self.core.dead.store(true, Ordering::Relaxed);
+        } else {
+            self.write_atime();
+        }
+        // The cache writes what it has while the inode is still there.
+        drop(self.cache.lock().take());
+        self.shared().forget(self.number());
+        if nlink == 0 {
+            self.shared().reap_later(self.number());
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! ext2, ext3 and ext4 on disks. Source: `ext4(5)`.
+//!
+//! The format is the business of the library `rsext4`; what is here makes it a file system of this kernel. The library does
+//! one thing at a time, so there is one lock for each file system. Bytes of files are kept by page caches over it
+//! ([`core`]), names by the dentry cache, and attributes by inode objects ([`inode`]).
+//!
+//! What the library changes waits in its journal until a sync: of `fsync(2)`, `sync(2)` and `umount(2)`.
+
+mod core;
+mod device;
+mod file;
+mod inode;
+mod layout;
+#[cfg(test)]
+mod tests;
+
+use ::core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use alloc::string::String;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+
+use hashbrown::HashMap;
+use rsext4::{
+    Ext4, Ext4Error, Ext4Result, InodeInfo, InodeNumber, MountOptions, MountServices, MountedServices,
+    NoopObserver,
+};
+
+use crate::block::{Disks, Volume, VolumeClaim};
+use crate::errno::{EBUSY, EINVAL, EROFS, EUCLEAN, Result};
+use crate::host::block::BlockDevice;
+use crate::services::Services;
+use crate::sync::Mutex;
+use crate::vfs::inode::{Device, Inode, StatFs, Timestamp};
+use crate::vfs::mount::{FileSystem, MountFlags};
+use crate::vfs::types::{FsType, Needs};
+use device::{Chance, ClockHandle, Io, SetClock, errno};
+use inode::ExtInode;
+use layout::Layout;
+
+/// `EXT4_SUPER_MAGIC`.
+const MAGIC: u64 = 0xef53;
+/// RAM that is made free before the library works, as it may need it with its lock held (a disk in memory).
+const ROOM: u64 = 4 << 20;
+
+type Fs = Ext4<Io, MountedServices<Chance, NoopObserver, ()>>;
+
+/// What is done when the file system is found damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnError {
+    Continue,
+    RemountReadOnly,
+}
+
+/// What `mount -o` may say.
+#[derive(Clone, Copy, Debug)]
+struct Options {
+    on_error: OnError,
+    /// `noload`: do not replay the journal.
+    replay: bool,
+}
+
+impl Options {
+    fn parse(text: &[u8]) -> Result<Options> {
+        let mut options = Options { on_error: OnError::RemountReadOnly, replay: true };
+        for option in text.split(|&byte| byte == b',').filter(|option| !option.is_empty()) {
+            match option {
+                b"errors=continue" => options.on_error = OnError::Continue,
+                b"errors=remount-ro" => options.on_error = OnError::RemountReadOnly,
+                b"noload" | b"norecovery" => options.replay = false,
+                // What is the case anyway.
+                b"barrier" | b"barrier=1" | b"data=ordered" | b"user_xattr" | b"nodiscard"
+                | b"nodelalloc" => {}
+                _ => return Err(EINVAL),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// A mounted file system, as all its inodes know it.
+struct Shared {
+    services: Arc<Services>,
+    volume: Arc<Volume>,
+    _claim: VolumeClaim,
+    layout: Layout,
+    clock: Arc<SetClock>,
+    fs: Mutex<Fs>,
+    /// How often the library was synced.
+    synced: AtomicU64,
+    read_only: AtomicBool,
+    unmounted: AtomicBool,
+    on_error: OnError,
+    table: Mutex<HashMap<u32, Weak<ExtInode>>>,
+    /// Inodes without a name that nobody uses any more.
+    unused: Mutex<Vec<InodeNumber>>,
+}
+
+impl Shared {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_ns(self.services.clock.realtime_ns())
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::Relaxed)
+    }
+
+    /// Asks the library for something.
+    fn with<R>(&self, op: impl FnOnce(&mut Fs) -> Ext4Result<R>) -> Result<R> {
+        self.with_at(self.now(), op)
+    }
+
+    /// The same, with `now` as the time.
+    fn with_at<R>(&self, now: Timestamp, op: impl FnOnce(&mut Fs) -> Ext4Result<R>) -> Result<R> {
+        let ram = &self.services.ram;
+        if ram.free() < ROOM {
+            ram.reclaim(ROOM);
+        }
+        let result = {
+            let mut fs = self.fs.lock();
+            self.clock.set(now);
+            op(&mut fs)
+        };
+        result.map_err(|error| self.failed(error))
+    }
+
+    /// Changes something, and says at which time.
+    fn change<R>(&self, op: impl FnOnce(&mut Fs) -> Ext4Result<R>) -> Result<(R, Timestamp)> {
+        let now = self.now();
+        Ok((self.change_at(now, op)?, now))
+    }
+
+    fn change_at<R>(&self, now: Timestamp, op: impl FnOnce(&mut Fs) -> Ext4Result<R>) -> Result<R> {
+        if self.is_read_only() {
+            return Err(EROFS);
+        }
+        self.reap();
+        self.with_at(now, op)
+    }
+
+    fn failed(&self, error: Ext4Error) -> crate::errno::Errno {
+        let errno = errno(error);
+        let damaged = error.is_corruption() || matches!(error.kind(), rsext4::Ext4ErrorKind::JournalAborted);
+        if damaged {
+            log::error!("{}: the file system is damaged: {error}", self.volume.name);
+            if self.on_error == OnError::RemountReadOnly && !self.read_only.swap(true, Ordering::Relaxed) {
+                log::error!("{}: it is read-only from now on", self.volume.name);
+            }
+        }
+        errno
+    }
+
+    /// The object of an inode.
+    fn inode(self: &Arc<Shared>, info: &InodeInfo) -> Arc<ExtInode> {
+        let mut table = self.table.lock();
+        if let Some(known) = table.get(&info.number.raw()).and_then(Weak::upgrade) {
+            return known;
+        }
+        let new = ExtInode::new(self, info);
+        table.insert(info.number.raw(), Arc::downgrade(&new));
+        new
+    }
+
+    /// The object of an inode, if there is one.
+    fn known(&self, number: InodeNumber) -> Option<Arc<ExtInode>> {
+        self.table.lock().get(&number.raw()).and_then(Weak::upgrade)
+    }
+
+    /// An object is going.
+    fn forget(&self, number: InodeNumber) {
+        let mut table = self.table.lock();
+        if table.get(&number.raw()).is_some_and(|known| known.strong_count() == 0) {
+            table.remove(&number.raw());
+        }
+    }
+
+    /// Frees an inode without a name, now or when something else is done.
+    fn reap_later(&self, number: InodeNumber) {
+        self.unused.lock().push(number);
+        self.reap();
+    }
+
+    /// Frees unused inodes, unless the library is at work: then whoever comes next does.
+    fn reap(&self) {
+        if self.unused.lock().is_empty() || self.is_read_only() {
+            return;
+        }
+        let Some(mut fs) = self.fs.try_lock() else { return };
+        let unused = ::core::mem::take(&mut *self.unused.lock());
+        self.clock.set(self.now());
+        for number in unused {
+            if let Err(error) = fs.reap_unlinked_inode(number) {
+                log::error!("{}: inode {} cannot be freed: {error}", self.volume.name, number.raw());
+            }
+        }
+    }
+
+    /// Makes last what the library knows.
+    fn sync(&self) -> Result<()> {
+        if self.is_read_only() {
+            return Ok(());
+        }
+        self.reap();
+        self.with(|fs| {
+            fs.sync()?;
+            self.synced.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        })
+    }
+
+    /// Makes everything last.
+    fn sync_all(&self) -> Result<()> {
+        let known: Vec<Arc<ExtInode>> = self.table.lock().values().filter_map(Weak::upgrade).collect();
+        let mut written = Ok(());
+        for inode in &known {
+            written = written.and(inode.write_back());
+        }
+        drop(known);
+        written.and(self.sync())
+    }
+
+    fn statfs(&self) -> StatFs {
+        let stats = self.fs.lock().statfs();
+        StatFs {
+            magic: MAGIC,
+            block_size: stats.block_size,
+            blocks: stats.total_blocks,
+            blocks_free: stats.free_blocks,
+            files: u64::from(stats.total_inodes),
+            files_free: u64::from(stats.free_inodes),
+            id: self.volume.number.raw(),
+        }
+    }
+
+    /// Says on the disk that nothing is open any more. If something is, its journal says so at the next mount.
+    fn unmount(&self) {
+        if self.unmounted.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.reap();
+        if let Err(error) = self.with(|fs| fs.unmount()) {
+            log::warn!("{}: unmounting failed, its journal will be replayed: {error:?}", self.volume.name);
+        }
+        self.read_only.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.unmount();
+    }
+}
+
+/// A mounted file system.
+pub struct ExtFs {
+    name: &'static str,
+    shared: Arc<Shared>,
+    root: Arc<ExtInode>,
+}
+
+impl ExtFs {
+    /// Mounts a volume. EINVAL if it holds no such file system, EROFS if it can only be read and more is wanted, EUCLEAN if
+    /// it is damaged, EBUSY if somebody uses it.
+    fn mount(
+        services: &Arc<Services>,
+        name: &'static str,
+        volume: &Arc<Volume>,
+        read_only: bool,
+        options: &[u8],
+    ) -> Result<Arc<ExtFs>> {
+        let options = Options::parse(options)?;
+        let layout = Layout::read(&**volume)?;
+        let fits = match name {
+            "ext2" => !layout.has_journal && !layout.has_extents,
+            "ext3" => layout.has_journal && !layout.has_extents,
+            _ => true,
+        };
+        if !fits {
+            return Err(EINVAL);
+        }
+        if !read_only && volume.read_only() {
+            return Err(EROFS);
+        }
+        if !read_only && !layout.has_extents {
+            log::error!("{}: a file system without extents can only be mounted read-only", volume.name);
+            return Err(EROFS);
+        }
+        let replay = options.replay && !volume.read_only();
+        if !read_only && !options.replay {
+            return Err(EINVAL);
+        }
+        if layout.needs_recovery && !replay && options.replay {
+            log::error!("{}: its journal has to be replayed, and it cannot be written", volume.name);
+            return Err(EROFS);
+        }
+        let claim = volume.claim()?;
+        let clock = Arc::<SetClock>::default();
+        clock.set(Timestamp::from_ns(services.clock.realtime_ns()));
+        let wanted = MountOptions { readonly: read_only, replay_journal: replay, block_validity: true };
+        let services_of =
+            MountServices::new(ClockHandle(clock.clone()), Chance(services.clone()), NoopObserver);
+        let mut fs = Ext4::mount(Io(volume.clone()), services_of, wanted).map_err(|error| {
+            log::error!("{}: mounting failed: {error}", volume.name);
+            errno(error)
+        })?;
+        let root = fs.root_inode();
+        let info = fs.inode(root).map_err(errno)?;
+        if !info.is_directory() {
+            return Err(EUCLEAN);
+        }
+        let shared = Arc::new(Shared {
+            services: services.clone(),
+            volume: volume.clone(),
+            _claim: claim,
+            layout,
+            clock,
+            fs: Mutex::new(fs),
+            synced: AtomicU64::new(0),
+            read_only: AtomicBool::new(read_only),
+            unmounted: AtomicBool::new(false),
+            on_error: options.on_error,
+            table: Mutex::default(),
+            unused: Mutex::default(),
+        });
+        let root = shared.inode(&info);
+        Ok(Arc::new(ExtFs { name, shared, root }))
+    }
+}
+
+impl FileSystem for ExtFs {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn root(&self) -> Arc<dyn Inode> {
+        self.root.clone()
+    }
+
+    fn device(&self) -> Device {
+        self.shared.volume.number
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.shared.sync_all()
+    }
+
+    fn options(&self) -> String {
+        match self.shared.on_error {
+            OnError::Continue => String::from(",errors=continue"),
+            OnError::RemountReadOnly => String::new(),
+        }
+    }
+
+    fn remount(&self, options: &[u8]) -> Result<()> {
+        Options::parse(options).map(drop)
+    }
+
+    fn change_flags(&self, flags: MountFlags) -> Result<()> {
+        let shared = &self.shared;
+        let read_only = flags.contains(MountFlags::READ_ONLY);
+        if read_only == shared.is_read_only() {
+            return Ok(());
+        }
+        if !read_only && (shared.volume.read_only() || !shared.layout.has_extents) {
+            return Err(EROFS);
+        }
+        if read_only {
+            shared.sync_all()?;
+        }
+        shared.with(|fs| {
+            let options = MountOptions { readonly: read_only, ..fs.options() };
+            fs.remount(options)
+        })?;
+        shared.read_only.store(read_only, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// What is mounted: each volume once, whatever the number of mounts.
+pub struct Mounted {
+    services: Arc<Services>,
+    disks: Arc<Disks>,
+    all: Mutex<Vec<(Device, Weak<ExtFs>)>>,
+}
+
+impl Mounted {
+    /// Nothing yet.
+    pub fn new(services: &Arc<Services>, disks: &Arc<Disks>) -> Arc<Mounted> {
+        Arc::new(Mounted { services: services.clone(), disks: disks.clone(), all: Mutex::default() })
+    }
+
+    /// The file system on a volume; EBUSY if it is mounted already and may not be written the same.
+    pub fn mount(
+        &self,
+        name: &'static str,
+        device: Device,
+        flags: MountFlags,
+        options: &[u8],
+    ) -> Result<Arc<dyn FileSystem>> {
+        let read_only = flags.contains(MountFlags::READ_ONLY);
+        let known =
+            self.all.lock().iter().find(|(number, _)| *number == device).and_then(|(_, fs)| fs.upgrade());
+        if let Some(known) = known {
+            return if known.shared.is_read_only() == read_only { Ok(known) } else { Err(EBUSY) };
+        }
+        let volume = self.disks.volume(device).ok_or(crate::errno::ENXIO)?;
+        let new = ExtFs::mount(&self.services, name, &volume, read_only, options)?;
+        let mut all = self.all.lock();
+        all.retain(|(_, fs)| fs.strong_count() > 0);
+        all.push((device, Arc::downgrade(&new)));
+        Ok(new)
+    }
+}
+
+/// The types `ext2`, `ext3` and `ext4`.
+pub struct Ext4Type {
+    /// Its name.
+    pub name: &'static str,
+    /// What is mounted.
+    pub mounted: Arc<Mounted>,
+}
+
+impl FsType for Ext4Type {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::Device
+    }
+
+    fn mount(&self, _: &[u8], _: &[u8], _: Device) -> Result<Arc<dyn FileSystem>> {
+        Err(crate::errno::ENOTBLK)
+    }
+
+    fn mount_device(&self, device: Device, flags: MountFlags, options: &[u8]) -> Result<Arc<dyn FileSystem>> {
+        self.mounted.mount(self.name, device, flags, options)
+    }
+
+    fn shut_down(&self) {
+        let all: Vec<Arc<ExtFs>> =
+            self.mounted.all.lock().iter().filter_map(|(_, fs)| fs.upgrade()).collect();
+        for fs in all {
+            if let Err(error) = fs.shared.sync_all() {
+                log::error!("{}: writing the last changes failed: {error:?}", fs.shared.volume.name);
+            }
+            fs.shared.unmount();
+        }
+    }
+}
