@@ -4,12 +4,14 @@
 //!
 //! Locks are taken from left to right, and none is held across a suspension:
 //!
-//! `process tree -> thread group -> file objects that are never mapped (pipe, socket, terminal, epoll,
-//! semaphore set, message queue, futexes) ->
+//! `process tree -> thread group -> what a tracer knows of a task -> file objects that are never mapped (pipe, socket,
+//! terminal, epoll, semaphore set, message queue, futexes) ->
 //! address space (mm) -> mounts (see vfs/mount) -> inode, shared memory segment and page cache -> ram -> wait queue ->
 //! run queue, timers`
 //!
 //! The numbers of a PID namespace and the counts of namespaces have locks under which no other is taken.
+//!
+//! What was rewritten in an address space comes before the address space itself.
 //!
 //! A store ([`mm::cache::Store`]), and what of a page cache is held while it is used, come before the address space.
 //!

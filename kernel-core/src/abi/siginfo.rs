@@ -76,6 +76,11 @@ impl RawSigInfo {
         }
     }
 
+    /// `si_signo`.
+    pub fn signal(&self) -> i32 {
+        self.signal
+    }
+
     /// `si_code`.
     pub fn code(&self) -> i32 {
         self.code

@@ -139,6 +139,7 @@ impl<H: Host> Mm<H> {
             copy.peak.1 = copy.backing.covered();
             child.tell_host(&mut copy, &mut told);
         });
+        self.copy_rewritten(&child);
         if child.is_dead() { Err(ENOMEM) } else { Ok(child) }
     }
 

@@ -48,6 +48,7 @@ use crate::mm::info::Layout;
 use crate::mm::map::Object;
 use crate::mm::ram::Ram;
 use crate::mm::range::{RangeMap, intersect};
+use crate::mm::rewrite::Rewritten;
 use crate::mm::user::User;
 use crate::mm::vma::{VmaFlags, Vmas};
 use crate::mm::window::{Cut, Windows};
@@ -89,6 +90,8 @@ pub struct Mm<H: Host> {
     is_fixed: AtomicBool,
     /// The `membarrier` commands that it is registered for.
     pub(crate) membarrier: AtomicU32,
+    /// What was where there is code in a host's form now, see [`rewrite`].
+    rewritten: Mutex<Rewritten>,
     this: Weak<Mm<H>>,
 }
 
@@ -136,6 +139,7 @@ impl<H: Host> Mm<H> {
             aio: AioContexts::default(),
             is_fixed: AtomicBool::new(false),
             membarrier: AtomicU32::new(0),
+            rewritten: Mutex::default(),
             this: this.clone(),
         }))
     }

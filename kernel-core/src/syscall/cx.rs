@@ -49,6 +49,8 @@ pub enum Interruptible {
     AnySignal,
     /// Only what ends the task.
     FatalOnly,
+    /// Not even that.
+    Never,
 }
 
 /// A running task in the kernel.
@@ -152,6 +154,15 @@ impl<'a, H: Host> Cx<'a, H> {
         self.wait(queues, None, Interruptible::FatalOnly, condition)
     }
 
+    /// Sleeps as a tracee that has stopped. Its tracer changes what `condition` looks at and wakes the task itself.
+    pub(crate) fn wait_for_tracer(
+        &self,
+        interruptible: Interruptible,
+        condition: impl FnMut() -> Option<()>,
+    ) {
+        let _ = self.wait(&[], None, interruptible, condition);
+    }
+
     fn wait<T>(
         &self,
         queues: &[(&WaitQueue, Events)],
@@ -168,6 +179,7 @@ impl<'a, H: Host> Cx<'a, H> {
             let interrupted = match interruptible {
                 Interruptible::AnySignal => self.task.signal_pending(),
                 Interruptible::FatalOnly => self.task.is_ending(),
+                Interruptible::Never => false,
             };
             if interrupted {
                 return Wait::Interrupted;

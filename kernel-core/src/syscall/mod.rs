@@ -40,6 +40,8 @@ pub mod poll;
 pub mod prctl;
 pub mod priority;
 pub mod process;
+pub mod ptrace;
+mod ptrace_regs;
 mod remote;
 pub mod resource;
 pub mod scheduling;

@@ -228,6 +228,7 @@ pub fn wait4<H: Host>(cx: &Cx<'_, H>, pid: i32, status: u64, options: u32, usage
             StateChange::Exited(status) => status.wait_status(),
             StateChange::Stopped(signal) => i32::from(signal) << 8 | 0x7f,
             StateChange::Continued => 0xffff,
+            StateChange::Trapped(code) => code.cast_signed() << 8 | 0x7f,
         };
         cx.user().set(status, &word)?;
     }

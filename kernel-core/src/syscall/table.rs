@@ -6,7 +6,7 @@ use super::Arg::{
     CloneFlags, DirFd, Enum, Fd, Flags, Hex, In, Int, Out, Ptr, Signal, SignalSet, Size, Str, Strs, Time,
 };
 use super::{
-    Arg, Args, Cx, SysError, SysResult, creds, memory, namespaces, prctl, priority, process, resource,
+    Arg, Args, Cx, SysError, SysResult, creds, memory, namespaces, prctl, priority, process, ptrace, resource,
     scheduling, seccomp, signals, system,
 };
 use crate::debug::{names, strace};
@@ -101,6 +101,13 @@ impl<H: Host> Table<H> {
         sys(61, "wait4", &[Int, Ptr, Flags(names::WAIT), Ptr], Full, |cx, a| {
             process::wait4(cx, a.int(0), a.ptr(1), a.uint(2), a.ptr(3))
         }),
+        sys(
+            101,
+            "ptrace",
+            &[Enum(names::PTRACE), Int, Ptr, Hex],
+            Partial("no hardware breakpoints, no 32-bit tracees"),
+            |cx, a| ptrace::ptrace(cx, a.uint(0), a.int(1), a.raw(2), a.raw(3)),
+        ),
         sys(109, "setpgid", &[Int, Int], Full, |cx, a| process::setpgid(cx, a.int(0), a.int(1))),
         sys(110, "getppid", &[], Full, |cx, _| process::getppid(cx)),
         sys(111, "getpgrp", &[], Full, |cx, _| process::getpgid(cx, 0)),
@@ -139,13 +146,9 @@ impl<H: Host> Table<H> {
         sys(274, "get_robust_list", &[Int, Ptr, Ptr], Full, |cx, a| {
             process::get_robust_list(cx, a.int(0), a.ptr(1), a.ptr(2))
         }),
-        sys(
-            317,
-            "seccomp",
-            &[Int, Hex, Ptr],
-            Partial("no listener (user notification), no tracer asked"),
-            |cx, a| seccomp::seccomp(cx, a.uint(0), a.uint(1), a.ptr(2)),
-        ),
+        sys(317, "seccomp", &[Int, Hex, Ptr], Partial("no listener (user notification)"), |cx, a| {
+            seccomp::seccomp(cx, a.uint(0), a.uint(1), a.ptr(2))
+        }),
         sys(322, "execveat", &[DirFd, Str, Strs, Ptr, Flags(names::AT)], Full, |cx, a| {
             process::execveat(cx, a.fd(0), a.ptr(1), a.ptr(2), a.ptr(3), a.uint(4))
         }),

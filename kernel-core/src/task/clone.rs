@@ -16,6 +16,7 @@ use crate::task::pid_ns::PidNs;
 use crate::task::process::ExitStatus;
 use crate::task::signal::{AltStack, TaskSignals};
 use crate::task::thread::{Completion, NewTask, Resources};
+use crate::task::trace::{Event, trap};
 use crate::task::{Process, Task};
 use crate::vfs::anon::AnonKind;
 use crate::vfs::fd::OnExec;
@@ -231,11 +232,17 @@ impl<H: Host> Cx<'_, H> {
         if let Some(pidfd) = pidfd {
             pidfd.commit(self.pidfd_file(&process, OpenFlags::empty()), OnExec::Close);
         }
+        let event = self.follow(&task, flags, args.exit_signal);
+        let told = if self.task.is_traced() { self.pid_for_tracer(tid) } else { 0 };
         task.wake(Events::empty());
+        if let Some(event) = event {
+            self.stop_for_event(event, told.into());
+        }
         if let Some(completion) = completion {
             // The parent waits for the child to let go, or for its own end.
             let _: Wait<()> =
                 self.wait_killable(&[(&completion.queue, Events::IN)], || completion.is_done().then_some(()));
+            self.stop_for_event(Event::VforkDone, told.into());
         }
         Ok(u64::from(shown))
     }
@@ -273,6 +280,7 @@ impl<H: Host> Cx<'_, H> {
             task.set_seccomp(self.task.seccomp.lock().clone());
             group.threads.push(task.clone());
             if group.stop.is_some() {
+                task.set_trap(trap::PARTICIPATE);
                 group.to_stop += 1;
                 task.set_attention(true);
             }
@@ -338,7 +346,7 @@ impl<H: Host> Cx<'_, H> {
         let fs_base = if args.flags.contains(CloneFlags::SETTLS) { args.tls } else { regs.fs_base };
         let rsp = if args.stack != 0 { args.stack } else { regs.rsp };
         UserContext {
-            regs: Registers { rax: 0, rsp, fs_base, ..regs },
+            regs: Registers { rax: 0, rsp, fs_base, rflags: self.flags_of_child(regs.rflags), ..regs },
             fpu: Fpu::new(context.fpu.read(|bytes, _| bytes.to_vec())),
         }
     }

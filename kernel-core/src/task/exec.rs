@@ -94,17 +94,23 @@ impl<H: Host> Cx<'_, H> {
         if self.kernel.become_sole_thread(self).is_none() {
             return Err(EAGAIN);
         }
+        let former = if self.task.is_traced() { self.pid_for_tracer(self.task.tid()) } else { 0 };
         self.install(program, mm);
         let mut context = self.context.borrow_mut();
         context.regs = start_registers(image.entry, sp);
         let area = xsave::initial(self.kernel.host.fpu_size());
         context.fpu.replace(|bytes| bytes.copy_from_slice(&area));
+        drop(context);
+        self.stop_after_exec(former);
         Ok(())
     }
 
     fn install(&self, program: Program, mm: Arc<Mm<H>>) {
         let (task, process) = (self.task, &self.task.process);
         self.take_leaders_place();
+        if task.is_traced() {
+            mm.keep_code();
+        }
         // The old memory goes when the last task lets go of it; robust futexes and the cleared id belong to it.
         self.before_exit();
         task.leaves_futexes.store(false, Ordering::SeqCst);
@@ -145,6 +151,7 @@ impl<H: Host> Cx<'_, H> {
         }
         let mut tree = self.kernel.tree.lock();
         tree.remove_thread(task.tid());
+        self.move_tracing(&mut tree, pid);
         task.process.pid_ns.leave(task.tid());
         task.set_tid(pid);
         tree.add_thread(task.clone());
@@ -242,6 +249,7 @@ impl<H: Host> Cx<'_, H> {
         let cred = self.cred();
         if !path.mount.flags().contains(MountFlags::NO_SUID)
             && cred.user_ns.is_within(&path.mount.superblock.user_ns)
+            && self.may_gain()
         {
             let owner = file.inode.owner();
             let sets_ids = !no_new_privs

@@ -14,6 +14,7 @@ use crate::task::siginfo::{Payload, SigInfo};
 use crate::task::signal::action::{ActionFlags, IGNORE};
 use crate::task::signal::stop::child_code;
 use crate::task::signal::{SIGCHLD, SIGCONT, SIGHUP, SIGKILL};
+use crate::task::trace::trap;
 use crate::task::tree::{StateChange, release_numbers};
 use crate::task::{Process, Task};
 use crate::tty::Tty;
@@ -76,17 +77,25 @@ impl<H: Host> Kernel<H> {
         let process = &task.process;
         process.set_last_comm(task.comm());
         self.signal_children_of_thread(task);
+        let watched;
+        let mut gone = None;
         let is_last = {
             // Together, so that a thread that executes a program finds the id of the first thread free once it is alone.
             let mut tree = self.tree.lock();
             let mut group = process.signals.lock();
             tree.remove_thread(task.tid());
-            if task.tid() != process.pid {
+            // The number of a thread that is traced stays until its tracer has waited for it.
+            if task.tid() != process.pid && !tree.traced.contains_key(&task.tid()) {
                 process.pid_ns.leave(task.tid());
             }
             group.threads.retain(|thread| thread.tid() != task.tid());
-            if group.stop.is_some() {
+            if task.take_trap(trap::PARTICIPATE) {
                 group.to_stop = group.to_stop.saturating_sub(1);
+            }
+            watched = !tree.traced.is_empty();
+            if group.sole_survivor.is_some() && task.tid() == process.pid {
+                // The thread that takes its place takes its id, too.
+                gone = tree.traced.remove(&process.pid);
             }
             if !group.threads.is_empty() { None } else { Some(group.ending.unwrap_or(status)) }
         };
@@ -94,6 +103,15 @@ impl<H: Host> Kernel<H> {
         process.ended_counts.add(task.counts());
         process.ended_user_ns.fetch_add(task.user_ns.load(Ordering::Relaxed), Ordering::Relaxed);
         process.ended_system_ns.fetch_add(task.system_ns.load(Ordering::Relaxed), Ordering::Relaxed);
+        if watched {
+            self.leave_tracees(task);
+            let killed = ExitStatus::Signaled { signal: SIGKILL, core: false };
+            let ending = process.signals.lock().ending;
+            self.keep_ended_thread(task, ending.or(task.exit_status()).unwrap_or(killed));
+            if let Some(tracing) = gone {
+                tracing.tracer.process.child_queue.wake(Events::IN);
+            }
+        }
         // Exec may wait to be the only thread.
         process.child_queue.wake(Events::IN);
         if let Some(status) = is_last {
@@ -147,9 +165,11 @@ impl<H: Host> Kernel<H> {
             self.is_reaped_at_once(&tree, process.pid)
         };
         process.exited.set_exited();
-        self.notify_parent(process, StateChange::Exited(status));
-        if reaped {
-            let _ = self.reap(process.pid);
+        if !self.keep_ended_process(process, status) {
+            self.notify_parent(process, StateChange::Exited(status));
+            if reaped {
+                let _ = self.reap(process.pid);
+            }
         }
         // The new parent may have zombies to wait for.
         if let Some(reaper) = new_children {
@@ -220,12 +240,14 @@ impl<H: Host> Kernel<H> {
     fn zombies_of(&self, pid: u32) -> Vec<u32> {
         let tree = self.tree.lock();
         let Some(node) = tree.node(pid) else { return Vec::new() };
-        let is_zombie = |child: &&u32| tree.node(**child).is_some_and(|child| child.zombie.is_some());
+        let is_zombie = |child: &&u32| {
+            tree.node(**child).is_some_and(|child| child.zombie.is_some()) && !tree.is_held(**child)
+        };
         node.children.iter().filter(is_zombie).copied().collect()
     }
 
     /// A zombie got a new parent, which may not have heard of it.
-    fn adopt_zombie(&self, parent: &Arc<Process<H>>, pid: u32) {
+    pub(crate) fn adopt_zombie(&self, parent: &Arc<Process<H>>, pid: u32) {
         let (zombie, reaped) = {
             let tree = self.tree.lock();
             let Some(node) = tree.node(pid) else { return };
@@ -258,6 +280,7 @@ impl<H: Host> Kernel<H> {
         let mut tree = self.tree.lock();
         tree.node(pid)?.zombie?;
         let node = tree.remove(pid)?;
+        tree.traced.remove(&pid);
         let parent = tree.process(node.parent);
         let process = node.process;
         release_numbers(&tree, &process, &[process.pid, process.group(), process.session().id]);
@@ -342,11 +365,13 @@ impl<H: Host> Kernel<H> {
         let flags = parent.actions().get(SIGCHLD).flags;
         let wanted = match change {
             StateChange::Exited(_) => true,
-            StateChange::Stopped(_) | StateChange::Continued => !flags.contains(ActionFlags::NOCLDSTOP),
+            StateChange::Stopped(_) | StateChange::Continued | StateChange::Trapped(_) => {
+                !flags.contains(ActionFlags::NOCLDSTOP)
+            }
         };
         let signal = match change {
             StateChange::Exited(_) => process.exit_signal.load(Ordering::Relaxed),
-            StateChange::Stopped(_) | StateChange::Continued => SIGCHLD,
+            StateChange::Stopped(_) | StateChange::Continued | StateChange::Trapped(_) => SIGCHLD,
         };
         if wanted && signal != 0 {
             let info = self.child_info(process, change, signal);
@@ -360,8 +385,8 @@ impl<H: Host> Kernel<H> {
     /// The siginfo that tells of a child.
     pub(crate) fn child_info(&self, process: &Process<H>, change: StateChange, signal: u8) -> SigInfo {
         let status = match change {
-            StateChange::Exited(ExitStatus::Exited(code)) => i32::from(code),
-            StateChange::Exited(ExitStatus::Signaled { signal, .. }) => i32::from(signal),
+            StateChange::Exited(status) => status.number(),
+            StateChange::Trapped(code) => code.cast_signed(),
             StateChange::Stopped(signal) => i32::from(signal),
             StateChange::Continued => i32::from(SIGCONT),
         };

@@ -23,6 +23,7 @@ pub mod siginfo;
 pub mod signal;
 pub mod thread;
 pub mod times;
+pub mod trace;
 pub mod tree;
 pub mod user_ns;
 pub mod view;

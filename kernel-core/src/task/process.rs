@@ -54,6 +54,14 @@ impl ExitStatus {
         }
     }
 
+    /// Status or signal, as siginfo tells it.
+    pub fn number(self) -> i32 {
+        match self {
+            ExitStatus::Exited(code) => code.into(),
+            ExitStatus::Signaled { signal, .. } => signal.into(),
+        }
+    }
+
     /// As a shell reports it.
     pub fn shell_status(self) -> u8 {
         match self {

@@ -17,6 +17,7 @@ use crate::task::process::ExitStatus;
 use crate::task::siginfo::SigInfo;
 use crate::task::signal::SIGKILL;
 use crate::task::signal::deliver::Interrupted;
+use crate::task::watched::NO_CALL;
 
 /// The body of a task's fiber. Returns when the task ends, with the status of its own `exit`, if that was it.
 pub(crate) fn run<H: Host>(
@@ -30,6 +31,7 @@ pub(crate) fn run<H: Host>(
         match cx.run_guest() {
             Next::Renew => {}
             Next::End => {
+                cx.stop_before_exit();
                 cx.before_exit();
                 cx.leave_undo_list();
                 cx.leave_files();
@@ -61,6 +63,7 @@ impl<H: Host> Cx<'_, H> {
             if self.task.is_leaving() {
                 return Next::End;
             }
+            self.task.set_call(NO_CALL);
             match self.enter_guest() {
                 Exit::Syscall => self.serve_syscall(),
                 Exit::Fault { addr, access } => self.serve_fault(addr, access),
@@ -153,6 +156,10 @@ impl<H: Host> Cx<'_, H> {
     }
 
     fn serve_trap(&self, trap: Trap) {
+        if trap == Trap::Debug && self.end_step() && !self.task.is_traced() {
+            // Whoever wanted the step is gone.
+            return;
+        }
         let rip = self.context.borrow().regs.rip;
         let (signal, code, addr) = match trap {
             Trap::Breakpoint => (sys::SIGTRAP, sys::SI_KERNEL as i32, 0),
@@ -176,7 +183,7 @@ impl<H: Host> Cx<'_, H> {
         if self.mm.is_rewritten(at) {
             self.context.borrow_mut().regs.rip = at + size_of::<CallCode>() as u64;
             self.serve_syscall();
-        } else {
+        } else if !self.mm.is_restored(at) {
             self.serve_trap(Trap::InvalidOpcode);
         }
     }

@@ -24,6 +24,7 @@ use crate::task::namespaces::Namespaces;
 use crate::task::process::{ExitStatus, Process};
 use crate::task::seccomp::Seccomp;
 use crate::task::signal::TaskSignals;
+use crate::task::trace::Tracee;
 use crate::task::watched::NO_CALL;
 use crate::vfs::context::FsContext;
 use crate::vfs::fd::FdTable;
@@ -107,6 +108,10 @@ pub struct Task<H: Host> {
     pub(super) watch: AtomicU8,
     /// See [`Task::call`].
     pub(super) call: AtomicU64,
+    /// See [`trap`](crate::task::trace::trap).
+    pub(super) traps: AtomicU8,
+    /// What its tracer knows of it. Taken after the process's signal lock.
+    pub(crate) trace: Mutex<Tracee>,
     /// What it may call. Changes under the process's signal lock.
     pub(crate) seccomp: Mutex<Seccomp>,
     /// Set when [`Resources`] were replaced, so that a [`Cx`] made before is old.
@@ -194,6 +199,8 @@ impl<H: Host> Task<H> {
             attention: AtomicBool::new(false),
             watch: AtomicU8::new(0),
             call: AtomicU64::new(NO_CALL),
+            traps: AtomicU8::new(0),
+            trace: Mutex::default(),
             seccomp: Mutex::default(),
             stale: AtomicBool::new(false),
             resources: Mutex::new(Some(new.resources)),

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use crate::host::Host;
 use crate::task::process::ExitStatus;
+use crate::task::trace::relation::Tracing;
 use crate::task::{Process, Task};
 
 /// The largest process or thread id (`/proc/sys/kernel/pid_max` is one more).
@@ -25,6 +26,8 @@ pub enum StateChange {
     Stopped(u8),
     /// It goes on.
     Continued,
+    /// It has stopped for its tracer; the code is a signal and, above it, an event.
+    Trapped(u32),
 }
 
 /// A process in the tree.
@@ -49,13 +52,15 @@ pub struct Node<H: Host> {
 pub struct ProcessTree<H: Host> {
     nodes: BTreeMap<u32, Node<H>>,
     threads: BTreeMap<u32, Arc<Task<H>>>,
+    /// Who is traced, by thread id. What has ended and was not waited for by its tracer is here too.
+    pub(crate) traced: BTreeMap<u32, Tracing<H>>,
     /// Ids of groups and sessions in use stay taken after their process is gone.
     last: u32,
 }
 
 impl<H: Host> Default for ProcessTree<H> {
     fn default() -> Self {
-        ProcessTree { nodes: BTreeMap::new(), threads: BTreeMap::new(), last: 0 }
+        ProcessTree { nodes: BTreeMap::new(), threads: BTreeMap::new(), traced: BTreeMap::new(), last: 0 }
     }
 }
 
@@ -79,7 +84,10 @@ impl<H: Host> ProcessTree<H> {
 
     fn is_used(&self, id: u32) -> bool {
         let in_use = |node: &Node<H>| node.process.group() == id || node.process.session().id == id;
-        self.nodes.contains_key(&id) || self.threads.contains_key(&id) || self.last_went_round(id, in_use)
+        self.nodes.contains_key(&id)
+            || self.threads.contains_key(&id)
+            || self.traced.contains_key(&id)
+            || self.last_went_round(id, in_use)
     }
 
     /// Only after the numbers went round can a group or session outlive the process it is named after.

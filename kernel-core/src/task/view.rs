@@ -144,11 +144,12 @@ impl<H: Host> View<H> {
         self.task.as_ref()?.resources()
     }
 
-    /// `R`, `S`, `T` or `Z`.
+    /// `R`, `S`, `T`, `t` or `Z`.
     fn state(&self) -> u8 {
         match &self.task {
             None => b'Z',
-            Some(_) if self.process.signals.lock().stop.is_some() => b'T',
+            Some(task) if task.is_trace_stopped() => b't',
+            Some(task) if !task.is_traced() && self.process.signals.lock().stop.is_some() => b'T',
             Some(task) if task.state.is_parked() => b'S',
             Some(_) => b'R',
         }
@@ -162,9 +163,11 @@ impl<H: Host> TaskView for View<H> {
 
     fn stat(&self) -> TaskStat {
         let process = &self.process;
-        let (ppid, status) = {
+        let (ppid, status, tracer) = {
             let tree = self.kernel.tree.lock();
-            tree.node(process.pid).map_or((0, None), |node| (node.parent, node.zombie))
+            let tracing = self.task.as_ref().and_then(|task| tree.traced.get(&task.tid()));
+            let (ppid, status) = tree.node(process.pid).map_or((0, None), |node| (node.parent, node.zombie));
+            (ppid, status, tracing.map_or(0, |tracing| tracing.tracer.tid()))
         };
         let session = process.session();
         let tty = session.tty.lock().clone();
@@ -175,6 +178,7 @@ impl<H: Host> TaskView for View<H> {
         let shown = |pid: u32| self.seen_from.shown(pid);
         let comm = self.task.as_ref().map_or_else(|| process.last_comm(), |task| task.comm());
         TaskStat {
+            tracer: shown(tracer),
             pid: shown(process.pid),
             tid: shown(self.task.as_ref().map_or(process.pid, |task| task.tid())),
             ppid: shown(ppid),

@@ -8,10 +8,11 @@ use crate::host::Host;
 use crate::kernel::Kernel;
 use crate::sched::wait::Events;
 use crate::syscall::{Cx, Restart, SysError, Wait};
-use crate::task::Process;
 use crate::task::siginfo::SigInfo;
 use crate::task::signal::SIGCHLD;
-use crate::task::tree::{Node, StateChange};
+use crate::task::signal::stop::child_code;
+use crate::task::tree::{Node, ProcessTree, StateChange};
+use crate::task::{Process, Task};
 
 /// Which children are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ bitflags::bitflags! {
 pub struct Found<H: Host> {
     /// The child.
     pub process: Arc<Process<H>>,
-    /// Its number as the caller has it.
+    /// Its number as the caller has it, or that of the thread that is traced.
     pub shown_pid: u32,
     /// What it did.
     pub change: StateChange,
@@ -90,17 +91,32 @@ impl<H: Host> Kernel<H> {
         let mut found = None;
         let children = parent.children.clone();
         for pid in children {
+            let tracer = tree.traced.get(&pid).map(|tracing| tracing.tracer.process.pid);
             let Some(child) = tree.node_mut(pid) else { continue };
+            let traces = tracer == Some(cx.task.process.pid);
+            let options = if traces { options | WaitOptions::ALL } else { options };
             if !is_meant(child, cx.task.tid(), target, options) {
                 continue;
             }
             any = true;
-            if let Some(change) = take_change(child, options) {
+            // Its tracer hears of the end first, and a tracer hears of each thread's stops.
+            let hidden = match child.zombie {
+                Some(_) => tracer.is_some() && !traces,
+                None => traces && matches!(child.unreported, Some(StateChange::Stopped(_))),
+            };
+            if !hidden && let Some(change) = take_change(child, options) {
                 found = Some((child.process.clone(), change));
                 break;
             }
         }
+        let tracee = match found {
+            None => look_at_tracees(&tree, cx.task, target, options, &mut any),
+            Some(_) => None,
+        };
         drop(tree);
+        if let Some((task, change)) = tracee {
+            return self.found_tracee(cx, &task, change, options);
+        }
         let Some((process, change)) = found else {
             return if any { Ok(None) } else { Err(ECHILD) };
         };
@@ -120,6 +136,64 @@ impl<H: Host> Kernel<H> {
         }
         Ok(Some(Found { process, shown_pid, change, cpu_ns: (user, system), info }))
     }
+
+    fn found_tracee(
+        &self,
+        cx: &Cx<'_, H>,
+        task: &Task<H>,
+        change: StateChange,
+        options: WaitOptions,
+    ) -> Result<Option<Found<H>>> {
+        let status = match change {
+            StateChange::Exited(status) => status.number(),
+            StateChange::Trapped(code) => code.cast_signed(),
+            StateChange::Stopped(_) | StateChange::Continued => 0,
+        };
+        // Its number is free once it is released.
+        let shown_pid = cx.shown_pid(task.tid());
+        let info = self.trace_info(&cx.task.process, task, child_code(change), status);
+        let ended = matches!(change, StateChange::Exited(_)) && !options.contains(WaitOptions::NOWAIT);
+        if ended && !self.release_ended(task.tid()) {
+            return Ok(None);
+        }
+        let cpu_ns = (task.user_ns.load(Ordering::Relaxed), task.system_ns.load(Ordering::Relaxed));
+        Ok(Some(Found { process: task.process.clone(), shown_pid, change, cpu_ns, info }))
+    }
+}
+
+/// What a tracee of the caller's process has to tell; `any` becomes true if there is one that is meant.
+fn look_at_tracees<H: Host>(
+    tree: &ProcessTree<H>,
+    caller: &Task<H>,
+    target: Target,
+    options: WaitOptions,
+    any: &mut bool,
+) -> Option<(Arc<Task<H>>, StateChange)> {
+    for (tid, tracing) in &tree.traced {
+        let (tracer, tracee) = (&tracing.tracer, &tracing.tracee);
+        let is_target = match target {
+            Target::Any => true,
+            Target::Pid(pid) => *tid == pid,
+            Target::Group(group) => tracee.process.group() == group,
+        };
+        let is_ours = tracer.process.pid == caller.process.pid
+            && (!options.contains(WaitOptions::NOTHREAD) || tracer.tid() == caller.tid());
+        if !is_target || !is_ours {
+            continue;
+        }
+        *any = true;
+        if let Some(status) = tracing.zombie {
+            if options.contains(WaitOptions::EXITED) {
+                return Some((tracee.clone(), StateChange::Exited(status)));
+            }
+            continue;
+        }
+        if let Some(stopped) = tracee.trace.lock().stopped().filter(|stopped| !stopped.is_reported) {
+            stopped.is_reported = !options.contains(WaitOptions::NOWAIT);
+            return Some((tracee.clone(), StateChange::Trapped(stopped.code)));
+        }
+    }
+    None
 }
 
 fn is_meant<H: Host>(child: &Node<H>, tid: u32, target: Target, options: WaitOptions) -> bool {
@@ -142,6 +216,7 @@ fn take_change<H: Host>(child: &mut Node<H>, options: WaitOptions) -> Option<Sta
         StateChange::Stopped(_) => WaitOptions::STOPPED,
         StateChange::Continued => WaitOptions::CONTINUED,
         StateChange::Exited(_) => WaitOptions::EXITED,
+        StateChange::Trapped(_) => return None,
     };
     if !options.contains(wanted) {
         return None;

@@ -1,12 +1,15 @@
-//! Tasks that somebody has an eye on: a seccomp filter. All others pay for that with a look at one word a call.
+//! Tasks that somebody has an eye on: a seccomp filter, a tracer. All others pay for that with a look at one word a call.
 
 use core::sync::atomic::Ordering;
 
 use crate::errno::ENOSYS;
 use crate::host::Host;
-use crate::syscall::Cx;
+use crate::syscall::{Cx, SysError};
 use crate::task::Task;
-use crate::task::seccomp::Verdict;
+use crate::task::seccomp::{Asked, Verdict};
+use crate::task::siginfo::SigInfo;
+use crate::task::trace::stop::restart_code;
+use crate::task::trace::{AT_ENTRY, AT_EXIT, SIGTRAP};
 
 bitflags::bitflags! {
     /// Why a task's calls are not simply made.
@@ -14,6 +17,14 @@ bitflags::bitflags! {
     pub struct Watch: u8 {
         /// It has a filter, or is in strict mode.
         const SECCOMP = 1;
+        /// Somebody traces it.
+        const TRACED = 2;
+        /// It stops before and after each call.
+        const CALLS = 4;
+        /// It stops before each call, which is then not made.
+        const EMULATE = 8;
+        /// It stops after each instruction.
+        const STEP = 16;
     }
 }
 
@@ -53,12 +64,57 @@ impl<H: Host> Cx<'_, H> {
             self.task.set_call(regs.rax);
             regs.rax = i64::from(-ENOSYS.code()) as u64;
         }
-        if watch.contains(Watch::SECCOMP)
-            && let Verdict::Skipped = self.filter_call()
-        {
-            return;
+        if self.may_make_call(watch) {
+            self.make_watched_call();
         }
-        let result = self.make_call(self.task.call());
-        self.finish_call(self.task.call(), result);
+        if !self.task.is_leaving() {
+            self.after_watched_call();
+        }
+    }
+
+    /// Shows the call to the tracer, then to the filters, which see what the tracer made of it.
+    fn may_make_call(&self, watch: Watch) -> bool {
+        if watch.intersects(Watch::CALLS | Watch::EMULATE) {
+            self.stop_at_call(AT_ENTRY);
+            if watch.contains(Watch::EMULATE) || self.task.is_leaving() {
+                return false;
+            }
+        }
+        if watch.contains(Watch::SECCOMP)
+            && let Verdict::Skipped = self.filter_call(Asked::First)
+        {
+            return false;
+        }
+        // A tracer skips a call by the number -1.
+        self.task.call() as u32 != u32::MAX
+    }
+
+    fn make_watched_call(&self) {
+        // As Linux, which takes 32 bits of what may be more.
+        let number = u64::from(self.task.call() as u32);
+        let value = match self.make_call(number) {
+            Ok(value) => value,
+            Err(SysError::Errno(errno)) => i64::from(-errno.code()) as u64,
+            Err(SysError::Restart(restart)) => restart_code(restart) as u64,
+        };
+        self.context.borrow_mut().regs.rax = value;
+        if number == u64::from(linux_raw_sys::general::__NR_rt_sigreturn) {
+            self.task.set_call(NO_CALL);
+        }
+    }
+
+    fn after_watched_call(&self) {
+        let watch = self.task.watch();
+        if watch.contains(Watch::STEP) && !watch.contains(Watch::EMULATE) {
+            // The processor makes no step of a call.
+            let rip = self.context.borrow().regs.rip;
+            self.end_step();
+            self.task.force(SigInfo::fault(SIGTRAP, linux_raw_sys::general::TRAP_BRKPT as i32, rip));
+        } else if watch.contains(Watch::CALLS) {
+            self.stop_at_call(AT_EXIT);
+        }
+        if let Some(interrupted) = self.interrupted_call() {
+            self.deliver_signals(Some(interrupted));
+        }
     }
 }

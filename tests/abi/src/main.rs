@@ -5,8 +5,8 @@
 //! * `abi CASE` runs one in this process: 0 is right, 77 is skipped, 1 is wrong; the reason is on stderr.
 //! * `abi --all [PREFIX]` runs each in a process of its own, ten seconds at most.
 //! * `abi garbage [SEED]`, `abi eat-memory`, `abi eat-by-read`, `abi sparse`, `abi hoard`, `abi fork-bomb [N]`, `abi spin-blocked`,
-//!   `abi segv`, `abi exit N`, `abi kill-self N` misbehave, for the system tests; `abi show WHAT` serves the cases about
-//!   `execve(2)`.
+//!   `abi segv`, `abi exit N`, `abi exit-by-euid`, `abi kill-self N` misbehave, for the system tests; `abi show WHAT` serves
+//!   the cases about `execve(2)`.
 
 mod aio;
 mod altstack;
@@ -17,6 +17,7 @@ mod event;
 mod exec;
 mod fault;
 mod file;
+mod follow;
 mod futex;
 mod garbage;
 mod hostile;
@@ -38,6 +39,7 @@ mod pipe;
 mod proc;
 mod process;
 mod procfs;
+mod ptrace;
 mod remote;
 mod runner;
 mod seccomp;
@@ -47,6 +49,8 @@ mod signal;
 mod support;
 mod thread;
 mod time;
+mod tracee;
+mod tracing;
 mod tty;
 mod unix;
 mod userns;
@@ -69,6 +73,9 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("futex", futex::CASES),
     ("seccomp", seccomp::CASES),
     ("often", often::CASES),
+    ("ptrace", ptrace::CASES),
+    ("tracee", tracee::CASES),
+    ("follow", follow::CASES),
     ("path", path::CASES),
     ("file", file::CASES),
     ("perm", perm::CASES),
@@ -128,6 +135,8 @@ fn main() {
         ["fork-bomb", n] => hostile::fork_bomb(number(n)),
         ["spin-blocked"] => hostile::spin_blocked(),
         ["segv"] => hostile::segv(),
+        // SAFETY: no memory is involved.
+        ["exit-by-euid"] => i32::from(unsafe { libc::geteuid() } != 0),
         ["exit", n] => number(n) as i32,
         ["kill-self", n] => hostile::kill_self(number(n) as i32),
         [name] => match runner::find(name) {

@@ -42,8 +42,8 @@ const TSYNC_ESRCH: c_long = 16;
 const KILL_PROCESS: u32 = 0x8000_0000;
 const KILL_THREAD: u32 = 0;
 const TRAP: u32 = 0x0003_0000;
-const ERRNO: u32 = 0x0005_0000;
-const TRACE: u32 = 0x7ff0_0000;
+pub const ERRNO: u32 = 0x0005_0000;
+pub const TRACE: u32 = 0x7ff0_0000;
 const LOG: u32 = 0x7ffc_0000;
 const ALLOW: u32 = 0x7fff_0000;
 
@@ -64,7 +64,7 @@ const fn ret(k: u32) -> sock_filter {
 
 /// A call that none of the cases needs, and a program that gives it a result.
 const VICTIM: c_long = libc::SYS_getpgrp;
-fn victim_gives(result: u32) -> [sock_filter; 4] {
+pub fn victim_gives(result: u32) -> [sock_filter; 4] {
     [load(0), equal(VICTIM as u32, 0, 1), ret(result), ret(ALLOW)]
 }
 
@@ -77,12 +77,12 @@ unsafe fn no_new_privs() -> Done {
     ok(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)).map(drop)
 }
 
-unsafe fn filter(program: &[sock_filter]) -> Done {
+pub unsafe fn filter(program: &[sock_filter]) -> Done {
     no_new_privs()?;
     eq(ok(try_filter(program, 0))?, 0)
 }
 
-unsafe fn victim() -> c_long {
+pub unsafe fn victim() -> c_long {
     libc::syscall(VICTIM)
 }
 

@@ -64,6 +64,16 @@ pub fn sanitize(area: &mut [u8], features: u64) -> bool {
     true
 }
 
+/// Overwrites the legacy region, or all of an area, with what a debugger has.
+pub fn put_part(area: &mut [u8], new: &[u8]) {
+    put(area, 0, new);
+    if new.len() == LEGACY {
+        // These components count now, whether they did before or not.
+        let present = area.get(XSTATE_BV).copied().unwrap_or(0);
+        put(area, XSTATE_BV, &[present | 3]);
+    }
+}
+
 /// Says that the area holds x87 and SSE state only; for frames without an extended area.
 pub fn keep_legacy_only(area: &mut [u8]) {
     put(area, XSTATE_BV, &3u64.to_le_bytes());

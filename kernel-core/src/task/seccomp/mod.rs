@@ -18,6 +18,7 @@ use crate::task::Task;
 use crate::task::process::ExitStatus;
 use crate::task::siginfo::{Payload, SigInfo};
 use crate::task::signal::SIGKILL;
+use crate::task::trace::Event;
 use crate::task::watched::Watch;
 use bpf::{DATA_WORDS, Program};
 
@@ -143,6 +144,15 @@ fn precedence(result: u32) -> i32 {
     (result & ACTION).cast_signed()
 }
 
+/// Whether the tracer was asked about a call already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// It was not.
+    First,
+    /// It was, and it may be another call now.
+    AfterTracer,
+}
+
 /// What becomes of a call.
 pub(crate) enum Verdict {
     /// It is made.
@@ -153,7 +163,7 @@ pub(crate) enum Verdict {
 
 impl<H: Host> Cx<'_, H> {
     /// Asks the task's filters about the call that it is about to make.
-    pub(crate) fn filter_call(&self) -> Verdict {
+    pub(crate) fn filter_call(&self, asked: Asked) -> Verdict {
         let seccomp = self.task.seccomp.lock().clone();
         let (number, regs) = (self.task.call(), self.context.borrow().regs);
         match seccomp {
@@ -167,12 +177,12 @@ impl<H: Host> Cx<'_, H> {
             Seccomp::Filtered(_) => {
                 let args = crate::arch::x86_64::syscall_args(&regs);
                 let (result, log) = seccomp.ask(&data_of(number, regs.rip, &args));
-                self.act(number, result, log)
+                self.act(number, result, log, asked)
             }
         }
     }
 
-    fn act(&self, number: u64, result: u32, log: bool) -> Verdict {
+    fn act(&self, number: u64, result: u32, log: bool, asked: Asked) -> Verdict {
         let data = result & DATA;
         match result & ACTION {
             ALLOW => return Verdict::Made,
@@ -185,7 +195,17 @@ impl<H: Host> Cx<'_, H> {
                 self.set_result(number.cast_signed());
                 self.task.force(self.bad_call(number, data));
             }
-            // Without a tracer that wants to know.
+            // The tracer has let it pass.
+            TRACE if asked == Asked::AfterTracer => return Verdict::Made,
+            TRACE if self.is_awaited(Event::Seccomp) => {
+                self.stop_for_event(Event::Seccomp, data.into());
+                // A tracer skips a call by a negative number.
+                if self.task.is_leaving() || (self.task.call() as i32) < 0 {
+                    return Verdict::Skipped;
+                }
+                return self.filter_call(Asked::AfterTracer);
+            }
+            // Nobody wants to know.
             TRACE => self.set_result(i64::from(-ENOSYS.code())),
             action => {
                 self.note_seccomp(number, action);

@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::syscall::{Cx, Restart};
 use crate::task::process::ExitStatus;
 use crate::task::siginfo::SigInfo;
+use crate::task::trace::trap;
 
 /// A call that a signal interrupted.
 #[derive(Clone, Copy, Debug)]
@@ -30,12 +31,23 @@ impl<H: Host> Cx<'_, H> {
             if ends {
                 return;
             }
-            if stopped {
+            let traced = self.task.is_traced();
+            if traced && self.task.has_trap(trap::STOP | trap::NOTIFY) {
+                self.stop_by_trap(&mut interrupted);
+                continue;
+            }
+            if stopped && !traced {
                 self.stay_stopped();
                 continue;
             }
             self.report_continued();
-            let Some(info) = self.next_signal() else { break };
+            let Some(mut info) = self.next_signal() else { break };
+            if traced {
+                match self.stop_for_signal(info, &mut interrupted) {
+                    Some(instead) => info = instead,
+                    None => continue,
+                }
+            }
             let actions = self.task.process.actions();
             let action = actions.get(info.signal);
             match action.handler {
@@ -116,6 +128,7 @@ impl<H: Host> Cx<'_, H> {
     /// Makes the guest run a handler, by a frame on its stack.
     fn run_handler(&self, info: &SigInfo, action: &SignalAction) {
         self.interrupt_rseq();
+        self.end_step();
         let (mask, stack) = {
             let mut signals = self.task.signals.lock();
             (signals.saved.take().unwrap_or(signals.blocked), signals.alt_stack)
@@ -127,6 +140,7 @@ impl<H: Host> Cx<'_, H> {
                 }
                 let own = if action.flags.contains(ActionFlags::NODEFER) { 0 } else { bit(info.signal) };
                 self.task.set_blocked(|blocked| (blocked | action.mask | own) & !UNBLOCKABLE);
+                self.stop_at_handler();
             }
             // No room for the frame: SIGSEGV, which ends the process if it was SIGSEGV that found none.
             Err(_) => {

@@ -19,6 +19,7 @@ use crate::host::Host;
 use crate::task::Task;
 use crate::task::process::ExitStatus;
 use crate::task::siginfo::SigInfo;
+use crate::task::trace::trap;
 use pending::Pending;
 
 /// The bit of a signal in a mask.
@@ -90,6 +91,8 @@ pub struct GroupSignals<H: Host> {
     pub(crate) stop: Option<u8>,
     /// Threads that have yet to stop before the stop is complete.
     pub(crate) to_stop: usize,
+    /// All have stopped: the parent was told, or its tracer.
+    pub(crate) stop_complete: bool,
     /// It was stopped and goes on, and the parent has not heard of it yet.
     pub(crate) continued: bool,
     /// The signal that an instruction of a thread caused and that may end even PID 1.
@@ -105,6 +108,7 @@ impl<H: Host> Default for GroupSignals<H> {
             sole_survivor: None,
             stop: None,
             to_stop: 0,
+            stop_complete: false,
             continued: false,
             forced: None,
         }
@@ -113,7 +117,7 @@ impl<H: Host> Default for GroupSignals<H> {
 
 impl<H: Host> GroupSignals<H> {
     /// Whether this thread has to end.
-    fn ends(&self, tid: u32) -> bool {
+    pub(crate) fn ends(&self, tid: u32) -> bool {
         self.ending.is_some() || self.sole_survivor.is_some_and(|survivor| survivor != tid)
     }
 }
@@ -133,7 +137,11 @@ impl<H: Host> Task<H> {
     pub(crate) fn update_attention(&self, group: &GroupSignals<H>) {
         let signals = self.signals.lock();
         let deliverable = (signals.pending.set() | group.pending.set()) & !signals.blocked;
-        self.set_attention(deliverable != 0 || group.stop.is_some() || group.ends(self.tid()));
+        let stops = match self.is_traced() {
+            true => self.has_trap(trap::STOP | trap::NOTIFY),
+            false => group.stop.is_some(),
+        };
+        self.set_attention(deliverable != 0 || stops || group.ends(self.tid()));
     }
 
     /// The blocked signals.

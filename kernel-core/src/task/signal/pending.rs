@@ -36,6 +36,11 @@ impl Pending {
         self.queue.len()
     }
 
+    /// The queued signal with that index, in the order they came.
+    pub fn get(&self, index: usize) -> Option<SigInfo> {
+        self.queue.get(index).copied()
+    }
+
     /// Whether none is pending.
     pub fn is_empty(&self) -> bool {
         self.set == 0

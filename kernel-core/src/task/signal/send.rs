@@ -12,6 +12,7 @@ use crate::sched::wait::{Events, Wake};
 use crate::task::process::ExitStatus;
 use crate::task::siginfo::SigInfo;
 use crate::task::signal::action::{DEFAULT, DefaultAction, SignalAction, default_action};
+use crate::task::trace::trap;
 use crate::task::{Process, Task};
 
 /// Why a real-time signal may not find a place in the queue.
@@ -70,7 +71,7 @@ impl<H: Host> Process<H> {
     }
 
     /// What sending does whether or not the signal is taken: SIGCONT continues, stop signals and it cancel each other.
-    /// Gives whether a stopped process goes on.
+    /// Gives whether all threads have to look at it.
     fn before_sending(&self, group: &mut GroupSignals<H>, signal: u8) -> bool {
         let cancelled = match signal {
             SIGCONT => STOPS,
@@ -81,27 +82,36 @@ impl<H: Host> Process<H> {
         for thread in &group.threads {
             thread.signals.lock().pending.remove(cancelled);
         }
-        if signal != SIGCONT || group.stop.is_none() {
+        if signal != SIGCONT {
             return false;
         }
-        group.stop = None;
+        let continues = group.stop.take().is_some();
         group.to_stop = 0;
-        group.continued = true;
+        group.continued |= continues;
+        let mut told = false;
         for thread in &group.threads {
+            thread.take_trap(trap::PARTICIPATE);
+            thread.notify_trap();
+            told |= thread.has_trap(trap::NOTIFY);
             thread.update_attention(group);
         }
-        true
+        continues || told
     }
 
     /// Whether the signal is dropped here: ignored and not blocked, or one that PID 1 is protected from.
     fn is_futile(&self, group: &GroupSignals<H>, target: Option<&Task<H>>, signal: u8) -> bool {
         // A blocked signal is kept, for PID 1 too: the action may change before it is unblocked, or sigtimedwait takes it.
+        // So is one of a tracee: its tracer sees it first.
+        let traced = match target {
+            Some(task) => task.is_traced(),
+            None => group.threads.iter().any(|thread| thread.is_traced()),
+        };
         let blocked = match target {
             Some(task) => task.signals.lock().blocked & bit(signal) != 0,
             None => group.threads.iter().all(|thread| thread.signals.lock().blocked & bit(signal) != 0),
         };
         let actions = self.actions();
-        !blocked && (self.is_protected(&actions.get(signal), signal) || actions.ignores(signal))
+        !blocked && !traced && (self.is_protected(&actions.get(signal), signal) || actions.ignores(signal))
     }
 
     /// PID 1 gets only signals that it has a handler for.

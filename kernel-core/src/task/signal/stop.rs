@@ -6,6 +6,7 @@ use super::SIGSTOP;
 use crate::host::Host;
 use crate::sched::wait::{Events, Wake};
 use crate::syscall::Cx;
+use crate::task::trace::trap;
 use crate::task::tree::StateChange;
 
 impl<H: Host> Cx<'_, H> {
@@ -17,14 +18,25 @@ impl<H: Host> Cx<'_, H> {
         }
         let mut group = process.signals.lock();
         // A SIGCONT or an end that came since the signal was taken wins.
-        if group.continued || group.ending.is_some() || group.stop.is_some() {
+        if group.continued || group.ending.is_some() {
             return;
         }
-        group.stop = Some(signal);
-        group.to_stop = group.threads.len();
+        // Tracees may be let go while their process is stopped, and then stop once more.
+        let again = group.stop.is_some();
+        if !again {
+            group.stop = Some(signal);
+            group.stop_complete = false;
+        }
         let threads = group.threads.clone();
-        for thread in &threads {
-            thread.set_attention(true);
+        for thread in threads.iter().filter(|thread| !again || thread.is_traced()) {
+            if thread.set_trap(trap::PARTICIPATE) {
+                group.to_stop += 1;
+            }
+            if thread.is_traced() {
+                thread.set_trap(trap::STOP);
+                thread.notify_trap();
+            }
+            thread.update_attention(&group);
         }
         drop(group);
         for thread in threads.iter().filter(|thread| thread.tid() != self.task.tid()) {
@@ -39,15 +51,14 @@ impl<H: Host> Cx<'_, H> {
         let completed = {
             let mut group = process.signals.lock();
             let Some(signal) = group.stop else { return };
-            group.to_stop = group.to_stop.saturating_sub(1);
-            (group.to_stop == 0).then_some(signal)
+            self.participate(&mut group).then_some(signal)
         };
         if let Some(signal) = completed {
             self.kernel.report(process, StateChange::Stopped(signal));
         }
         // A wake-up for whatever reason looks at the stop again; signals but SIGKILL and SIGCONT wait.
         let _ = self.wait_killable(&[(&process.continue_queue, Events::IN)], || {
-            process.signals.lock().stop.is_none().then_some(())
+            (process.signals.lock().stop.is_none() || self.task.is_traced()).then_some(())
         });
     }
 
@@ -71,6 +82,7 @@ pub fn child_code(change: StateChange) -> i32 {
         },
         StateChange::Stopped(_) => sys::CLD_STOPPED,
         StateChange::Continued => sys::CLD_CONTINUED,
+        StateChange::Trapped(_) => sys::CLD_TRAPPED,
     };
     code as i32
 }
