@@ -288,13 +288,19 @@ impl<H: Host> Kernel<H> {
         }
     }
 
-    /// Whether a process other than `own` ends, and so gives memory back soon.
+    /// Whether a process other than `own` ends, and so gives memory back soon: its tracer is not waited for.
     fn is_another_ending(&self, own: &Arc<Process<H>>) -> bool {
-        self.tree.lock().nodes().any(|node| {
-            node.zombie.is_none()
-                && !Arc::ptr_eq(&node.process, own)
-                && node.process.signals.lock().ending.is_some()
-        })
+        let ending: Vec<Arc<Process<H>>> = {
+            let tree = self.tree.lock();
+            let others = tree.nodes().filter(|node| {
+                node.zombie.is_none()
+                    && !Arc::ptr_eq(&node.process, own)
+                    && node.process.signals.lock().ending.is_some()
+            });
+            others.map(|node| node.process.clone()).collect()
+        };
+        ending.iter().for_each(|process| process.end_trace_stops());
+        !ending.is_empty()
     }
 
     /// The process with the largest `size` which is not PID 1 and does not end already.

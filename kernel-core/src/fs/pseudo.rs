@@ -40,6 +40,8 @@ pub struct Watch {
     pub seen: AtomicU64,
 }
 
+/// Opens a file that is not text.
+pub type OpenOps = Box<dyn Fn(&dyn Caller) -> Result<Arc<dyn FileOps>> + Send + Sync>;
 /// Says where a link leads.
 pub type ReadLink = Box<dyn Fn(&dyn Caller) -> Result<LinkTarget> + Send + Sync>;
 
@@ -85,6 +87,8 @@ pub enum Body {
         /// What tells of changes, for an open file.
         watch: MakeWatch,
     },
+    /// A file of another kind.
+    File(OpenOps),
     /// A directory.
     Directory(Arc<dyn Listing>),
     /// A symbolic link.
@@ -135,7 +139,7 @@ impl Inode for Node {
     fn metadata(&self) -> Metadata {
         let attr = &self.attr;
         let (kind, nlink) = match &*self.body {
-            Body::Text { .. } | Body::Watched { .. } => (FileKind::Regular, 1),
+            Body::Text { .. } | Body::Watched { .. } | Body::File(_) => (FileKind::Regular, 1),
             Body::Directory(_) => (FileKind::Directory, 2),
             Body::Link(_) => (FileKind::Symlink, 1),
         };
@@ -183,6 +187,7 @@ impl Inode for Node {
                 let (text, watch) = (Mutex::new(Some(read(caller)?)), Some(watch()?));
                 Ok(Opened::File(Arc::new(TextFile { body: self.body.clone(), text, watch })))
             }
+            Body::File(open) => Ok(Opened::File(open(caller)?)),
             Body::Directory(listing) => {
                 Ok(Opened::File(Arc::new(ListFile { ino: self.attr.ino, listing: listing.clone() })))
             }

@@ -15,6 +15,7 @@ use crate::host::Host;
 use crate::ipc::pidfd::PidFd;
 use crate::syscall::args::RawFd;
 use crate::syscall::{Cx, SysResult};
+use crate::task::access::Ids;
 use crate::task::clone::{CloneArgs, CloneFlags};
 use crate::task::exec::ExecRequest;
 use crate::task::process::ExitStatus;
@@ -383,11 +384,7 @@ pub fn get_robust_list<H: Host>(cx: &Cx<'_, H>, tid: i32, head: u64, len: u64) -
         Ok(tid) => cx.thread_numbered(tid).ok_or(ESRCH)?,
         Err(_) => return Err(ESRCH.into()),
     };
-    if task.cred().uid != cx.cred().euid
-        && !cx.cred().capable_in(&task.cred().user_ns, crate::task::cred::Caps::SYS_PTRACE)
-    {
-        return Err(EPERM.into());
-    }
+    cx.check_access(&task, Ids::Real)?;
     let list = *task.robust_list.lock();
     cx.user().set(len, &24u64)?;
     cx.user().set(head, &list.head)?;

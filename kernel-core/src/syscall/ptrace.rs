@@ -12,6 +12,7 @@ use crate::sched::wait::{Events, Wake};
 use crate::syscall::ptrace_regs as regs;
 use crate::syscall::{Cx, SysResult};
 use crate::task::Task;
+use crate::task::access::Ids;
 use crate::task::cred::Caps;
 use crate::task::seccomp::ARCH;
 use crate::task::siginfo::SigInfo;
@@ -193,7 +194,7 @@ fn attach<H: Host>(cx: &Cx<'_, H>, pid: i32, seize: Option<(u64, u64)>) -> SysRe
         Some((0, options)) => options_of(options).map_err(|_| EIO)?,
         Some(_) => return Err(EIO.into()),
     };
-    if Arc::ptr_eq(&task.process, &cx.task.process) || !cx.may_look_into(&task) {
+    if Arc::ptr_eq(&task.process, &cx.task.process) || cx.check_access(&task, Ids::Real).is_err() {
         return Err(EPERM.into());
     }
     cx.kernel.tree.lock().trace(cx.task, &task, seize.is_some(), options)?;

@@ -6,8 +6,8 @@ use super::Arg::{
     CloneFlags, DirFd, Enum, Fd, Flags, Hex, In, Int, Out, Ptr, Signal, SignalSet, Size, Str, Strs, Time,
 };
 use super::{
-    Arg, Args, Cx, SysError, SysResult, creds, memory, namespaces, prctl, priority, process, ptrace, resource,
-    scheduling, seccomp, signals, system,
+    Arg, Args, Cx, SysError, SysResult, creds, memory, namespaces, prctl, priority, process, ptrace,
+    resource, scheduling, seccomp, signals, system,
 };
 use crate::debug::{names, strace};
 use crate::errno::ENOSYS;

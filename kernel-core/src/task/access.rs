@@ -6,7 +6,7 @@ use crate::errno::{EPERM, Result};
 use crate::host::Host;
 use crate::syscall::Cx;
 use crate::task::Task;
-use crate::task::cred::Caps;
+use crate::task::cred::{Caps, Cred};
 
 /// Which of the caller's ids count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,29 +17,29 @@ pub enum Ids {
     FileSystem,
 }
 
+/// Whether `own` may look into another process with the credentials `other`.
+pub fn may_look(own: &Cred, ids: Ids, other: &Cred, is_dumpable: bool) -> bool {
+    if own.capable_in(&other.user_ns, Caps::SYS_PTRACE) {
+        return true;
+    }
+    let (uid, gid, caps) = match ids {
+        Ids::Real => (own.uid, own.gid, own.permitted),
+        Ids::FileSystem => (own.fsuid, own.fsgid, own.effective),
+    };
+    is_dumpable
+        && [other.uid, other.euid, other.suid].iter().all(|id| *id == uid)
+        && [other.gid, other.egid, other.sgid].iter().all(|id| *id == gid)
+        && own.user_ns.ino() == other.user_ns.ino()
+        && caps.contains(other.permitted)
+}
+
 impl<H: Host> Cx<'_, H> {
     /// Whether the caller may look into `target` or change it: EPERM.
     pub fn check_access(&self, target: &Task<H>, ids: Ids) -> Result<()> {
         if target.process.pid == self.task.process.pid {
             return Ok(());
         }
-        let (own, other) = (self.cred(), target.cred());
-        let (uid, gid, caps) = match ids {
-            Ids::Real => (own.uid, own.gid, own.permitted),
-            Ids::FileSystem => (own.fsuid, own.fsgid, own.effective),
-        };
-        let is_same = [other.uid, other.euid, other.suid].iter().all(|id| *id == uid)
-            && [other.gid, other.egid, other.sgid].iter().all(|id| *id == gid);
         let is_dumpable = target.process.dumpable.load(Ordering::Relaxed) == 1;
-        if own.capable_in(&other.user_ns, Caps::SYS_PTRACE)
-            || is_same
-                && is_dumpable
-                && own.user_ns.ino() == other.user_ns.ino()
-                && caps.contains(other.permitted)
-        {
-            Ok(())
-        } else {
-            Err(EPERM)
-        }
+        if may_look(&self.cred(), ids, &target.cred(), is_dumpable) { Ok(()) } else { Err(EPERM) }
     }
 }

@@ -53,6 +53,7 @@ impl<H: Host> Cx<'_, H> {
         if self.kernel.become_sole_thread(self).is_none() {
             return false;
         }
+        self.mm.keep_code();
         self.create_core_file().and_then(|file| self.write_core(&file, limit, info)).is_ok()
     }
 

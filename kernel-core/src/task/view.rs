@@ -1,14 +1,15 @@
 //! Tasks as `/proc` shows them.
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use crate::fs::nsfs::AnyNs;
-use crate::fs::proc::source::{ProcessSource, SignalSets, System, TaskStat, TaskView};
+use crate::fs::proc::source::{ProcessSource, SignalSets, System, TaskMemory, TaskStat, TaskView};
 use crate::host::Host;
 use crate::ipc::pidfd::ExitState;
 use crate::kernel::{Kernel, KernelLink};
+use crate::mm::Mm;
 use crate::mm::info::{Layout, MapInfo, Usage};
 use crate::syscall::system::{RELEASE, VERSION};
 use crate::task::cred::Cred;
@@ -120,6 +121,20 @@ impl<H: Host> ProcessSource for KernelLink<H> {
             let time_us = kernel.services.clock.uptime_ns() / 1000;
             kernel.log.add(4, time_us, line);
         }
+    }
+}
+
+impl<H: Host> TaskMemory for Mm<H> {
+    fn peek(&self, addr: u64, buf: &mut [u8]) -> usize {
+        Mm::peek(self, addr, buf)
+    }
+
+    fn poke(&self, addr: u64, bytes: &[u8]) -> usize {
+        Mm::poke(self, addr, bytes)
+    }
+
+    fn keep_code(&self) {
+        Mm::keep_code(self);
     }
 }
 
@@ -308,6 +323,11 @@ impl<H: Host> TaskView for View<H> {
 
     fn layout(&self) -> Option<Layout> {
         self.resources().map(|resources| resources.mm.layout())
+    }
+
+    fn memory(&self) -> Option<Weak<dyn TaskMemory>> {
+        let mm = Arc::downgrade(&self.resources()?.mm);
+        Some(mm)
     }
 
     fn read_memory(&self, addr: u64, buf: &mut [u8]) -> usize {

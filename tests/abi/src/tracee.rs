@@ -27,6 +27,8 @@ pub const CASES: &[Case] = cases![
     waitid_tells_what_wait_tells,
     the_parent_gets_a_signal,
     proc_tells,
+    memory_as_a_file,
+    memory_of_strangers,
 ];
 
 unsafe fn signals_stop_first() -> Done {
@@ -343,4 +345,44 @@ unsafe fn proc_tells() -> Done {
     check(text.contains("State:\tt (tracing stop)\n"), "so is the state")?;
     go(pid, libc::PTRACE_CONT, 0)?;
     ends_well(pid)
+}
+
+unsafe fn memory_as_a_file() -> Done {
+    static mut WORDS: [u64; 2] = [7, 8];
+    let at = &raw mut WORDS as i64;
+    let pid = tracee(0, || eq((&raw mut WORDS).read_volatile(), [7, 9]))?;
+    let name = std::ffi::CString::new(format!("/proc/{pid}/mem")).unwrap_or_default();
+    let fd = ok(libc::open(name.as_ptr(), libc::O_RDWR))?;
+    let mut words = [0u64; 2];
+    eq(libc::pread(fd, words.as_mut_ptr().cast(), 16, at), 16)?;
+    eq(words, [7, 8])?;
+    eq(ok(libc::lseek(fd, at + 8, libc::SEEK_SET))?, at + 8)?;
+    eq(libc::write(fd, (&raw const NINE).cast(), 8), 8)?;
+    eq(libc::lseek(fd, 0, libc::SEEK_CUR), at + 16)?;
+    fails(libc::lseek(fd, 0, libc::SEEK_END), libc::EINVAL)?;
+    fails(libc::pread(fd, words.as_mut_ptr().cast(), 8, 16), libc::EIO)?;
+    fails(libc::pwrite(fd, (&raw const NINE).cast(), 8, 16), libc::EIO)?;
+    // Code can be written, too.
+    let code = call as *const () as i64;
+    eq(libc::pread(fd, words.as_mut_ptr().cast(), 8, code), 8)?;
+    eq(libc::pwrite(fd, words.as_ptr().cast(), 8, code), 8)?;
+    go(pid, libc::PTRACE_CONT, 0)?;
+    ends_well(pid)?;
+    // Nothing is left of it.
+    eq(libc::pread(fd, words.as_mut_ptr().cast(), 8, at), 0)
+}
+
+static NINE: u64 = 9;
+
+unsafe fn memory_of_strangers() -> Done {
+    need_root()?;
+    let pid = sleeper()?;
+    let name = std::ffi::CString::new(format!("/proc/{pid}/mem")).unwrap_or_default();
+    in_child(|| {
+        drop_root()?;
+        fails(libc::open(name.as_ptr(), libc::O_RDONLY), libc::EACCES)
+    })?;
+    let fd = ok(libc::open(name.as_ptr(), libc::O_RDONLY))?;
+    libc::close(fd);
+    kill_and_reap(pid)
 }

@@ -5,6 +5,7 @@
 
 mod fds;
 mod limits;
+mod mem;
 mod namespaces;
 mod net;
 pub mod source;

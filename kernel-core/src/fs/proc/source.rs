@@ -1,7 +1,7 @@
 //! What `/proc` must know of tasks and of the system. The kernel implements it; `/proc` does not know the host.
 
 use alloc::string::String;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
 use crate::fs::nsfs::AnyNs;
@@ -74,12 +74,24 @@ pub trait TaskView: Send + Sync {
     fn namespace(&self, kind: NsKind) -> Option<AnyNs>;
     /// Where arguments, environment and auxiliary vector are in its memory.
     fn layout(&self) -> Option<Layout>;
+    /// Its memory as a debugger has it.
+    fn memory(&self) -> Option<Weak<dyn TaskMemory>>;
     /// Reads its memory at `addr`; fewer bytes if not all can be read.
     fn read_memory(&self, addr: u64, buf: &mut [u8]) -> usize;
     /// Sets its name (`/proc/PID/comm`).
     fn set_comm(&self, name: &[u8]);
     /// Sets `/proc/PID/oom_score_adj`.
     fn set_oom_score_adj(&self, value: i32);
+}
+
+/// The memory of a process, for whoever may look into it.
+pub trait TaskMemory: Send + Sync {
+    /// Reads at `addr` whatever the mappings allow; fewer bytes where there is nothing.
+    fn peek(&self, addr: u64, buf: &mut [u8]) -> usize;
+    /// Writes to what is private or may be written; fewer bytes where that is not so.
+    fn poke(&self, addr: u64, bytes: &[u8]) -> usize;
+    /// Makes the program's code what it was made of, see `mm/rewrite`.
+    fn keep_code(&self);
 }
 
 /// Numbers of a task, for `/proc/PID/{stat,status}`. Times are in nanoseconds.

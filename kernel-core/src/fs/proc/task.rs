@@ -15,7 +15,8 @@ use crate::errno::{EACCES, EINVAL, ENOENT, ESRCH, Result};
 use crate::fs::pseudo::{Body, Listed, Listing, Node, NodeAttr, Watch, WriteText};
 use crate::host::Prot;
 use crate::ipc::pidfd::PidFd;
-use crate::task::cred::{Caps, Cred};
+use crate::task::access::{self, Ids};
+use crate::task::cred::Cred;
 use crate::task::user_ns::{IdKind, UserNs};
 use crate::vfs::caller::Caller;
 use crate::vfs::inode::{FileKind, Inode, LinkTarget};
@@ -74,6 +75,7 @@ enum Entry {
     Namespaces,
     Threads,
     Net,
+    Memory,
 }
 
 const ENTRIES: &[(&str, Entry)] = &[
@@ -91,6 +93,7 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("limits", Entry::File(0o444, limits)),
     ("loginuid", Entry::File(0o444, |_, _| text("4294967295"))),
     ("maps", Entry::File(0o444, maps)),
+    ("mem", Entry::Memory),
     ("mountinfo", Entry::Mounts(mountinfo)),
     ("mounts", Entry::Mounts(mounts)),
     ("mountstats", Entry::File(0o400, mountstats)),
@@ -130,13 +133,8 @@ pub(super) fn owned(fs: &FactFs, ino: u64, mode: u32, view: &dyn TaskView) -> No
 
 /// Whether `caller` may look into a task, as `ptrace(2)` has it: EACCES.
 pub(crate) fn check_look(view: &dyn TaskView, caller: &dyn Caller) -> Result<()> {
-    let stat = view.stat();
-    let (cred, own): (Arc<Cred>, Arc<Cred>) = (view.cred(), caller.cred());
-    let same_user = [cred.uid, cred.euid, cred.suid].iter().all(|&uid| uid == own.fsuid);
-    let same_group = [cred.gid, cred.egid, cred.sgid].iter().all(|&gid| gid == own.fsgid);
     let allowed = view.kernel_pid() == caller.pid()
-        || own.capable_in(&cred.user_ns, Caps::SYS_PTRACE)
-        || same_user && same_group && stat.dumpable == 1 && cred.user_ns == own.user_ns;
+        || access::may_look(&caller.cred(), Ids::FileSystem, &view.cred(), view.stat().dumpable == 1);
     if allowed { Ok(()) } else { Err(EACCES) }
 }
 
@@ -216,6 +214,14 @@ impl Listing for TaskDir {
             Entry::FdInfo => node(0o500, Body::Directory(Arc::new(fds::FdInfos { fs, whose }))),
             Entry::Namespaces => node(0o511, Body::Directory(Arc::new(namespaces::Links { fs, whose }))),
             Entry::Threads => node(0o555, Body::Directory(Arc::new(Threads { fs, pid: whose.pid }))),
+            Entry::Memory => {
+                let open = Box::new(move |caller: &dyn Caller| {
+                    let view = whose.view(&fs)?;
+                    check_look(&*view, caller)?;
+                    super::mem::open(&*view)
+                });
+                node(0o600, Body::File(open))
+            }
             Entry::Net => {
                 let table = super::tree::StaticDir::new(&fs, super::net::NET, ino);
                 node(0o555, Body::Directory(Arc::new(table)))
@@ -225,9 +231,12 @@ impl Listing for TaskDir {
 
     fn list(&self) -> Vec<Listed> {
         let kind = |entry: &Entry| match entry {
-            Entry::File(..) | Entry::Setting(..) | Entry::Mounts(_) | Entry::IdMap(_) | Entry::Setgroups => {
-                FileKind::Regular
-            }
+            Entry::File(..)
+            | Entry::Setting(..)
+            | Entry::Memory
+            | Entry::Mounts(_)
+            | Entry::IdMap(_)
+            | Entry::Setgroups => FileKind::Regular,
             Entry::Jump(_) => FileKind::Symlink,
             _ => FileKind::Directory,
         };

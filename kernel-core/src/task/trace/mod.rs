@@ -7,7 +7,6 @@
 //! [`stop`] is the tracee's side, [`relation`] who traces whom and how that ends; the requests of a tracer are in
 //! `syscall/ptrace`.
 
-pub mod access;
 pub mod relation;
 pub mod stop;
 

@@ -8,14 +8,15 @@ use linux_raw_sys::general as sys;
 use super::{Event, Phase, SIGTRAP, SYSGOOD_BIT, Stopped, TraceOptions, trap};
 use crate::arch::x86_64::FLAG_TF;
 use crate::host::Host;
+use crate::sched::wait::{Events, Wake};
 use crate::syscall::{Cx, Restart, cx::Interruptible};
-use crate::task::Task;
 use crate::task::process::ExitStatus;
 use crate::task::siginfo::{Payload, SigInfo};
 use crate::task::signal::deliver::Interrupted;
 use crate::task::signal::{GroupSignals, SIGKILL, bit};
 use crate::task::tree::StateChange;
 use crate::task::watched::Watch;
+use crate::task::{Process, Task};
 
 /// A stop that is about to be made.
 struct Stop {
@@ -77,6 +78,16 @@ impl<H: Host> Task<H> {
         if self.is_traced() && trace.seized {
             self.set_trap(trap::NOTIFY);
             trace.end_listening();
+        }
+    }
+}
+
+impl<H: Host> Process<H> {
+    /// Lets go of all threads that are stopped for a tracer.
+    pub(crate) fn end_trace_stops(&self) {
+        for thread in self.threads() {
+            thread.trace.lock().resume(0);
+            thread.wake(Events::empty());
         }
     }
 }
