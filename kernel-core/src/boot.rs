@@ -25,6 +25,7 @@ use crate::fs::tmpfs::{Options, Tmpfs, TmpfsType};
 use crate::host::block::BlockDevice;
 use crate::host::{ByteStream, Fpu, Host, Ready, Registers, StreamError, Suspend, UserContext};
 use crate::ipc::fifo::FifoOpener;
+use crate::ipc::inotify::Limits;
 use crate::ipc::mqueue::fs::MqueueType;
 use crate::kernel::{HostClock, Kernel, KernelLink, Parts, Shutdown, TraceSink};
 use crate::log_ring::LogRing;
@@ -167,6 +168,7 @@ impl<H: Host> Kernel<H> {
             clock: Arc::new(HostClock { host: host.clone(), boot_ns }),
             processes: link.clone(),
             anon: Default::default(),
+            inotify: Arc::new(Limits::new(config.memory)),
         });
         let stdio = Standard::new(&config.stdio, &services);
         let source: Arc<dyn ProcessSource> = link.clone();

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 
+use crate::ipc::inotify::Limits;
 use crate::mm::ram::Ram;
 use crate::sched::timers::Timers;
 use crate::vfs::anon::AnonInodes;
@@ -37,6 +38,8 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Signals to processes.
     pub processes: Arc<dyn Processes>,
+    /// What users may have of watches on files.
+    pub inotify: Arc<Limits>,
     /// Inodes of files without names.
     pub anon: AnonInodes,
 }

@@ -11,6 +11,7 @@ pub mod epoll;
 pub mod eventfd;
 pub mod fifo;
 pub mod futex;
+pub mod inotify;
 pub mod mqueue;
 pub mod pi_futex;
 pub mod pidfd;

@@ -14,6 +14,7 @@ use crate::task::cred::{Caps, Cred};
 use crate::vfs::claim::{Claim, Purpose};
 use crate::vfs::inode::{FileKind, Inode, MODE_BITS, S_ISGID, SetAttr, SetTime, Timestamp};
 use crate::vfs::mount::MountFlags;
+use crate::vfs::notify::Happening;
 use crate::vfs::permission::{self, Access};
 
 /// Not to be changed, for `chown`.
@@ -35,6 +36,13 @@ type Pair = [i64; 2];
 fn check_mount(named: &Named) -> Result<()> {
     let read_only = named.path().is_some_and(|path| path.mount.flags().contains(MountFlags::READ_ONLY));
     if read_only { Err(EROFS) } else { Ok(()) }
+}
+
+/// Tells those who watch a file what happened to it.
+pub(super) fn tell<H: Host>(cx: &Cx<'_, H>, named: &Named, what: Happening) {
+    if let Some(path) = named.path() {
+        cx.fs.namespace().dentries.notify.file(&path.dentry, what);
+    }
 }
 
 /// `fchmodat(2)` and `fchmodat2(2)`.
@@ -62,6 +70,7 @@ fn change_mode<H: Host>(cx: &Cx<'_, H>, named: &Named, mode: u32) -> SysResult {
         mode &= !S_ISGID;
     }
     inode.set_attr(&SetAttr { mode: Some(mode), ..SetAttr::default() })?;
+    tell(cx, named, Happening::ATTRIB);
     Ok(0)
 }
 
@@ -110,6 +119,9 @@ fn change_owner<H: Host>(cx: &Cx<'_, H>, named: &Named, uid: u32, gid: u32) -> S
         change.mode = (kept != owner.mode).then_some(kept & MODE_BITS);
     }
     inode.set_attr(&change)?;
+    if (uid, gid) != (KEEP, KEEP) {
+        tell(cx, named, Happening::ATTRIB);
+    }
     Ok(0)
 }
 
@@ -203,6 +215,13 @@ fn set_times<H: Host>(cx: &Cx<'_, H>, named: &Named, times: Times) -> SysResult 
         }
     };
     inode.set_attr(&change)?;
+    // Both together were set by a call for that; one alone is as if the file had been used.
+    let what = match (change.atime, change.mtime) {
+        (Some(_), None) => Happening::ACCESS,
+        (None, Some(_)) => Happening::MODIFY,
+        _ => Happening::ATTRIB,
+    };
+    tell(cx, named, what);
     Ok(0)
 }
 
@@ -230,5 +249,6 @@ pub fn truncate<H: Host>(cx: &Cx<'_, H>, path: u64, size: i64) -> SysResult {
         crate::vfs::limit::check_file_size(cx.caller(), cx.services(), size - 1, 1)?;
     }
     crate::vfs::open::cut(path.inode(), size, cx.caller())?;
+    tell(cx, &Named::Path(path), Happening::MODIFY);
     Ok(0)
 }

@@ -8,6 +8,7 @@ use crate::syscall::args::RawFd;
 use crate::syscall::{Cx, SysResult};
 use crate::vfs::dir::DirSink;
 use crate::vfs::inode::FileKind;
+use crate::vfs::notify::Happening;
 
 /// Most bytes of entries that one call gives.
 const MOST: usize = 64 << 10;
@@ -67,6 +68,7 @@ pub fn getdents<H: Host>(cx: &Cx<'_, H>, fd: RawFd, buf: u64, len: u32, format: 
     }
     let mut packer = Packer { format, bytes: Vec::new(), limit: (len as usize).min(MOST), full: false };
     file.ops.read_dir(cx.op(&file), &mut packer)?;
+    file.happened(Happening::ACCESS);
     if packer.bytes.is_empty() && packer.full {
         return Err(EINVAL.into());
     }

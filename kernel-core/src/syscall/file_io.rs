@@ -11,6 +11,7 @@ use crate::syscall::args::RawFd;
 use crate::syscall::{Cx, SysError, SysResult};
 use crate::task::siginfo::SigInfo;
 use crate::vfs::file::{Op, OpenFile, OpenFlags, Whence};
+use crate::vfs::notify::Happening;
 
 /// What a read waits for.
 const READABLE: Events = Events::IN.union(Events::RDNORM).union(Events::RDHUP);
@@ -77,7 +78,9 @@ impl<H: Host> Cx<'_, H> {
 
     fn read_file(&self, file: &OpenFile, at: At, mut dst: Buffers<'_, H>) -> SysResult {
         at.check_end(Sink::remaining(&dst))?;
-        Ok(self.block_on(file, READABLE, |op| read_once(op, at, &mut dst))? as u64)
+        let read = self.block_on(file, READABLE, |op| read_once(op, at, &mut dst))?;
+        tell_read(file, read);
+        Ok(read as u64)
     }
 
     /// Writes all of a source, waiting in between if the file makes writers wait; what was written counts when an error
@@ -124,7 +127,17 @@ impl<H: Host> Cx<'_, H> {
                 Err(_) => break,
             }
         }
+        if done > 0 {
+            file.happened(Happening::MODIFY);
+        }
         Ok(done as u64)
+    }
+}
+
+/// Tells those who watch a file that so many bytes were read.
+pub(super) fn tell_read(file: &OpenFile, read: usize) {
+    if read > 0 {
+        file.happened(Happening::ACCESS);
     }
 }
 
@@ -215,7 +228,9 @@ pub fn preadv2<H: Host>(
         return Err(EOPNOTSUPP.into());
     }
     if flags & RWF_NOWAIT != 0 {
-        return Ok(read_once(cx.op(&file), at, &mut dst)? as u64);
+        let read = read_once(cx.op(&file), at, &mut dst)?;
+        tell_read(&file, read);
+        return Ok(read as u64);
     }
     cx.read_file(&file, at, dst)
 }
@@ -242,11 +257,14 @@ pub fn pwritev2<H: Host>(
         if at == At::Position {
             *file.position.lock() = *append.position.lock();
         }
+        file.happened(Happening::MODIFY);
         return Ok(written);
     }
     if flags & RWF_NOWAIT != 0 {
         let mut src = cx.user().buffers(iovecs, count)?;
-        return Ok(write_once(cx.op(&file), at, &mut src)? as u64);
+        let written = write_once(cx.op(&file), at, &mut src)?;
+        file.happened(Happening::MODIFY);
+        return Ok(written as u64);
     }
     cx.write_all(&file, at, |from| buffers_from(cx, iovecs, count, from))
 }
@@ -297,6 +315,7 @@ pub fn ftruncate<H: Host>(cx: &Cx<'_, H>, fd: RawFd, size: i64) -> SysResult {
         crate::vfs::limit::check_file_size(cx.caller(), cx.services(), size - 1, 1)?;
     }
     crate::vfs::open::cut(&file.inode, size, cx.caller())?;
+    file.happened(Happening::MODIFY);
     Ok(0)
 }
 
@@ -325,6 +344,7 @@ pub fn fallocate<H: Host>(cx: &Cx<'_, H>, fd: RawFd, mode: u32, offset: i64, len
         return Err(crate::errno::EFBIG.into());
     }
     file.ops.allocate(cx.op(&file), mode, start, len)?;
+    file.happened(Happening::MODIFY);
     Ok(0)
 }
 

@@ -25,6 +25,7 @@ pub mod futex;
 mod futex_pi;
 mod futex_waitv;
 pub mod ids;
+pub mod inotify;
 mod ioprio;
 pub mod locks;
 mod membarrier;

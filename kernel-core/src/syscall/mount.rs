@@ -247,7 +247,12 @@ pub fn umount2<H: Host>(cx: &Cx<'_, H>, target: u64, flags: u32) -> SysResult {
         at.mount.superblock.set_read_only(true);
         return Ok(0);
     }
+    let (superblock, notify) = (at.mount.superblock.clone(), cx.fs.namespace().dentries.notify.clone());
     cx.fs.namespace().unmount(at, how)?;
+    // Nobody uses it any more but us.
+    if Arc::strong_count(&superblock) == 1 {
+        notify.unmounted(superblock.fs.device());
+    }
     Ok(0)
 }
 

@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::io::{SliceSource, VecSink};
 use crate::sched::wait::Events;
 use crate::syscall::args::RawFd;
-use crate::syscall::file_io::{At, read_once, would_block};
+use crate::syscall::file_io::{At, read_once, tell_read, would_block};
 use crate::syscall::{Cx, SysError, SysResult};
 use crate::vfs::file::{OpenFile, OpenFlags, Whence};
 use crate::vfs::inode::FileKind;
@@ -26,7 +26,8 @@ impl<H: Host> Cx<'_, H> {
     /// Reads up to `len` bytes, waiting for the first.
     fn fill(&self, file: &OpenFile, at: At, len: usize) -> Result<alloc::vec::Vec<u8>, SysError> {
         let mut sink = VecSink::new(len);
-        self.block_on(file, Events::IN, |op| read_once(op, at, &mut sink))?;
+        let read = self.block_on(file, Events::IN, |op| read_once(op, at, &mut sink))?;
+        tell_read(file, read);
         Ok(sink.bytes)
     }
 }

@@ -1,9 +1,9 @@
 //! The part of the system call table that is about pipes, readiness, futexes, time and sockets.
 
-use super::Arg::{Enum, Fd, FdPair, Flags, Hex, In, Int, Out, Ptr, SignalSet, Size, SocketAddr, Time};
+use super::Arg::{Enum, Fd, FdPair, Flags, Hex, In, Int, Out, Ptr, SignalSet, Size, SocketAddr, Str, Time};
 use super::table::Support::{Full, Partial};
 use super::table::{Call, Table, sys};
-use super::{epoll, eventfds, futex, pipe, poll, socket, socket_message, socket_name, time, timers};
+use super::{epoll, eventfds, futex, inotify, pipe, poll, socket, socket_message, socket_name, time, timers};
 use crate::debug::names::{Names, io};
 use crate::host::Host;
 
@@ -67,6 +67,12 @@ impl<H: Host> Table<H> {
         sys(282, "signalfd", &[Fd, SignalSet, Size], Full, |cx, a| {
             eventfds::signalfd4(cx, a.fd(0), a.ptr(1), a.size(2), 0)
         }),
+        sys(253, "inotify_init", &[], Full, |cx, _| inotify::init1(cx, 0)),
+        sys(254, "inotify_add_watch", &[Fd, Str, Flags(io::INOTIFY)], Full, |cx, a| {
+            inotify::add_watch(cx, a.fd(0), a.ptr(1), a.uint(2))
+        }),
+        sys(255, "inotify_rm_watch", &[Fd, Int], Full, |cx, a| inotify::rm_watch(cx, a.fd(0), a.int(1))),
+        sys(294, "inotify_init1", &[Flags(EVENTFD_FLAGS)], Full, |cx, a| inotify::init1(cx, a.uint(0))),
         sys(283, "timerfd_create", &[Enum(CLOCKS), Flags(EVENTFD_FLAGS)], Full, |cx, a| {
             eventfds::timerfd_create(cx, a.uint(0), a.uint(1))
         }),

@@ -7,12 +7,14 @@ use linux_raw_sys::general as sys;
 use crate::errno::{E2BIG, EINVAL, ENODATA, EPERM, ERANGE, EROFS, Result};
 use crate::host::Host;
 use crate::syscall::args::RawFd;
+use crate::syscall::file_attr::tell;
 use crate::syscall::paths::Named;
 use crate::syscall::{Cx, SysResult};
 use crate::task::cred::Caps;
 use crate::task::exec_cred::{FileCaps, XATTR};
 use crate::vfs::inode::{FileKind, XattrMode};
 use crate::vfs::mount::MountFlags;
+use crate::vfs::notify::Happening;
 use crate::vfs::permission::{self, Access};
 use crate::vfs::walk::LastLink;
 
@@ -114,6 +116,7 @@ pub fn set<H: Host>(
     }
     check(cx, &named, &attr, Use::Write)?;
     named.inode().set_xattr(&attr, &bytes, mode)?;
+    tell(cx, &named, Happening::ATTRIB);
     Ok(0)
 }
 
@@ -156,5 +159,6 @@ pub fn remove<H: Host>(cx: &Cx<'_, H>, target: Target, attr: u64) -> SysResult {
     let named = find(cx, target)?;
     check(cx, &named, &attr, Use::Write)?;
     named.inode().remove_xattr(&attr)?;
+    tell(cx, &named, Happening::ATTRIB);
     Ok(0)
 }

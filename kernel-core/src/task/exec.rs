@@ -21,6 +21,7 @@ use crate::vfs::claim::{Claim, Purpose};
 use crate::vfs::file::{OpenFile, OpenFlags};
 use crate::vfs::inode::{FileKind, Opened, S_ISGID, S_ISUID};
 use crate::vfs::mount::MountFlags;
+use crate::vfs::notify::Happening;
 use crate::vfs::path::Path;
 use crate::vfs::permission::Access;
 use crate::vfs::walk::LastLink;
@@ -53,6 +54,15 @@ pub struct ExecRequest {
     pub args: Vec<Vec<u8>>,
     /// Environment.
     pub env: Vec<Vec<u8>>,
+}
+
+/// How long a file with code must not be written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// While it is being opened.
+    Opened,
+    /// While it is open.
+    Closed,
 }
 
 impl<H: Host> Cx<'_, H> {
@@ -212,6 +222,11 @@ impl<H: Host> Cx<'_, H> {
 
     /// Opens a file to be executed; nobody can write it while it is open.
     fn open_program(&self, path: &Path) -> Result<Arc<OpenFile>> {
+        self.open_code(path, Until::Closed)
+    }
+
+    /// Opens a file with code; it cannot be written `until` then.
+    fn open_code(&self, path: &Path, until: Until) -> Result<Arc<OpenFile>> {
         if path.inode().kind() != FileKind::Regular {
             return Err(EACCES);
         }
@@ -219,22 +234,23 @@ impl<H: Host> Cx<'_, H> {
         if path.mount.flags().contains(MountFlags::NO_EXEC) {
             return Err(EACCES);
         }
-        let inode = path.inode();
-        let claim = Claim::new(inode, Purpose::Execute)?;
+        let claim = Claim::new(path.inode(), Purpose::Execute)?;
         let flags = OpenFlags::empty();
-        match inode.open(flags, self)? {
-            Opened::File(ops) => {
-                Ok(OpenFile::with_claim(ops, inode.clone(), Some(path.clone()), flags, Some(claim)))
-            }
-            Opened::Special => Err(EACCES),
-        }
+        let Opened::File(ops) = path.inode().open(flags, self)? else { return Err(EACCES) };
+        let claim = match until {
+            Until::Closed => Some(claim),
+            Until::Opened => None,
+        };
+        let notify = &self.fs.namespace().dentries.notify;
+        let file = OpenFile::named(ops, path.clone(), flags, claim, notify);
+        file.happened(Happening::ACCESS);
+        Ok(file)
     }
 
     /// Opens the interpreter that an ELF file names. Unlike the program's own file it may be written once it was read,
     /// as any library may.
     fn open_interpreter(&self, path: &Path) -> Result<Arc<OpenFile>> {
-        let file = self.open_program(path)?;
-        Ok(OpenFile::new(file.ops.clone(), file.inode.clone(), file.path.clone(), file.flags()))
+        self.open_code(path, Until::Opened)
     }
 
     fn binary(&self, file: &Arc<OpenFile>) -> Result<Binary> {

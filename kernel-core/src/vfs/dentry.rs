@@ -14,10 +14,12 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
+use spin::Once;
 
 use crate::errno::{EBUSY, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, Result};
 use crate::sync::{Mutex, MutexGuard};
 use crate::vfs::inode::{FileKind, Inode, NewAttr, NewNode, RenameMode, same_inode};
+use crate::vfs::notify::{Happening, Notify};
 
 /// How many dentries are kept that nobody uses.
 const KEPT: usize = 8192;
@@ -39,6 +41,8 @@ pub struct Dentry {
     referenced: AtomicBool,
     /// Its place in the cache, if it is there.
     slot: AtomicUsize,
+    /// Who is told when it goes, with a name that was watched and removed.
+    mourner: Once<Arc<Notify>>,
 }
 
 #[derive(Clone)]
@@ -125,6 +129,7 @@ impl Dentry {
             deleted: AtomicBool::new(false),
             referenced: AtomicBool::new(false),
             slot: AtomicUsize::new(usize::MAX),
+            mourner: Once::new(),
         })
     }
 
@@ -250,16 +255,19 @@ impl Dentry {
         children.set_present(name, &dentry);
         drop(children);
         cache.keep(dentry.clone());
+        cache.notify.name(&self.inode, name, &dentry.inode, Happening::CREATE);
         Ok(dentry)
     }
 
     /// Gives `target` another name in this directory.
-    pub fn link(&self, name: &[u8], target: &Arc<dyn Inode>) -> Result<()> {
+    pub fn link(&self, name: &[u8], target: &Arc<dyn Inode>, cache: &DentryCache) -> Result<()> {
         let mut children = self.children.lock();
         self.inode.link(name, target)?;
         let old = children.forget(name);
         drop(children);
         drop(old);
+        cache.notify.inode(target, Happening::ATTRIB);
+        cache.notify.name(&self.inode, name, target, Happening::CREATE);
         Ok(())
     }
 
@@ -281,6 +289,8 @@ impl Dentry {
         drop(children);
         drop(old);
         cache.forget_one(victim);
+        victim.tell_of_removal(&cache.notify);
+        cache.notify.name(&self.inode, name, &victim.inode, Happening::DELETE);
         Ok(())
     }
 
@@ -297,7 +307,7 @@ impl Dentry {
         mode: RenameMode,
         cache: &DentryCache,
     ) -> Result<()> {
-        let _serial = cache.rename.lock();
+        let serial = cache.rename.lock();
         if old.is_deleted() || new.is_some_and(|new| new.is_deleted()) {
             return Err(ENOENT);
         }
@@ -361,10 +371,44 @@ impl Dentry {
             _ => None,
         };
         drop((old_parent, new_parent, replaced, dropped));
-        if let Some(new) = new.filter(|new| new.is_deleted()) {
-            cache.forget_one(new);
+        let gone = new.filter(|new| new.is_deleted());
+        if let Some(gone) = gone {
+            cache.forget_one(gone);
+            gone.mourn(&cache.notify);
+        }
+        drop(serial);
+        let (from, to) = ((&self.inode, name), (&new_dir.inode, new_name));
+        cache.notify.moved(from, to, &old.inode, gone.map(|gone| &gone.inode));
+        if let Some(new) = new.filter(|_| mode == RenameMode::Exchange) {
+            cache.notify.moved(to, from, &new.inode, None);
         }
         Ok(())
+    }
+
+    /// Has its end told, if its inode is watched: the name was removed.
+    fn mourn(&self, notify: &Arc<Notify>) {
+        if notify.may_mourn(&self.inode) {
+            self.mourner.call_once(|| notify.clone());
+        }
+    }
+
+    /// The name was removed. If nobody but the caller uses the dentry, that is its end.
+    fn tell_of_removal(self: &Arc<Dentry>, notify: &Arc<Notify>) {
+        if self.kind != FileKind::Directory {
+            notify.inode(&self.inode, Happening::ATTRIB);
+        }
+        self.mourn(notify);
+        if Arc::strong_count(self) == 1 {
+            self.tell_of_end();
+        }
+    }
+
+    fn tell_of_end(&self) {
+        if let Some(notify) = self.mourner.get()
+            && (self.kind == FileKind::Directory || self.inode.metadata().nlink == 0)
+        {
+            notify.deleted(&self.inode);
+        }
     }
 
     /// Whether `self` is `other` or above it in the file system's tree.
@@ -407,6 +451,7 @@ impl Drop for Dentry {
     /// Unhooks the dentry from its parent, and so on upwards: in a loop, because a guest can make trees deeper than a
     /// kernel stack.
     fn drop(&mut self) {
+        self.tell_of_end();
         let place = core::mem::replace(&mut *self.place.lock(), Place { parent: None, name: Box::default() });
         let mut next = Some(place);
         while let Some(Place { parent: Some(parent), name }) = next.take() {
@@ -430,6 +475,8 @@ impl Drop for Dentry {
 pub struct DentryCache {
     recent: Mutex<Recent>,
     rename: Mutex<()>,
+    /// Who wants to hear of changes of names.
+    pub notify: Arc<Notify>,
 }
 
 /// The dentries that are kept, each at the place its [`Dentry::slot`] says.

@@ -16,6 +16,7 @@ use crate::vfs::caller::Caller;
 use crate::vfs::claim::Claim;
 use crate::vfs::inode::Inode;
 use crate::vfs::locks::LockOwner;
+use crate::vfs::notify::{Happening, Notify};
 use crate::vfs::path::Path;
 
 bitflags::bitflags! {
@@ -235,6 +236,8 @@ pub struct OpenFile {
     watchers: Mutex<Vec<Weak<dyn Watcher>>>,
     /// For as long as it is open.
     _claim: Option<Claim>,
+    /// Who wants to hear what happens to it, if it was opened by name.
+    notify: Option<Arc<Notify>>,
     /// Who gets SIGIO (`F_SETOWN`), and with which signal.
     pub async_owner: Mutex<AsyncOwner>,
 }
@@ -267,6 +270,8 @@ impl Drop for OpenFile {
         for watcher in watchers.iter().filter_map(Weak::upgrade) {
             watcher.file_closed(self);
         }
+        let writable = self.flags().writable();
+        self.happened(if writable { Happening::CLOSE_WRITE } else { Happening::CLOSE_NOWRITE });
     }
 }
 
@@ -287,20 +292,33 @@ impl OpenFile {
         path: Option<Path>,
         flags: OpenFlags,
     ) -> Arc<OpenFile> {
-        OpenFile::with_claim(ops, inode, path, flags, None)
+        Arc::new(OpenFile::of_parts(ops, inode, path, flags))
     }
 
-    /// As [`OpenFile::new`], with a claim on the inode that lasts as long as the open file.
-    pub fn with_claim(
+    /// Opens what `path` names, and says so; with a claim on the inode that lasts as long as the open file.
+    pub fn named(
+        ops: Arc<dyn FileOps>,
+        path: Path,
+        flags: OpenFlags,
+        claim: Option<Claim>,
+        notify: &Arc<Notify>,
+    ) -> Arc<OpenFile> {
+        let inode = path.inode().clone();
+        let mut file = OpenFile::of_parts(ops, inode, Some(path), flags);
+        (file._claim, file.notify) = (claim, Some(notify.clone()));
+        file.happened(Happening::OPEN);
+        Arc::new(file)
+    }
+
+    fn of_parts(
         ops: Arc<dyn FileOps>,
         inode: Arc<dyn Inode>,
         path: Option<Path>,
         flags: OpenFlags,
-        claim: Option<Claim>,
-    ) -> Arc<OpenFile> {
+    ) -> OpenFile {
         let creation =
             OpenFlags::CREAT | OpenFlags::EXCL | OpenFlags::NOCTTY | OpenFlags::TRUNC | OpenFlags::CLOEXEC;
-        Arc::new(OpenFile {
+        OpenFile {
             ops,
             inode,
             path,
@@ -308,8 +326,17 @@ impl OpenFile {
             flags: AtomicU32::new((flags - creation).bits()),
             async_owner: Mutex::default(),
             watchers: Mutex::new(Vec::new()),
-            _claim: claim,
-        })
+            _claim: None,
+            notify: None,
+        }
+    }
+
+    /// Tells those who watch the file.
+    #[inline]
+    pub fn happened(&self, what: Happening) {
+        if let (Some(notify), Some(path)) = (&self.notify, &self.path) {
+            notify.file(&path.dentry, what);
+        }
     }
 
     /// Names the open file among the holders of locks.

@@ -17,6 +17,7 @@ pub mod limit;
 pub mod locks;
 pub mod mount;
 pub mod names;
+pub mod notify;
 pub mod open;
 pub mod path;
 pub mod permission;

@@ -80,7 +80,7 @@ impl Walker<'_> {
         if parent.dir.dentry.is_deleted() {
             return Err(ENOENT);
         }
-        parent.dir.dentry.link(name, old.inode())
+        parent.dir.dentry.link(name, old.inode(), &self.namespace.dentries)
     }
 
     /// Removes a name that is not a directory's.

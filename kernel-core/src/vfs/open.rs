@@ -14,6 +14,7 @@ use crate::vfs::dentry::Dentry;
 use crate::vfs::file::{FileOps, OpenFile, OpenFlags};
 use crate::vfs::inode::{FileKind, Inode, NAME_MAX, NewNode, Opened, SetAttr};
 use crate::vfs::mount::MountFlags;
+use crate::vfs::notify::Happening;
 use crate::vfs::path::Path;
 use crate::vfs::permission::{self, Access};
 use crate::vfs::walk::{Cursor, LastLink, Part, Walker};
@@ -164,13 +165,14 @@ impl Walker<'_> {
             _ => None,
         };
         let ops = self.operations(path.inode(), flags)?;
+        // One that is only cut is free again, once it is cut.
+        let (claim, _cutting) = if flags.writable() { (claim, None) } else { (None, claim) };
+        let file = OpenFile::named(ops, path, flags, claim, &self.namespace.dentries.notify);
         if truncate && origin == Origin::Found {
-            cut(path.inode(), 0, self.caller)?;
+            cut(&file.inode, 0, self.caller)?;
+            file.happened(Happening::MODIFY);
         }
-        let inode = path.inode().clone();
-        // One that is only cut is free again.
-        let claim = claim.filter(|_| flags.writable());
-        Ok(OpenFile::with_claim(ops, inode, Some(path), flags, claim))
+        Ok(file)
     }
 
     fn operations(&self, inode: &Arc<dyn Inode>, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {

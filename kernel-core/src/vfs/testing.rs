@@ -169,6 +169,7 @@ impl World {
             clock: Arc::new(TestClock::default()),
             processes: signals.clone(),
             anon: AnonInodes::default(),
+            inotify: Arc::new(crate::ipc::inotify::Limits::new(64 << 20)),
         });
         let options = Options { size, mode: 0o755, ..Options::default() };
         let root = Tmpfs::new(&services, "tmpfs", Device::new(0, 20), options);

@@ -21,6 +21,7 @@ mod follow;
 mod futex;
 mod garbage;
 mod hostile;
+mod inotify;
 mod lock;
 mod memory;
 mod mount;
@@ -87,6 +88,7 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("epoll", epoll::CASES),
     ("event", event::CASES),
     ("aio", aio::CASES),
+    ("inotify", inotify::CASES),
     ("unix", unix::CASES),
     ("shm", shm::CASES),
     ("sem", sem::CASES),

@@ -139,6 +139,27 @@ pub const MOUNT: Names = named![
 pub const UMOUNT: Names = named![MNT_FORCE, MNT_DETACH, MNT_EXPIRE, UMOUNT_NOFOLLOW];
 /// Flags of `setxattr`.
 pub const XATTR: Names = named![XATTR_CREATE, XATTR_REPLACE];
+/// What `inotify_add_watch` asks for.
+pub const INOTIFY: Names = named![
+    IN_ACCESS,
+    IN_MODIFY,
+    IN_ATTRIB,
+    IN_CLOSE_WRITE,
+    IN_CLOSE_NOWRITE,
+    IN_OPEN,
+    IN_MOVED_FROM,
+    IN_MOVED_TO,
+    IN_CREATE,
+    IN_DELETE,
+    IN_DELETE_SELF,
+    IN_MOVE_SELF,
+    IN_ONLYDIR,
+    IN_DONT_FOLLOW,
+    IN_EXCL_UNLINK,
+    IN_MASK_CREATE,
+    IN_MASK_ADD,
+    IN_ONESHOT,
+];
 /// Flags of `splice`.
 pub const SPLICE: Names =
     &[(1, "SPLICE_F_MOVE"), (2, "SPLICE_F_NONBLOCK"), (4, "SPLICE_F_MORE"), (8, "SPLICE_F_GIFT")];

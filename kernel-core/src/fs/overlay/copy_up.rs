@@ -147,7 +147,7 @@ impl OverlayInode {
                         copy.dentry.clone()
                     }
                     None => {
-                        dir.link(&name, copy.dentry.inode())?;
+                        dir.link(&name, copy.dentry.inode(), dentries)?;
                         dir.child(&name, dentries)?
                     }
                 };

@@ -98,10 +98,10 @@ impl OverlayInode {
         let inode = target.copy_up(u64::MAX)?.inode();
         let _names = fs.names.lock();
         match self.free_name(dir, name)? {
-            None => dir.link(name, inode)?,
+            None => dir.link(name, inode, &fs.dentries)?,
             Some(whiteout) => {
                 let temporary = fs.temporary();
-                layer.work.link(&temporary, inode)?;
+                layer.work.link(&temporary, inode, &fs.dentries)?;
                 let made = layer.work.child(&temporary, &fs.dentries)?;
                 fs.put(layer, (&temporary, &made), (dir, name), Some(&whiteout))?;
             }

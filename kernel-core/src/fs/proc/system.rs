@@ -1,9 +1,10 @@
 //! Files of `/proc` about the system as a whole.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::tree::Item;
 use super::{Facts, sysvipc};
@@ -66,6 +67,26 @@ const SYS: &[Item] = &[
             Fixed("lease-break-time", "45\n"),
             Fixed("mount-max", "4096\n"),
             Dir("mqueue", sysvipc::MQUEUE),
+            Dir(
+                "inotify",
+                &[
+                    Setting(
+                        "max_queued_events",
+                        |facts, _| number(&facts.services.inotify.queued_events),
+                        |facts, _, bytes| set_number(&facts.services.inotify.queued_events, bytes),
+                    ),
+                    Setting(
+                        "max_user_instances",
+                        |facts, _| number(&facts.services.inotify.instances),
+                        |facts, _, bytes| set_number(&facts.services.inotify.instances, bytes),
+                    ),
+                    Setting(
+                        "max_user_watches",
+                        |facts, _| number(&facts.services.inotify.watches),
+                        |facts, _, bytes| set_number(&facts.services.inotify.watches, bytes),
+                    ),
+                ],
+            ),
             Fixed("nr_open", "1048576\n"),
             Fixed("overflowgid", "65534\n"),
             Fixed("overflowuid", "65534\n"),
@@ -161,6 +182,22 @@ pub(super) fn text(text: &str) -> Result<Vec<u8>> {
 fn line(mut bytes: Vec<u8>) -> Result<Vec<u8>> {
     bytes.push(b'\n');
     Ok(bytes)
+}
+
+/// A setting that is a number.
+fn number(value: &AtomicU32) -> Result<Vec<u8>> {
+    line(value.load(Ordering::Relaxed).to_string().into_bytes())
+}
+
+/// Sets one; EINVAL for what is none, or too large for a signed one.
+fn set_number(value: &AtomicU32, bytes: &[u8]) -> Result<()> {
+    let text = core::str::from_utf8(bytes).map_err(|_| EINVAL)?;
+    let new = text.trim_matches(['\0', '\n', ' ', '\t']).parse::<u32>().map_err(|_| EINVAL)?;
+    if i32::try_from(new).is_err() {
+        return Err(EINVAL);
+    }
+    value.store(new, Ordering::Relaxed);
+    Ok(())
 }
 
 /// The reader's names of the machine.
