@@ -13,12 +13,13 @@ use core::any::Any;
 use linux_raw_sys::general::{F_GETPIPE_SZ, F_SETPIPE_SZ};
 
 use crate::errno::{EAGAIN, EBUSY, EFAULT, EINVAL, ENOTTY, EPERM, EPIPE, Result};
-use crate::io::{Sink, Source};
+use crate::io::{Sink, SliceSource, Source};
 use crate::sched::wait::{Events, WaitQueue};
 use crate::sync::Mutex;
 use crate::task::cred::Caps;
 use crate::vfs::caller::Caller;
 use crate::vfs::file::{FileOps, Op, OpenFlags};
+use crate::vfs::limit::Limited;
 
 /// Bytes in a slot. Writes of up to this size are atomic (`PIPE_BUF`).
 pub const SLOT_SIZE: usize = 4096;
@@ -206,6 +207,42 @@ impl PipeEnd {
     /// Bytes it can hold (`F_GETPIPE_SZ`).
     fn capacity(&self) -> usize {
         self.pipe.state.lock().max_slots * SLOT_SIZE
+    }
+
+    /// Copies up to `most` bytes of what can be read here to `target`, where they can be written; they stay here too
+    /// (`tee(2)`). 0 if nothing can come any more. EAGAIN if there is nothing, or no room, EPIPE if nobody reads there,
+    /// EINVAL within one pipe.
+    pub fn copy_to(&self, target: &PipeEnd, most: usize) -> Result<usize> {
+        let (from, to) = (&self.pipe, &target.pipe);
+        if Arc::ptr_eq(from, to) {
+            return Err(EINVAL);
+        }
+        // Of two pipes, the one with the lower address first.
+        let (source, mut sink);
+        if Arc::as_ptr(from) < Arc::as_ptr(to) {
+            source = from.state.lock();
+            sink = to.state.lock();
+        } else {
+            sink = to.state.lock();
+            source = from.state.lock();
+        }
+        if sink.readers == 0 {
+            return Err(EPIPE);
+        }
+        let mut total = 0;
+        for slot in &source.slots {
+            if total == most || sink.is_full() {
+                break;
+            }
+            let mut bytes = SliceSource(slot.page.get(slot.start..slot.end).unwrap_or_default());
+            total += sink.fill(&mut Limited::new(&mut bytes, most - total), slot.kind)?;
+        }
+        let ended = source.slots.is_empty() && source.writers == 0;
+        drop((source, sink));
+        if total > 0 {
+            to.queue.wake(READABLE);
+        }
+        if total == 0 && !ended { Err(EAGAIN) } else { Ok(total) }
     }
 
     /// `F_SETPIPE_SZ`: makes it hold `bytes`, rounded up to a power of two of pages; gives what it holds then.

@@ -8,7 +8,7 @@ use crate::syscall::args::RawFd;
 use crate::syscall::paths::check_flags;
 use crate::syscall::{Cx, SysResult};
 use crate::task::cred::Caps;
-use crate::vfs::inode::{Device, FileKind, LinkTarget, MODE_BITS, NewNode, RenameMode};
+use crate::vfs::inode::{Device, FileKind, LinkTarget, MODE_BITS, NewAttr, NewNode, RenameMode};
 use crate::vfs::path::{Path, path_of};
 use crate::vfs::walk::LastLink;
 
@@ -113,7 +113,11 @@ pub fn renameat2<H: Host>(
         0 => RenameMode::Replace,
         RENAME_NOREPLACE => RenameMode::NoReplace,
         RENAME_EXCHANGE => RenameMode::Exchange,
-        // Combinations, and whiteouts, which no file system here has.
+        RENAME_WHITEOUT => {
+            let cred = cx.cred();
+            RenameMode::Whiteout(NewAttr { mode: 0, uid: cred.fsuid, gid: cred.fsgid })
+        }
+        // Of the combinations Linux has one: WHITEOUT with NOREPLACE.
         _ => return Err(EINVAL.into()),
     };
     let (old, new) = (cx.path(old)?, cx.path(new)?);

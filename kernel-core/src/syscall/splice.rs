@@ -1,16 +1,17 @@
-//! Moving data between files in the kernel: `sendfile(2)`, `copy_file_range(2)`, `splice(2)`. They go through a kernel
+//! Moving data between files in the kernel: `sendfile(2)`, `copy_file_range(2)`, `splice(2)`, `tee(2)`, `vmsplice(2)`. They go through a kernel
 //! buffer; what they save the guest is the copy to its memory and the second system call.
 
 use alloc::sync::Arc;
 
-use crate::errno::{EBADF, EINVAL, EISDIR, EOVERFLOW, ESPIPE, EXDEV, Result};
+use crate::errno::{EAGAIN, EBADF, EINVAL, EISDIR, EOVERFLOW, EPIPE, ESPIPE, EXDEV, Result};
 use crate::host::Host;
-use crate::io::{SliceSource, VecSink};
+use crate::io::{SliceSource, Source, VecSink};
+use crate::ipc::pipe::PipeEnd;
 use crate::sched::wait::Events;
 use crate::syscall::args::RawFd;
-use crate::syscall::file_io::{At, read_once, tell_read, would_block};
+use crate::syscall::file_io::{At, read_once, tell_read, would_block, write_once};
 use crate::syscall::{Cx, SysError, SysResult};
-use crate::vfs::file::{OpenFile, OpenFlags, Whence};
+use crate::vfs::file::{Op, OpenFile, OpenFlags, Whence};
 use crate::vfs::inode::FileKind;
 
 /// Bytes moved at a time.
@@ -250,4 +251,64 @@ fn ready<H: Host>(cx: &Cx<'_, H>, file: &OpenFile, events: Events, nonblock: boo
         if now.intersects(events | Events::ERR | Events::HUP) { Ok(()) } else { Err(crate::errno::EAGAIN) }
     };
     if nonblock { Ok(look(cx.op(file))?) } else { cx.block_on(file, events, look) }
+}
+
+/// The pipe that an open file is; EINVAL.
+fn pipe_of(file: &OpenFile) -> Result<&PipeEnd> {
+    file.ops.as_any().downcast_ref::<PipeEnd>().ok_or(EINVAL)
+}
+
+/// `tee(2)`: copies from one pipe to another; what is copied stays to be read.
+pub fn tee<H: Host>(cx: &Cx<'_, H>, input: RawFd, out: RawFd, len: u64, flags: u32) -> SysResult {
+    if flags & !SPLICE_KNOWN != 0 {
+        return Err(EINVAL.into());
+    }
+    if len == 0 {
+        return Ok(0);
+    }
+    let (source, target) = (cx.readable(input)?, cx.writable(out)?);
+    let (from, to) = (pipe_of(&source)?, pipe_of(&target)?);
+    let nonblock = flags & SPLICE_NONBLOCK != 0;
+    let most = usize::try_from(len.min(MOST)).unwrap_or(CHUNK);
+    loop {
+        match from.copy_to(to, most) {
+            Ok(copied) => return Ok(copied as u64),
+            Err(EAGAIN) if !nonblock => {}
+            Err(error) => {
+                if error == EPIPE {
+                    cx.signal_broken_pipe();
+                }
+                return Err(error.into());
+            }
+        }
+        ready(cx, &source, Events::IN, nonblock)?;
+        ready(cx, &target, Events::OUT, nonblock)?;
+    }
+}
+
+/// `vmsplice(2)`: between memory and a pipe. Pages are copied, so what the guest does to them later does not matter.
+pub fn vmsplice<H: Host>(cx: &Cx<'_, H>, fd: RawFd, iovecs: u64, count: u64, flags: u32) -> SysResult {
+    if flags & !SPLICE_KNOWN != 0 {
+        return Err(EINVAL.into());
+    }
+    let file = cx.file(fd)?;
+    let mut buffers = cx.user().buffers(iovecs, count)?;
+    if Source::remaining(&buffers) == 0 {
+        return Ok(0);
+    }
+    pipe_of(&file).map_err(|_| EBADF)?;
+    let writes = file.flags().writable();
+    let events = if writes { Events::OUT } else { Events::IN };
+    let mut once = |op: Op<'_>| match writes {
+        true => write_once(op, At::Position, &mut buffers),
+        false => read_once(op, At::Position, &mut buffers),
+    };
+    let done = match flags & SPLICE_NONBLOCK {
+        0 => cx.block_on(&file, events, once),
+        _ => once(cx.op(&file)).map_err(SysError::from),
+    };
+    if done == Err(SysError::Errno(EPIPE)) {
+        cx.signal_broken_pipe();
+    }
+    Ok(done? as u64)
 }

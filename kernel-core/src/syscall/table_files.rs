@@ -8,8 +8,8 @@ use super::table::Support::{Full, Partial};
 use super::table::{Call, Table, sys};
 use super::xattr::Target;
 use super::{
-    fcntl, fd, file_attr, file_dir, file_io, file_names, file_open, file_stat, locks, mount, mount_api,
-    splice, xattr,
+    fcntl, fd, file_attr, file_dir, file_io, file_names, file_open, file_stat, handles, locks, mount,
+    mount_api, quota, splice, xattr,
 };
 use crate::debug::names;
 use crate::host::Host;
@@ -62,6 +62,16 @@ impl<H: Host> Table<H> {
             Partial("no SPLICE_F_MOVE, copies"),
             |cx, a| splice::splice(cx, (a.fd(0), a.ptr(1)), (a.fd(2), a.ptr(3)), a.raw(4), a.uint(5)),
         ),
+        sys(276, "tee", &[Fd, Fd, Size, Flags(names::io::SPLICE)], Full, |cx, a| {
+            splice::tee(cx, a.fd(0), a.fd(1), a.raw(2), a.uint(3))
+        }),
+        sys(
+            278,
+            "vmsplice",
+            &[Fd, Ptr, Size, Flags(names::io::SPLICE)],
+            Partial("copies, whatever SPLICE_F_GIFT says"),
+            |cx, a| splice::vmsplice(cx, a.fd(0), a.ptr(1), a.raw(2), a.uint(3)),
+        ),
         sys(277, "sync_file_range", &[Fd, Int, Int, Hex], Full, |cx, a| {
             file_io::sync_file_range(cx, a.fd(0), a.long(1), a.long(2), a.uint(3))
         }),
@@ -69,7 +79,7 @@ impl<H: Host> Table<H> {
             285,
             "fallocate",
             &[Fd, Flags(names::io::FALLOCATE), Int, Int],
-            Partial("no zero, collapse or insert range"),
+            Partial("no zero, collapse or insert range, as on Linux's tmpfs"),
             |cx, a| file_io::fallocate(cx, a.fd(0), a.uint(1), a.long(2), a.long(3)),
         ),
         sys(295, "preadv", &[Fd, Ptr, Size, Int], Full, |cx, a| {
@@ -147,6 +157,26 @@ impl<H: Host> Table<H> {
         sys(269, "faccessat", &[DirFd, Str, Flags(ACCESS)], Full, |cx, a| {
             file_stat::faccessat(cx, a.fd(0), a.ptr(1), a.uint(2), 0)
         }),
+        sys(179, "quotactl", &[Hex, Str, Int, Ptr], Partial("no file system has quotas"), |cx, a| {
+            quota::quotactl(cx, a.uint(0), a.ptr(1))
+        }),
+        sys(443, "quotactl_fd", &[Fd, Hex, Int, Ptr], Partial("no file system has quotas"), |cx, a| {
+            quota::quotactl_fd(cx, a.fd(0), a.uint(1))
+        }),
+        sys(
+            303,
+            "name_to_handle_at",
+            &[DirFd, Str, Ptr, Ptr, Flags(names::AT)],
+            Partial("no file system gives handles"),
+            |cx, a| handles::name_to_handle_at(cx, a.fd(0), a.ptr(1), a.ptr(2), a.uint(4)),
+        ),
+        sys(
+            304,
+            "open_by_handle_at",
+            &[Fd, Ptr, OpenFlags],
+            Partial("no file system gives handles"),
+            |cx, a| handles::open_by_handle_at(cx, a.fd(0), a.ptr(1)),
+        ),
         sys(332, "statx", &[DirFd, Str, Flags(names::AT), Flags(names::io::STATX), Ptr], Full, |cx, a| {
             file_stat::statx(cx, a.fd(0), a.ptr(1), a.uint(2), a.uint(3), a.ptr(4))
         }),
@@ -238,7 +268,7 @@ impl<H: Host> Table<H> {
             316,
             "renameat2",
             &[DirFd, Str, DirFd, Str, Flags(RENAME)],
-            Partial("no RENAME_WHITEOUT"),
+            Partial("RENAME_WHITEOUT not with RENAME_NOREPLACE"),
             |cx, a| file_names::renameat2(cx, a.fd(0), a.ptr(1), a.fd(2), a.ptr(3), a.uint(4)),
         ),
     ];

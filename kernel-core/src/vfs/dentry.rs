@@ -320,7 +320,7 @@ impl Dentry {
             if same_inode(&old.inode, &new.inode) {
                 return Ok(());
             }
-            if mode == RenameMode::Replace {
+            if matches!(mode, RenameMode::Replace | RenameMode::Whiteout(_)) {
                 match (old.kind, new.kind) {
                     (FileKind::Directory, FileKind::Directory) => {}
                     (FileKind::Directory, _) => return Err(ENOTDIR),
@@ -346,7 +346,10 @@ impl Dentry {
                 if let Some(new) = new {
                     new.deleted.store(true, Ordering::Release);
                 }
-                from.set_absent(name)
+                match mode {
+                    RenameMode::Whiteout(_) => from.forget(name),
+                    _ => from.set_absent(name),
+                }
             }
         };
         let target = to.as_deref_mut().unwrap_or(&mut *from);

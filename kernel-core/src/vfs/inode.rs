@@ -277,6 +277,9 @@ pub enum RenameMode {
     NoReplace,
     /// The two change places.
     Exchange,
+    /// It is replaced, and the old name is a whiteout's then: a character device 0:0, as overlayfs needs them, with these
+    /// attributes. Only for inodes of which [`Inode::leaves_whiteouts`] says so.
+    Whiteout(NewAttr),
 }
 
 /// How an inode is opened.
@@ -404,6 +407,11 @@ pub trait Inode: Send + Sync {
     fn rename(&self, name: &[u8], new_dir: &dyn Inode, new_name: &[u8], mode: RenameMode) -> Result<()> {
         let _ = (name, new_dir, new_name, mode);
         Err(EPERM)
+    }
+
+    /// Whether its file system knows [`RenameMode::Whiteout`].
+    fn leaves_whiteouts(&self) -> bool {
+        false
     }
 
     /// Where a symbolic link leads; `caller` matters to `/proc/self` alone.

@@ -131,6 +131,9 @@ impl Walker<'_> {
         let name = from.name_or(EBUSY)?;
         let new_name = to.name_or(if mode == RenameMode::NoReplace { EEXIST } else { EBUSY })?;
         self.check_writable(&from.dir)?;
+        if matches!(mode, RenameMode::Whiteout(_)) && !from.dir.inode().leaves_whiteouts() {
+            return Err(EINVAL);
+        }
         let source = self.child(&from.dir, name)?;
         let target = match self.child(&to.dir, new_name) {
             Ok(_) if mode == RenameMode::NoReplace => return Err(EEXIST),
@@ -193,7 +196,7 @@ impl Walker<'_> {
         }
         let is_dir = |path: &Path| path.dentry.kind() == FileKind::Directory;
         if let Some(target) = target
-            && mode == RenameMode::Replace
+            && matches!(mode, RenameMode::Replace | RenameMode::Whiteout(_))
         {
             match (is_dir(source), is_dir(target)) {
                 (true, false) => return Err(ENOTDIR),

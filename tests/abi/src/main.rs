@@ -30,6 +30,7 @@ mod mqueue;
 mod msg;
 mod ns;
 mod obsolete;
+mod odds;
 mod often;
 mod overlay;
 mod overlay_layers;
@@ -85,6 +86,7 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("caps", caps::CASES),
     ("lock", lock::CASES),
     ("pipe", pipe::CASES),
+    ("odds", odds::CASES),
     ("epoll", epoll::CASES),
     ("event", event::CASES),
     ("aio", aio::CASES),

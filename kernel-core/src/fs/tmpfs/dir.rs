@@ -10,7 +10,7 @@ use super::inode::{Body, TmpInode};
 use crate::errno::{EEXIST, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, EPERM, Result};
 use crate::sync::{Mutex, MutexGuard};
 use crate::vfs::dir::DirSink;
-use crate::vfs::inode::{FileKind, Inode, NewAttr, NewNode, RenameMode};
+use crate::vfs::inode::{Device, FileKind, Inode, NewAttr, NewNode, RenameMode};
 
 /// What an entry adds to a directory's size, as Linux has it.
 const ENTRY_SIZE: u64 = 20;
@@ -224,6 +224,13 @@ impl TmpInode {
         new_name: &[u8],
         mode: RenameMode,
     ) -> Result<()> {
+        let whiteout = match &mode {
+            RenameMode::Whiteout(attr) => {
+                let what = NewNode::Char(Device::default());
+                Some(TmpInode::new(&self.fs, self.fs.take_inode()?, what, attr, None))
+            }
+            _ => None,
+        };
         let (mut from_entries, mut to_entries) = lock_two(self, to)?;
         let moved = from_entries.get(name).ok_or(ENOENT)?.clone();
         let target_entries = to_entries.as_deref_mut().unwrap_or(&mut *from_entries);
@@ -236,22 +243,25 @@ impl TmpInode {
         match (&replaced, mode) {
             (Some(_), RenameMode::NoReplace) => return Err(EEXIST),
             (None, RenameMode::Exchange) => return Err(ENOENT),
-            (Some(replaced), RenameMode::Replace) => match (moved_is_dir, replaced_is_dir) {
-                (true, true) => replaced.bury()?,
-                (true, false) => return Err(ENOTDIR),
-                (false, true) => return Err(EISDIR),
-                (false, false) => replaced.relinked(-1),
-            },
+            (Some(replaced), RenameMode::Replace | RenameMode::Whiteout(_)) => {
+                match (moved_is_dir, replaced_is_dir) {
+                    (true, true) => replaced.bury()?,
+                    (true, false) => return Err(ENOTDIR),
+                    (false, true) => return Err(EISDIR),
+                    (false, false) => replaced.relinked(-1),
+                }
+            }
             _ => {}
         }
         match &replaced {
             Some(_) => drop(target_entries.replace(new_name, moved.clone())),
             None => target_entries.insert(new_name, moved.clone()),
         }
-        // The name in the old directory: gone, or the other one's now.
-        match (&replaced, mode) {
-            (Some(replaced), RenameMode::Exchange) => drop(from_entries.replace(name, replaced.clone())),
-            _ => drop(from_entries.remove(name)),
+        // The name in the old directory: gone, or another one's now.
+        let left = if mode == RenameMode::Exchange { replaced.clone() } else { whiteout };
+        match left {
+            Some(left) => drop(from_entries.replace(name, left)),
+            None => drop(from_entries.remove(name)),
         }
         let across = to_entries.is_some();
         drop((from_entries, to_entries));
@@ -269,7 +279,7 @@ impl TmpInode {
         mode: RenameMode,
     ) {
         let exchanged = replaced.filter(|_| mode == RenameMode::Exchange);
-        let buried_dir = mode == RenameMode::Replace
+        let buried_dir = mode != RenameMode::Exchange
             && replaced.is_some_and(|inode| matches!(inode.body, Body::Directory(_)));
         if buried_dir {
             to.relinked(-1);

@@ -358,6 +358,10 @@ impl Inode for TmpInode {
         self.rename_child(name, new_dir, new_name, mode)
     }
 
+    fn leaves_whiteouts(&self) -> bool {
+        true
+    }
+
     fn readlink(&self, _caller: &dyn Caller) -> Result<LinkTarget> {
         match &self.body {
             Body::Symlink(target) => Ok(LinkTarget::Text(target.to_vec())),
@@ -429,7 +433,8 @@ impl Inode for TmpInode {
 /// tmpfs has attributes in these namespaces; others (`system.posix_acl_access`) it does not know.
 fn check_namespace(name: &[u8]) -> Result<()> {
     let known = [&b"user."[..], b"trusted.", b"security."];
-    if known.iter().any(|prefix| name.starts_with(prefix)) { Ok(()) } else { Err(EOPNOTSUPP) }
+    let rest = known.iter().find_map(|prefix| name.strip_prefix(*prefix)).ok_or(EOPNOTSUPP)?;
+    if rest.is_empty() { Err(EINVAL) } else { Ok(()) }
 }
 
 impl Drop for TmpInode {

@@ -36,7 +36,7 @@ const BLOCK: u64 = 4096;
 pub struct Options {
     /// Most bytes; `None`: as much RAM as there is.
     pub size: Option<u64>,
-    /// Most inodes; `None`: by the size of RAM.
+    /// Most inodes, `u64::MAX` if there is no limit; `None`: by the size of RAM.
     pub inodes: Option<u64>,
     /// Permission bits of the root.
     pub mode: u32,
@@ -69,7 +69,12 @@ impl Options {
                 "nr_blocks" => {
                     options.size = Some(bytes(value, 0)?.saturating_mul(BLOCK)).filter(|&size| size != 0)
                 }
-                "nr_inodes" => options.inodes = Some(bytes(value, 0)?).filter(|&count| count != 0),
+                "nr_inodes" => {
+                    options.inodes = Some(match bytes(value, 0)? {
+                        0 => u64::MAX,
+                        count => count,
+                    })
+                }
                 "mode" => options.mode = u32::from_str_radix(value, 8).map_err(|_| EINVAL)? & MODE_BITS,
                 "uid" => options.uid = value.parse().map_err(|_| EINVAL)?,
                 "gid" => options.gid = value.parse().map_err(|_| EINVAL)?,
@@ -143,6 +148,8 @@ struct Shared {
     services: Arc<Services>,
     name: &'static str,
     device: Device,
+    /// What it was mounted with.
+    given: Options,
     limits: Mutex<Limits>,
     /// Bytes of data in whole pages.
     used: AtomicU64,
@@ -163,9 +170,10 @@ impl Tmpfs {
             services: services.clone(),
             name,
             device,
+            given: options,
             limits: Mutex::new(Limits {
                 size: options.size,
-                inodes: options.inodes.unwrap_or(services.ram.total() / BLOCK),
+                inodes: options.inodes.unwrap_or(usual_inodes(services)),
             }),
             used: AtomicU64::new(0),
             inodes: AtomicU64::new(1),
@@ -196,6 +204,7 @@ pub fn memfd(services: &Arc<Services>, attr: &NewAttr, name: &[u8], seals: u32) 
         services: services.clone(),
         name: "tmpfs",
         device: Device::new(0, 1),
+        given: Options::default(),
         limits: Mutex::new(Limits { size: None, inodes: 1 }),
         used: AtomicU64::new(0),
         inodes: AtomicU64::new(1),
@@ -228,9 +237,22 @@ impl FileSystem for Tmpfs {
         {
             text.push_str(&format!(",size={}k", size / 1024));
         }
-        let mode = self.root.owner().mode & MODE_BITS;
-        if mode != 0o1777 {
-            text.push_str(&format!(",mode={mode:o}"));
+        if limits.inodes != self.shared.usual_inodes() {
+            // 0 says that there is no limit.
+            text.push_str(&format!(
+                ",nr_inodes={}",
+                if limits.inodes == u64::MAX { 0 } else { limits.inodes }
+            ));
+        }
+        let given = &self.shared.given;
+        if given.mode != 0o1777 {
+            text.push_str(&format!(",mode={:03o}", given.mode));
+        }
+        if given.uid != 0 {
+            text.push_str(&format!(",uid={}", given.uid));
+        }
+        if given.gid != 0 {
+            text.push_str(&format!(",gid={}", given.gid));
         }
         text
     }
@@ -240,20 +262,37 @@ impl FileSystem for Tmpfs {
         let new = Options::parse(options, total)?;
         let named = |name: &[u8]| options.split(|&byte| byte == b',').any(|option| option.starts_with(name));
         let mut limits = self.shared.limits.lock();
+        let mut next = *limits;
+        // What has no limit does not get one: nobody has counted on that.
         if named(b"size=") || named(b"nr_blocks=") {
-            if new.size.is_some_and(|size| size < self.shared.used.load(Ordering::Relaxed)) {
+            let used = self.shared.used.load(Ordering::Relaxed);
+            if new.size.is_some_and(|size| limits.size.is_none() || size < used) {
                 return Err(EINVAL);
             }
-            limits.size = new.size;
+            next.size = new.size;
         }
         if let Some(inodes) = new.inodes {
-            limits.inodes = inodes;
+            let used = self.shared.inodes.load(Ordering::Relaxed);
+            if inodes != u64::MAX && limits.inodes == u64::MAX || inodes < used {
+                return Err(EINVAL);
+            }
+            next.inodes = inodes;
         }
+        *limits = next;
         Ok(())
     }
 }
 
+/// How many inodes there can be unless it is said.
+fn usual_inodes(services: &Services) -> u64 {
+    services.ram.total() / BLOCK
+}
+
 impl Shared {
+    fn usual_inodes(&self) -> u64 {
+        usual_inodes(&self.services)
+    }
+
     fn now(&self) -> Timestamp {
         Timestamp::from_ns(self.services.clock.realtime_ns())
     }
@@ -287,13 +326,15 @@ impl Shared {
         let ram = &self.services.ram;
         let size = limits.size.unwrap_or(ram.total());
         let free = size.saturating_sub(self.used.load(Ordering::Relaxed)).min(ram.free());
+        // No limit is said as no inodes at all.
+        let inodes = if limits.inodes == u64::MAX { 0 } else { limits.inodes };
         StatFs {
             magic: MAGIC,
             block_size: BLOCK,
             blocks: size / BLOCK,
             blocks_free: free / BLOCK,
-            files: limits.inodes,
-            files_free: limits.inodes.saturating_sub(self.inodes.load(Ordering::Relaxed)),
+            files: inodes,
+            files_free: inodes.saturating_sub(self.inodes.load(Ordering::Relaxed)),
             id: self.device.raw(),
         }
     }
