@@ -169,7 +169,7 @@ impl OverlayInode {
             Err(ENOENT) => None,
             Err(error) => return Err(error),
         };
-        // What is copied up first; the rest is done with names locked, and found anew.
+        // What may take long comes first. The names stay what they are: their directories' dentries are locked.
         let (from_dir, to_dir) = (self.copy_up(0)?, to.copy_up(0)?);
         let moved = source.copy_up(u64::MAX)?;
         let _names = fs.names.lock();
