@@ -367,6 +367,7 @@ impl Inode for ExtInode {
             RenameMode::Replace => RenameOptions::REPLACE,
             RenameMode::NoReplace => RenameOptions::NO_REPLACE,
             RenameMode::Exchange => RenameOptions::EXCHANGE,
+            RenameMode::Whiteout(_) => return Err(crate::errno::EINVAL),
         };
         let (from, to) = (self.number(), new_dir.number());
         let ((outcome, moved, other), now) = self.change_dir(|fs| {
