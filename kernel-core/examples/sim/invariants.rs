@@ -57,6 +57,11 @@ fn mapped_is_its_own(kernel: &Arc<Kernel<Machine>>, pid: u32) -> Result<(), Stri
 /// When the instance is over: nothing is left of it.
 pub fn at_the_end(kernel: Arc<Kernel<Machine>>) -> Result<(), String> {
     let ram = kernel.services.ram.clone();
+    let left: Vec<u32> =
+        inspect::processes(&kernel).into_iter().map(|process| process.pid).filter(|pid| *pid != 1).collect();
+    if !left.is_empty() {
+        return Err(format!("processes are left: {left:?}"));
+    }
     let weak: Weak<Kernel<Machine>> = Arc::downgrade(&kernel);
     drop(kernel);
     if weak.strong_count() != 0 {

@@ -6,18 +6,15 @@ use std::cell::Cell;
 pub struct Random(Cell<u64>);
 
 impl Random {
-    /// The sequence of a seed.
+    /// The sequence of a seed. It starts anywhere: those of neighbours have nothing in common.
     pub fn new(seed: u64) -> Random {
-        Random(Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        Random(Cell::new(mix(seed)))
     }
 
     /// Any number.
     pub fn next(&self) -> u64 {
-        let mut mixed = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.0.set(mixed);
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
+        self.0.set(self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
+        mix(self.0.get())
     }
 
     /// A number below `end`.
@@ -34,4 +31,11 @@ impl Random {
     pub fn pick<T: Copy>(&self, of: &[T]) -> T {
         of[self.below(of.len() as u64) as usize]
     }
+}
+
+fn mix(number: u64) -> u64 {
+    let mut mixed = number;
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
 }

@@ -3,7 +3,7 @@
 
 work=/tmp/soak
 round=0
-set -- os cpu cpu-cache device filesystem interrupt io memory pipe scheduler vm
+set -- memory vm os cpu cpu-cache device filesystem interrupt io pipe scheduler
 
 # Prints what the round did wrong.
 complain() {
@@ -54,11 +54,12 @@ signals() {
     done
 }
 
-# One class of stress-ng's programs, a second each, where the root file system has them.
+# One class of stress-ng's programs, a second each, where the root file system has them. As nobody, in a session of their
+# own: when a fork fails, some of them kill whoever they may.
 stress() {
     [ -x /usr/bin/stress-ng ] || return 0
     echo "class: $1"
-    stress-ng --class "$1" --seq 1 --timeout 1 --oomable --temp-path /tmp --log-brief 2>&1 |
+    setsid su -s /bin/sh nobody -c "stress-ng --class $1 --seq 1 --timeout 1 --oomable --temp-path /tmp --log-brief" 2>&1 |
         while read -r line; do
             case $line in *fail:*|*"did not"*) echo "stress: $line" ;; esac
         done
