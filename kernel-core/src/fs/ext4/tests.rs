@@ -6,7 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
-use core::ops::Range;
+use std::ops::Range;
 use std::process::Command;
 
 use rsext4::MkfsOptions;
