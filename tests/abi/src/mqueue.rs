@@ -305,7 +305,7 @@ fn signal_event(signal: c_int, value: usize) -> libc::sigevent {
 unsafe fn notification() -> Done {
     use std::sync::atomic::Ordering::SeqCst;
     let queue = Queue::new(4, 8)?;
-    on(libc::SIGUSR1, note, 0)?;
+    on(libc::SIGUSR1, note, libc::SA_RESTART)?;
     let event = signal_event(libc::SIGUSR1, 77);
     ok(queue.notify(&event))?;
     fails(queue.notify(&event), libc::EBUSY)?;

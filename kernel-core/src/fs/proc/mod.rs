@@ -9,6 +9,7 @@ mod mem;
 mod namespaces;
 mod net;
 pub mod source;
+mod status;
 mod sysctl;
 mod system;
 mod sysvipc;
