@@ -8,7 +8,7 @@
 //! * [`kick`]: the sticky token that ends a vCPU's run or sleep.
 //! * [`watcher`]: the one helper thread; it waits for streams and deadlines and kicks.
 //! * [`stream`], [`terminal`]: the host's descriptors as byte streams, its terminal in raw mode.
-//! * [`mapped`]: a file as bytes; [`disk`]: files as block devices.
+//! * [`mapped`]: a file as bytes; [`disk`]: files as block devices; [`tree`]: a directory with everything below it.
 //! * [`heap`]: the kernel's own memory, counted.
 //! * [`host`]: the host that all of this makes, but for how address spaces are kept and guest threads are trapped.
 //! * [`vcpu`]: who runs on the vCPU, how that is interrupted, and on which processor.
@@ -37,6 +37,7 @@ pub mod stream;
 pub mod terminal;
 pub mod traced;
 pub mod trap;
+pub mod tree;
 pub mod vcpu;
 pub mod vm;
 pub mod watcher;

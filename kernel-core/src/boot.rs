@@ -11,18 +11,20 @@ use crate::arch::x86_64::xsave;
 use crate::block::file::DiskOpener;
 use crate::block::memory::MemoryOverlay;
 use crate::block::{self, Disks};
-use crate::errno::{EIO, ENOENT, Errno, Result};
+use crate::errno::{EINVAL, EIO, ENOENT, ENOTDIR, Errno, Result};
 use crate::fs::archive;
 use crate::fs::dev;
 use crate::fs::devpts::PtsType;
 use crate::fs::ext4::{Ext4Type, Mounted};
-use crate::fs::overlay::OverlayType;
+use crate::fs::hostfs::HostFs;
+use crate::fs::overlay::{Overlay, OverlayType};
 use crate::fs::proc::source::ProcessSource;
 use crate::fs::proc::{Facts, ProcType};
 use crate::fs::stream::Stream;
 use crate::fs::sys::SysType;
 use crate::fs::tmpfs::{Options, Tmpfs, TmpfsType};
 use crate::host::block::BlockDevice;
+use crate::host::tree;
 use crate::host::{ByteStream, Fpu, Host, Ready, Registers, StreamError, Suspend, UserContext};
 use crate::ipc::fifo::FifoOpener;
 use crate::ipc::inotify::Limits;
@@ -49,13 +51,19 @@ use crate::task::user_ns::UserNs;
 use crate::task::{Process, Task};
 use crate::tty::Terminals;
 use crate::vfs::context::FsContext;
+use crate::vfs::dentry::{Dentry, DentryCache};
 use crate::vfs::device::Devices;
 use crate::vfs::fd::{FdTable, OnExec};
 use crate::vfs::file::{OpenFile, OpenFlags};
-use crate::vfs::inode::{Device, FileKind, NewAttr, NewNode};
+use crate::vfs::inode::{Device, FileKind, NAME_MAX, NewAttr, NewNode};
 use crate::vfs::mount::{FileSystem, MountFlags, Namespace};
 use crate::vfs::path::Path;
 use crate::vfs::walk::LastLink;
+
+/// Device numbers of the root file system, and of what it is made of.
+const ROOT_DEVICE: Device = Device::new(0, 2);
+const LOWER_DEVICE: Device = Device::new(0, 3);
+const UPPER_DEVICE: Device = Device::new(0, 4);
 
 /// The first program.
 pub enum Init {
@@ -77,6 +85,10 @@ pub enum Stdio {
 pub enum RootFs {
     /// A cpio archive, maybe compressed with gzip; it is unpacked to memory.
     Archive(Arc<dyn Blob>),
+    /// A directory of the host's, read as it is used; changes go to memory.
+    Below(Arc<dyn tree::Node>),
+    /// A directory of the host's, which changes.
+    Directory(Arc<dyn tree::Node>),
     /// An ext4 on a disk or partition of this name (`ubda1`).
     Disk {
         /// What the node of the disk is called.
@@ -86,19 +98,31 @@ pub enum RootFs {
     },
 }
 
-/// What becomes of what a guest writes to the disk with its root file system.
+/// What becomes of what a guest changes of its root file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changes {
-    /// The disk is written.
+    /// The disk or directory is written.
     Kept,
     /// It is in memory, and gone at the end.
     InMemory,
+}
+
+/// A directory of the host's at a place of the guest.
+pub struct Share {
+    /// The directory; whether it can be changed is its own matter.
+    pub node: Arc<dyn tree::Node>,
+    /// The place, an absolute path; directories that are missing are made.
+    pub at: Vec<u8>,
+    /// Whether guests are told that it cannot be changed.
+    pub read_only: bool,
 }
 
 /// What an instance is made of.
 pub struct BootConfig {
     /// The root file system.
     pub root: RootFs,
+    /// Directories of the host's that are mounted before PID 1 starts.
+    pub shares: Vec<Share>,
     /// PID 1's program.
     pub init: Init,
     /// Its arguments, its own name first.
@@ -132,6 +156,8 @@ pub enum BootError {
     Root(String),
     /// There is not enough memory or the host refuses something.
     Start(Errno),
+    /// A share cannot be mounted at this place of the guest.
+    Share(Vec<u8>, Errno),
 }
 
 impl From<Errno> for BootError {
@@ -194,6 +220,10 @@ impl<H: Host> Kernel<H> {
             config.memory >> 20,
             config.vcpus,
         );
+        for share in config.shares {
+            let at = share.at.clone();
+            kernel.mount_share(share).map_err(|errno| BootError::Share(at, errno))?;
+        }
         kernel.start_init(config.init, config.args, config.env, stdio)?;
         kernel.limit_heap();
         Ok(kernel)
@@ -259,6 +289,26 @@ impl<H: Host> Kernel<H> {
         };
         *task.fiber.lock() = Some(self.host.new_fiber(Box::new(body))?);
         task.wake(Events::empty());
+        Ok(())
+    }
+}
+
+impl<H: Host> Kernel<H> {
+    /// Mounts a directory of the host's. ENOTDIR if its place is no directory, or below a symbolic link.
+    fn mount_share(&self, share: Share) -> Result<()> {
+        let namespace = &self.namespace;
+        let mut at = namespace.root().ok_or(ENOENT)?;
+        for name in share.at.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")) {
+            if name == b".." || name.len() > NAME_MAX {
+                return Err(EINVAL);
+            }
+            at.dentry = directory(&at.dentry, name, &namespace.dentries)?;
+            at = namespace.cross(at);
+        }
+        let fs = HostFs::new(&self.services, share.node, namespace.types.next_device())?;
+        let mut flags = MountFlags::NO_DEV;
+        flags.set(MountFlags::READ_ONLY, share.read_only);
+        namespace.mount(fs, b"share", &at, flags, &UserNs::INITIAL)?;
         Ok(())
     }
 }
@@ -358,12 +408,18 @@ impl Storage {
         match root {
             RootFs::Archive(blob) => {
                 let total = services.ram.total();
-                let rootfs = Tmpfs::new(services, "tmpfs", Device::new(0, 2), root_options(total));
+                let rootfs = Tmpfs::new(services, "tmpfs", ROOT_DEVICE, root_options(total));
                 let unpacked = archive::unpack(blob, &rootfs, usize::try_from(total).unwrap_or(usize::MAX))
                     .map_err(|error| BootError::Root(error.to_string()))?;
                 log::info!("root file system of {} entries", unpacked.entries);
                 Ok(rootfs)
             }
+            RootFs::Below(node) => {
+                let lower = HostFs::new(services, node.clone(), LOWER_DEVICE)?;
+                let room = services.ram.total() / 2;
+                Ok(Overlay::in_ram(lower, services, ROOT_DEVICE, UPPER_DEVICE, room)?)
+            }
+            RootFs::Directory(node) => Ok(HostFs::new(services, node.clone(), ROOT_DEVICE)?),
             RootFs::Disk { name, .. } => {
                 let volumes = self.disks.volumes();
                 let volume = volumes.iter().find(|volume| volume.name == *name);
@@ -381,6 +437,16 @@ impl Storage {
     }
 }
 
+/// The directory `name` of `dir`, made if it is missing.
+fn directory(dir: &Arc<Dentry>, name: &[u8], cache: &DentryCache) -> Result<Arc<Dentry>> {
+    let attr = NewAttr { mode: 0o755, uid: 0, gid: 0 };
+    let found = match dir.child(name, cache) {
+        Err(ENOENT) => dir.make(name, NewNode::Directory, &attr, cache)?,
+        found => found?,
+    };
+    if found.kind() == FileKind::Directory { Ok(found) } else { Err(ENOTDIR) }
+}
+
 /// The tree of mounts: the root, `/dev` on it, and the types that the guest can mount.
 fn namespace(
     rootfs: Arc<dyn FileSystem>,
@@ -394,12 +460,6 @@ fn namespace(
     dev::register(&devices, services, source);
     terminals.register(&devices);
     devices.register_fifo(Arc::new(FifoOpener));
-    let root = rootfs.root();
-    if root.lookup(b"dev").is_err() {
-        let attr = NewAttr { mode: 0o755, uid: 0, gid: 0 };
-        root.make(b"dev", NewNode::Directory, &attr)?;
-    }
-    drop(root);
     let source_name: &[u8] = if rootfs.device().major == block::MAJOR { b"/dev/root" } else { b"rootfs" };
     let namespace = Namespace::new(rootfs, source_name, devices);
     let types = &namespace.types;
@@ -416,7 +476,7 @@ fn namespace(
     types.register(Arc::new(SysType(facts)));
     types.register(Arc::new(dev::DevType(dev.clone())));
     let root = namespace.root().ok_or(ENOENT)?;
-    let dentry = root.dentry.child(b"dev", &namespace.dentries)?;
+    let dentry = directory(&root.dentry, b"dev", &namespace.dentries)?;
     let at = Path { mount: root.mount, dentry };
     namespace.mount(dev, b"devtmpfs", &at, MountFlags::NO_SUID | MountFlags::NO_EXEC, &UserNs::INITIAL)?;
     Ok(namespace)

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::host::HostError;
+use crate::host::tree::TreeError;
 
 /// A Linux error number, as `errno(3)` lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +40,14 @@ impl From<HostError> for Errno {
             HostError::TooManyProcesses => EAGAIN,
             HostError::SpaceDied => EFAULT,
         }
+    }
+}
+
+impl From<TreeError> for Errno {
+    fn from(error: TreeError) -> Errno {
+        // What is no error number, or none that guests know, cannot be told to them.
+        let errno = Errno(error.0);
+        if errno.name().is_some() { errno } else { EIO }
     }
 }
 

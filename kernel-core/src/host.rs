@@ -12,6 +12,7 @@
 pub mod block;
 #[cfg(any(test, feature = "fake-host"))]
 pub mod fake;
+pub mod tree;
 
 use alloc::boxed::Box;
 use alloc::string::String;

@@ -162,6 +162,14 @@ impl<H: Host> Kernel<H> {
         }
     }
 
+    /// Writes everything to where it lasts; once all vCPUs are back, nothing comes after it.
+    pub fn write_back(&self) {
+        if let Err(error) = self.namespace.sync() {
+            log::error!("a file system cannot be written back: {error:?}");
+        }
+        self.services.ram.write_all_back();
+    }
+
     /// Whether the instance is over.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)

@@ -113,6 +113,7 @@ fn run_watched(
 ) -> Option<Shutdown> {
     let config = BootConfig {
         root: RootFs::Archive(Arc::new(empty_root())),
+        shares: Vec::new(),
         init: Init::Image(Arc::new(elf())),
         args: std::vec![b"init".to_vec()],
         env: Vec::new(),

@@ -10,6 +10,7 @@ pub mod host;
 pub mod roots;
 pub mod run;
 pub mod term;
+pub mod user;
 
 use std::path::PathBuf;
 

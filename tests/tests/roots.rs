@@ -101,12 +101,13 @@ fn odd_files_of_a_root(on: Backend) -> Result<()> {
     root.write("new\nline", "x", 0o4755)?;
     let _socket = UnixListener::bind(at("socket"))?;
     nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::from_bits_truncate(0o600))?;
-    let script = "echo more >> /a; cat /b; stat -c '%h %a' /a /b; readlink /dangling; readlink /loop; \
-                  stat -c '%a %F' /new*; stat -c %F /fifo; ls /socket";
+    // As on any overlay, a change parts a file from its other names.
+    let script = "stat -c '%h %a' /a /b; echo more >> /a; cat /a; cat /b; echo; readlink /dangling; readlink /loop; \
+                  stat -c '%a %F' /new*; stat -c %F /fifo /socket; cat /socket";
     let ran = run(&words(on, root.path(), &[], &["/bin/sh", "-c", script]))?.expect(1)?;
-    let wanted = "samemore\n2 640\n2 640\n/no/where\nloop\n4755 regular file\nfifo\n";
+    let wanted = "2 640\n2 640\nsamemore\nsame\n/no/where\nloop\n4755 regular file\nfifo\nsocket\n";
     ensure!(ran.text() == wanted, "{}", ran.text());
-    ensure!(ran.err.contains("/socket"), "sockets of the host are no use to a guest: {}", ran.err);
+    ensure!(ran.err.contains("No such device or address"), "a socket is opened: {}", ran.err);
     Ok(())
 }
 

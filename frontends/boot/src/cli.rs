@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use crate::image::Image;
-use crate::memory;
+use crate::{memory, share};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -132,10 +132,16 @@ pub struct Run {
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
     /// The root file system: a name (`default`, or what `cargo xtask rootfs` has made: `debian`, `busybox`) or a path with a
-    /// `/` in it to a directory, a cpio archive, gzip-compressed or not, or an ext4 image; it is never changed, changes go to
-    /// memory
+    /// `/` in it to a directory, a cpio archive, gzip-compressed or not, or an ext4 image; it is not changed without
+    /// --root-rw: changes go to memory
     #[arg(long, value_name = "ROOT", default_value = "default")]
     pub root: OsString,
+    /// Change the directory or image that --root names; else changes are in memory, and gone with the guest
+    #[arg(long)]
+    pub root_rw: bool,
+    /// Show a directory of the host in the guest, at GUEST; with :ro it cannot be changed there; can be given often
+    #[arg(long, value_name = "HOST:GUEST[:ro]")]
+    pub share: Vec<OsString>,
     /// Memory of the guest: bytes, or with K, M, G or T behind the number
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = memory::parse)]
     pub mem: u64,
@@ -197,22 +203,15 @@ pub struct Run {
 /// Flags of `run` that are planned and not there yet.
 #[derive(Debug, clap::Args)]
 pub struct Planned {
-    #[arg(long, hide = true)]
-    pub(crate) root_rw: bool,
     #[arg(long, hide = true, value_name = "N")]
     cpus: Option<u32>,
     #[arg(long, hide = true, value_name = "N")]
     pids: Option<u32>,
-    #[arg(long, hide = true, value_name = "HOST:GUEST[:ro]")]
-    share: Vec<OsString>,
     #[arg(long, hide = true, value_name = "NAME")]
     disk: Vec<OsString>,
     #[arg(long, hide = true, value_name = "ID")]
     name: Option<OsString>,
 }
-
-/// Why `--root-rw` cannot be had with most roots.
-pub const ROOT_RW: &str = "--root-rw is only for disk images yet: any other root file system is copied to memory, and changes stay there";
 
 impl Run {
     /// Why this version cannot do on `backend` what is asked: one sentence, if anything is asked that is planned only, or
@@ -231,12 +230,15 @@ impl Run {
                 tt && self.trap == Some(Trap::Seccomp),
                 "--trap seccomp is not for --backend tt: it traces its guests' threads, so use --trap ptrace",
             ),
+            (
+                tt && self.share.iter().any(|words| share::is_writable(words)),
+                "--share is for --backend tt with :ro only: its guests can reach the kernel, and would reach your files",
+            ),
             (cpus, "--cpus other than 1 is not there yet: a guest has one processor"),
             (
                 planned.pids.is_some(),
                 "--pids is not there yet: the number of guest processes has no such limit",
             ),
-            (!planned.share.is_empty(), "--share is not there yet: copy the files into the root file system"),
             (!planned.disk.is_empty(), "--disk is not there yet: a guest has no disks"),
             (planned.name.is_some(), "--name is not there yet: instances have no names"),
         ];
@@ -309,7 +311,7 @@ mod tests {
 
     #[test]
     fn planned_flags_are_refused_by_name() {
-        for flag in ["--cpus 2", "--pids 5", "--share /a:/b", "--disk d", "--name n"] {
+        for flag in ["--cpus 2", "--pids 5", "--disk d", "--name n"] {
             for backend in [Backend::Skas, Backend::Tt] {
                 let sentence = run(flag).unwrap().refusal(backend).unwrap();
                 assert!(sentence.starts_with(flag.split(' ').next().unwrap()), "{flag}: {sentence}");

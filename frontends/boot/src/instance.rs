@@ -20,7 +20,8 @@ use crate::control::{self, Control, Guest};
 use crate::disks;
 use crate::logger;
 use crate::plan::{self, Io, Surroundings};
-use crate::root::{self, Loaded};
+use crate::root;
+use crate::share;
 use crate::signals::Signals;
 use crate::terminal::{self, Terminal};
 use crate::userland::Userland;
@@ -47,7 +48,8 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
     let plan = plan::plan(request, &Surroundings::here()).map_err(anyhow::Error::msg)?;
     let userland = Userland::find()?;
     let mut disks = disks::open(&run.ubd)?;
-    let found = root_of(run, &userland, &mut disks)?;
+    let found = root_of(request, &userland, &mut disks)?;
+    let shares = share::parse_all(&run.share)?;
     let init = match &run.init {
         Some(path) => Init::Path(path.as_os_str().as_bytes().to_vec()),
         None => Init::Image(userland.init()?),
@@ -74,16 +76,11 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
         .name("lodger-signals".into())
         .spawn(move || signals.serve(|request| served.serve(request)))
         .context("cannot start a thread")?;
-    let root_fs = match found {
-        Found::Files(root) => {
-            let loaded = root.load()?;
-            if !run.quiet {
-                warn_of_left_out(&loaded);
-            }
-            RootFs::Archive(loaded.archive)
-        }
+    let root = match found {
+        Found::Files(root, changes) => root.load(changes)?,
         Found::Disk(name, changes) => RootFs::Disk { name, changes },
     };
+    let shares = shares.into_iter().map(share::Words::open).collect::<Result<_>>()?;
     let streams = match plan.io {
         Io::Console => {
             let (terminal, console) = terminal::take::<B>(&host, &control)?;
@@ -102,7 +99,8 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
     let kernel = Kernel::boot(
         host.clone(),
         BootConfig {
-            root: root_fs,
+            root,
+            shares,
             init,
             args: plan.argv,
             env: plan.env,
@@ -121,6 +119,7 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
     control.attach(Arc::new(Running(kernel.clone()))).context("cannot start a thread")?;
     let body = kernel.clone();
     B::run_vcpus(&host, &move |vcpu| body.run_vcpu(vcpu));
+    kernel.write_back();
     control.detach();
     drop(terminal);
     kernel.shut_down_file_systems();
@@ -128,28 +127,25 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
     finish(request, kernel.shutdown(), &control)
 }
 
-/// What `--root` comes to.
+/// What `--root` comes to, and what becomes of changes.
 enum Found {
     /// Files to be loaded.
-    Files(root::Root),
-    /// A disk of the guest, and whether it is written.
+    Files(root::Root, Changes),
+    /// A disk of the guest.
     Disk(String, Changes),
 }
 
 /// Finds the root file system. An image becomes one more of the guest's disks.
-fn root_of(run: &cli::Run, userland: &Userland, disks: &mut Vec<disks::Numbered>) -> Result<Found> {
+fn root_of(request: &Request, userland: &Userland, disks: &mut Vec<disks::Numbered>) -> Result<Found> {
+    let run = &request.run;
     let shown = run.root.to_string_lossy();
     if let Some(name) = shown.strip_prefix("/dev/").filter(|name| name.starts_with("ubd")) {
         return Ok(Found::Disk(name.to_owned(), Changes::Kept));
     }
     let root = root::open(&run.root, userland)?;
-    let Some(image) = root.image() else {
-        if run.planned.root_rw {
-            bail!(cli::ROOT_RW);
-        }
-        return Ok(Found::Files(root));
-    };
-    let changes = if run.planned.root_rw { Changes::Kept } else { Changes::InMemory };
+    let changes = if run.root_rw { Changes::Kept } else { Changes::InMemory };
+    root.check_changes(changes, request.backend)?;
+    let Some(image) = root.image() else { return Ok(Found::Files(root, changes)) };
     let name = disks::add(disks, image, changes == Changes::InMemory)?;
     Ok(Found::Disk(name, changes))
 }
@@ -175,6 +171,10 @@ fn cannot_boot(error: BootError, root: &OsStr) -> anyhow::Error {
     match error {
         BootError::Root(why) => {
             anyhow!("cannot use {} as the root file system: {why}", root.to_string_lossy())
+        }
+        BootError::Share(at, errno) => {
+            let at = String::from_utf8_lossy(&at);
+            anyhow!("cannot mount a share at {at} of the guest: {}", words_of(errno))
         }
         BootError::Start(errno) => anyhow!("cannot start the guest: {}", words_of(errno)),
     }
@@ -209,17 +209,4 @@ fn start_again() -> Result<u8> {
     Signals::unblock();
     let error = std::process::Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
     Err(error).context("cannot restart")
-}
-
-fn warn_of_left_out(loaded: &Loaded) {
-    let Some(first) = loaded.left_out.first() else { return };
-    let others = match loaded.left_out.len() - 1 {
-        0 => String::new(),
-        1 => " and 1 other".into(),
-        more => format!(" and {more} others"),
-    };
-    logger::say(&format!(
-        "left out of the root file system, as it cannot be read: {}{others}",
-        first.display()
-    ));
 }

@@ -1,4 +1,4 @@
-//! `--root`: what the name or path means, and the cpio archive that the kernel makes a file system of.
+//! `--root`: what the name or path means, and what the kernel makes a file system of.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use kernel_core::mm::cache::Blob;
+use host_linux::tree::{self, Rights};
+use kernel_core::boot::{Changes, RootFs};
 
 use crate::cache;
+use crate::cli::Backend;
 use crate::mapped;
-use crate::pack::Packer;
 use crate::userland::Userland;
 
 /// How much of a file tells what it is.
@@ -37,41 +38,50 @@ enum Source {
     Pipe(File),
 }
 
-/// A root file system in memory.
-pub struct Loaded {
-    /// A cpio archive, maybe compressed with gzip.
-    pub archive: Arc<dyn Blob>,
-    /// Of a directory: what was left out because it cannot be read.
-    pub left_out: Vec<PathBuf>,
-}
-
 impl Root {
     /// The disk image, if it is one.
     pub fn image(&self) -> Option<&Path> {
         matches!(self.source, Source::Image).then_some(&*self.path)
     }
 
-    /// Loads it: a file is mapped, a directory is read.
-    pub fn load(self) -> Result<Loaded> {
+    /// Loads it: an archive is mapped, a directory is opened, and read as the guest uses it. After the host was started, which
+    /// would hand an open directory on.
+    pub fn load(self, changes: Changes) -> Result<RootFs> {
         let shown = self.path.display();
         match self.source {
             Source::File(file) => {
                 let archive = mapped::blob(&file).with_context(|| format!("cannot map {shown}"))?;
-                Ok(Loaded { archive, left_out: Vec::new() })
+                Ok(RootFs::Archive(archive))
             }
             Source::Image => bail!("{shown} is a disk image, which is no archive"),
             Source::Pipe(mut file) => {
                 let mut bytes = Vec::new();
                 file.read_to_end(&mut bytes).with_context(|| format!("cannot read {shown}"))?;
                 check(&bytes).with_context(|| format!("cannot use {shown} as the root file system"))?;
-                Ok(Loaded { archive: Arc::new(bytes), left_out: Vec::new() })
+                Ok(RootFs::Archive(Arc::new(bytes)))
             }
             Source::Directory => {
-                let context = || format!("cannot read the directory {shown}");
-                let mut packer = Packer::new(&self.path).with_context(context)?;
-                let mut bytes = Vec::new();
-                packer.read_to_end(&mut bytes).with_context(context)?;
-                Ok(Loaded { archive: Arc::new(bytes), left_out: packer.into_left_out() })
+                let open = |rights| {
+                    tree::open(&self.path, rights)
+                        .with_context(|| format!("cannot open the directory {shown}"))
+                };
+                Ok(match changes {
+                    Changes::InMemory => RootFs::Below(open(Rights::Read)?),
+                    Changes::Kept => RootFs::Directory(open(Rights::Write)?),
+                })
+            }
+        }
+    }
+
+    /// Says in one sentence why changes to it cannot be kept, if they cannot.
+    pub fn check_changes(&self, changes: Changes, backend: Backend) -> Result<()> {
+        match (changes, &self.source, backend) {
+            (Changes::InMemory, ..) | (_, Source::Image, _) | (_, Source::Directory, Backend::Skas) => Ok(()),
+            (_, Source::Directory, Backend::Tt) => bail!(
+                "--root-rw of a directory is not for --backend tt: its guests can reach the kernel, and would reach your files"
+            ),
+            (_, Source::File(_) | Source::Pipe(_), _) => {
+                bail!("--root-rw is for directories and disk images: changes to an archive stay in memory")
             }
         }
     }
@@ -171,17 +181,38 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.cpio");
         std::fs::write(&path, b"070701 and what follows").unwrap();
-        let load = |path: &Path| open_path(path.to_owned()).and_then(Root::load);
-        assert_eq!(load(&path).unwrap().archive.bytes(), b"070701 and what follows");
+        let load = |path: &Path| match open_path(path.to_owned())?.load(Changes::InMemory)? {
+            RootFs::Archive(archive) => Ok(archive),
+            _ => bail!("a directory"),
+        };
+        assert_eq!(load(&path).unwrap().bytes(), b"070701 and what follows");
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| std::fs::write(&fifo, b"\x1f\x8b compressed"));
-            assert_eq!(load(&fifo).unwrap().archive.bytes(), b"\x1f\x8b compressed");
+            assert_eq!(load(&fifo).unwrap().bytes(), b"\x1f\x8b compressed");
         });
         std::fs::write(&path, b"").unwrap();
         assert!(format!("{:#}", load(&path).err().unwrap()).contains("it is empty"));
-        assert!(load(dir.path()).unwrap().archive.bytes().starts_with(b"070701"));
+        assert!(format!("{:#}", load(dir.path()).err().unwrap()).contains("a directory"));
+    }
+
+    #[test]
+    fn changes_are_kept_where_they_can_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let (archive, image) = (dir.path().join("x.cpio"), dir.path().join("x.img"));
+        std::fs::write(&archive, b"070701 and what follows").unwrap();
+        let mut ext4 = vec![0; HEAD];
+        ext4[0x438..0x43a].copy_from_slice(&[0x53, 0xef]);
+        std::fs::write(&image, ext4).unwrap();
+        let kept = |path: &Path, backend| {
+            let root = open_path(path.to_owned()).unwrap();
+            assert!(root.check_changes(Changes::InMemory, backend).is_ok());
+            root.check_changes(Changes::Kept, backend).is_ok()
+        };
+        assert_eq!([Backend::Skas, Backend::Tt].map(|on| kept(&archive, on)), [false, false]);
+        assert_eq!([Backend::Skas, Backend::Tt].map(|on| kept(&image, on)), [true, true]);
+        assert_eq!([Backend::Skas, Backend::Tt].map(|on| kept(dir.path(), on)), [true, false]);
     }
 
     #[test]

@@ -436,6 +436,7 @@ fn main() {
         machine,
         BootConfig {
             root: RootFs::Archive(Arc::new(root())),
+            shares: Vec::new(),
             init: Init::Image(Arc::new(elf(ENTRY))),
             args: vec![b"init".to_vec()],
             env: Vec::new(),

@@ -80,6 +80,7 @@ fn simulate(seed: u64, steps: u64, traced: bool) -> Result<u64, String> {
     let random = Random::new(seed);
     let config = BootConfig {
         root: RootFs::Archive(Arc::new(guest::root())),
+        shares: Vec::new(),
         init: Init::Image(Arc::new(guest::elf())),
         args: vec![b"init".to_vec()],
         env: Vec::new(),

@@ -3,6 +3,7 @@ pub mod archive;
 pub mod dev;
 pub mod devpts;
 pub mod ext4;
+pub mod hostfs;
 pub mod made;
 pub mod nsfs;
 pub mod overlay;

@@ -55,6 +55,10 @@ struct Place {
 struct Children {
     names: HashMap<Box<[u8]>, Child>,
     absent: usize,
+    /// The directory's [`Inode::names_epoch`] when `names` were true.
+    epoch: u64,
+    /// Names of earlier epochs: to be looked up again.
+    unsure: HashMap<Box<[u8]>, Weak<Dentry>>,
 }
 
 enum Child {
@@ -63,6 +67,21 @@ enum Child {
 }
 
 impl Children {
+    /// Trusts nothing that was looked up in another epoch.
+    fn renew(&mut self, epoch: u64) {
+        if self.epoch == epoch {
+            return;
+        }
+        self.epoch = epoch;
+        self.absent = 0;
+        self.unsure.retain(|_, dentry| dentry.strong_count() > 0);
+        for (name, child) in self.names.drain() {
+            if let Child::Present(dentry) = child {
+                self.unsure.insert(name, dentry);
+            }
+        }
+    }
+
     fn set_present(&mut self, name: &[u8], dentry: &Arc<Dentry>) {
         if let Some(Child::Absent) = self.names.insert(name.into(), Child::Present(Arc::downgrade(dentry))) {
             self.absent -= 1;
@@ -212,7 +231,9 @@ impl Dentry {
             let inode = self.inode.lookup(name)?;
             return Ok(Dentry::new(inode, Some(self.clone()), name));
         }
+        let epoch = self.inode.names_epoch();
         let mut children = self.children.lock();
+        children.renew(epoch);
         match children.names.get(name) {
             Some(Child::Present(dentry)) => {
                 if let Some(dentry) = dentry.upgrade() {
@@ -223,7 +244,21 @@ impl Dentry {
             Some(Child::Absent) => return Err(ENOENT),
             None => {}
         }
-        match self.inode.lookup(name) {
+        let before = children.unsure.remove(name).and_then(|dentry| dentry.upgrade());
+        let found = self.inode.lookup(name);
+        if let Some(before) = before {
+            if found.as_ref().is_ok_and(|inode| same_inode(inode, &before.inode)) {
+                children.set_present(name, &before);
+                return Ok(before);
+            }
+            // Somebody else has removed or replaced it.
+            before.deleted.store(true, Ordering::Release);
+            drop(children);
+            cache.forget_one(&before);
+            drop(before);
+            return self.child(name, cache);
+        }
+        match found {
             Ok(inode) => {
                 let dentry = Dentry::new(inode, Some(self.clone()), name);
                 children.set_present(name, &dentry);

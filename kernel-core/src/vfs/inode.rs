@@ -372,6 +372,12 @@ pub trait Inode: Send + Sync {
         true
     }
 
+    /// Changes when entries of a directory may have been changed by others; names that were looked up before are looked up
+    /// again then. Asked before each look-up.
+    fn names_epoch(&self) -> u64 {
+        0
+    }
+
     /// Makes an entry. EEXIST if the name is taken.
     fn make(&self, name: &[u8], what: NewNode<'_>, attr: &NewAttr) -> Result<Arc<dyn Inode>> {
         let _ = (name, what, attr);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use host_linux::backend::{Backend, Settings};
-use kernel_core::boot::{BootConfig, Init, RootFs, Stdio};
+use kernel_core::boot::{BootConfig, Changes, Init, Stdio};
 use kernel_core::debug::inspect;
 use kernel_core::kernel::{Kernel, Shutdown};
 use lodger::userland::Userland;
@@ -47,7 +47,8 @@ pub fn with<B: Backend, T: Send>(
     let stream = || B::stream(&host, Some(null.as_fd()), Some(null.as_fd()));
     let words = ["init", "--"].iter().chain(setting.command);
     let config = BootConfig {
-        root: RootFs::Archive(root.load()?.archive),
+        root: root.load(Changes::InMemory)?,
+        shares: Vec::new(),
         init: Init::Image(init),
         args: words.map(|word| word.as_bytes().to_vec()).collect(),
         env: vec![b"PATH=/bin".to_vec()],

@@ -1,0 +1,579 @@
+//! Inodes of hostfs.
+
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::any::Any;
+
+use super::attr::{self, Kept};
+use super::file::{DirFile, RegularFile};
+use super::{Key, Shared, TRUSTED_NS};
+use crate::errno::{EINVAL, EIO, EISDIR, ENODATA, ENOENT, ENOTDIR, EOPNOTSUPP, EPERM, EXDEV, Errno, Result};
+use crate::host::tree::{self, Access, Attr, New, Node, OpenNode};
+use crate::host::{Frames, Phys};
+use crate::mm::cache::{PageCache, Store, WritePolicy};
+use crate::sync::Mutex;
+use crate::vfs::caller::Caller;
+use crate::vfs::claim::Claims;
+use crate::vfs::file::OpenFlags;
+use crate::vfs::inode::{
+    Attachment, Device, FileKind, Inode, LinkTarget, MODE_BITS, Metadata, NewAttr, NewNode, Opened, Owner,
+    RenameMode, SetAttr, SetTime, StatFs, Timestamp, XattrMode,
+};
+use crate::vfs::locks::FileLocks;
+
+/// What `statfs` says it is (`HOSTFS_SUPER_MAGIC`).
+const MAGIC: u64 = 0x00c0_ffee;
+
+/// A node of the host's, for guests.
+pub struct HostInode {
+    me: Weak<HostInode>,
+    pub(super) fs: Arc<Shared>,
+    key: Key,
+    kind: FileKind,
+    /// The bytes of a regular file.
+    pages: Option<Arc<PageCache>>,
+    place: Arc<PlaceOf>,
+    state: Mutex<State>,
+    locks: FileLocks,
+    claims: Claims,
+    attachment: Attachment,
+}
+
+/// Where a file's bytes last. Apart from the inode, which owns the cache that owns this.
+struct PlaceOf {
+    node: Mutex<Arc<dyn Node>>,
+    open: Mutex<Open>,
+}
+
+/// How a regular file is open on the host.
+#[derive(Default)]
+struct Open {
+    file: Option<(Access, Arc<dyn OpenNode>)>,
+    users: u64,
+}
+
+/// What was learned.
+struct State {
+    attr: Attr,
+    kept: Kept,
+    /// When; 0: it is known to be old.
+    checked_ns: u64,
+    /// Times and size may differ by what was done here.
+    changed_here: bool,
+    epoch: u64,
+}
+
+impl PlaceOf {
+    fn node(&self) -> Arc<dyn Node> {
+        self.node.lock().clone()
+    }
+
+    /// An open file, for as long as it is used.
+    fn file(&self, wanted: Access) -> Result<Arc<dyn OpenNode>> {
+        let open = self.open.lock().file.clone();
+        match open {
+            Some((access, file)) if access == Access::Write || wanted == Access::Read => Ok(file),
+            _ => Ok(self.node().open(wanted)?),
+        }
+    }
+}
+
+impl Store for PlaceOf {
+    fn read(&self, ram: &dyn Frames, offset: u64, at: Phys, len: u64) -> Result<()> {
+        let read = self.file(Access::Read)?.read(ram, offset, at, len)?.min(len);
+        ram.zero(Phys(at.0 + read), len - read);
+        Ok(())
+    }
+
+    fn write(&self, ram: &dyn Frames, offset: u64, at: Phys, len: u64) -> Result<()> {
+        Ok(self.file(Access::Write)?.write(ram, offset, at, len)?)
+    }
+
+    fn set_len(&self, len: u64) -> Result<()> {
+        Ok(self.file(Access::Write)?.set_len(len)?)
+    }
+
+    fn punch_hole(&self, offset: u64, len: u64) -> Result<()> {
+        const PUNCH_HOLE_KEEP_SIZE: u32 = 3;
+        Ok(self.file(Access::Write)?.allocate(PUNCH_HOLE_KEEP_SIZE, offset, len)?)
+    }
+
+    fn next_data(&self, offset: u64) -> Result<u64> {
+        Ok(self.file(Access::Read)?.next_data(offset)?)
+    }
+
+    fn next_hole(&self, offset: u64, _: u64) -> Result<u64> {
+        Ok(self.file(Access::Read)?.next_hole(offset)?)
+    }
+}
+
+fn timestamp((sec, nsec): tree::Time) -> Timestamp {
+    Timestamp { sec, nsec }
+}
+
+impl HostInode {
+    pub(super) fn new(fs: &Arc<Shared>, key: Key, node: Arc<dyn Node>, attr: Attr) -> Arc<HostInode> {
+        let kept = attr::load(&*node, &key, &attr, &fs.shadow);
+        let kind = FileKind::of_mode(kept.mode);
+        let place = Arc::new(PlaceOf { node: Mutex::new(node), open: Mutex::default() });
+        let pages = (kind == FileKind::Regular)
+            .then(|| PageCache::over(&fs.services.ram, place.clone(), attr.size, WritePolicy::Through));
+        let state =
+            State { attr, kept, checked_ns: fs.services.clock.monotonic_ns(), changed_here: false, epoch: 1 };
+        Arc::new_cyclic(|me| HostInode {
+            me: me.clone(),
+            fs: fs.clone(),
+            key,
+            kind,
+            pages,
+            place,
+            state: Mutex::new(state),
+            locks: FileLocks::default(),
+            claims: Claims::default(),
+            attachment: Mutex::new(None),
+        })
+    }
+
+    /// It was looked up, at this place.
+    pub(super) fn found(&self, node: Arc<dyn Node>, attr: Attr) {
+        // The one there is goes on if it can: those below it know no other.
+        if self.node().attr().is_err() {
+            let old = core::mem::replace(&mut *self.place.node.lock(), node);
+            drop(old);
+        }
+        self.learn(attr);
+    }
+
+    pub(super) fn pages(&self) -> Result<&Arc<PageCache>> {
+        self.pages.as_ref().ok_or(EINVAL)
+    }
+
+    pub(super) fn node(&self) -> Arc<dyn Node> {
+        self.place.node()
+    }
+
+    /// The host's file, for what the cache does not do.
+    pub(super) fn file(&self, access: Access) -> Result<Arc<dyn OpenNode>> {
+        self.place.file(access)
+    }
+
+    /// Keeps the host's file open until [`HostInode::close`].
+    pub(super) fn keep_open(&self, access: Access) -> Result<()> {
+        let has = |open: &Open| {
+            open.file.as_ref().is_some_and(|(has, _)| *has == Access::Write || access == Access::Read)
+        };
+        {
+            let mut open = self.place.open.lock();
+            if has(&open) {
+                open.users += 1;
+                return Ok(());
+            }
+        }
+        let file = self.node().open(access)?;
+        let mut open = self.place.open.lock();
+        open.users += 1;
+        let old = if has(&open) { None } else { open.file.replace((access, file)) };
+        drop(open);
+        drop(old);
+        Ok(())
+    }
+
+    /// One user of the open file less.
+    pub(super) fn close(&self) {
+        if let Some(pages) = &self.pages {
+            // Whoever wants to know whether it worked syncs.
+            let _ = pages.write_back(0..u64::MAX);
+        }
+        let mut open = self.place.open.lock();
+        open.users = open.users.saturating_sub(1);
+        let unused = if open.users == 0 { open.file.take() } else { None };
+        drop(open);
+        drop(unused);
+    }
+
+    /// Writes what mappings have changed to the host.
+    pub(super) fn write_back(&self) -> Result<()> {
+        match &self.pages {
+            Some(pages) => pages.sync(),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks the host for the attributes, unless they are known to be fresh.
+    pub(super) fn refresh(&self, trusted_ns: u64) -> Result<()> {
+        let now = self.fs.services.clock.monotonic_ns();
+        {
+            let state = self.state.lock();
+            if state.checked_ns != 0 && now.saturating_sub(state.checked_ns) < trusted_ns {
+                return Ok(());
+            }
+        }
+        self.learn(self.node().attr()?);
+        Ok(())
+    }
+
+    /// What the host says now. If somebody else has changed the file, its pages are forgotten.
+    fn learn(&self, attr: Attr) {
+        let node = self.node();
+        let kept = attr::load(&*node, &self.key, &attr, &self.fs.shadow);
+        let now = self.fs.services.clock.monotonic_ns();
+        let changed = {
+            let mut state = self.state.lock();
+            let old = core::mem::replace(&mut state.attr, attr);
+            let differs = (old.mtime, old.size) != (attr.mtime, attr.size);
+            let names_differ = (old.mtime, old.ctime) != (attr.mtime, attr.ctime);
+            state.epoch += u64::from(names_differ);
+            // What it is never changes; a file that stands for a device and was made anew has another key.
+            if FileKind::of_mode(kept.mode) == self.kind {
+                state.kept = kept;
+            }
+            state.checked_ns = now;
+            differs && !core::mem::take(&mut state.changed_here)
+        };
+        if let (true, Some(pages)) = (changed, &self.pages) {
+            pages.changed_outside(attr.size);
+        }
+    }
+
+    /// It was changed through this inode: the host has new attributes, which say nothing of others.
+    pub(super) fn changed(&self) {
+        let mut state = self.state.lock();
+        (state.checked_ns, state.changed_here) = (0, true);
+    }
+
+    fn entry(&self, name: &[u8]) -> Result<Arc<HostInode>> {
+        let (node, attr) = self.node().lookup(name)?;
+        Ok(self.fs.inode(node, attr))
+    }
+
+    /// Gives a node that was just made its owner and whatever the host does not know.
+    fn own(&self, node: Arc<dyn Node>, attr: Attr, wanted: &Kept) -> Result<Arc<HostInode>> {
+        let key = (attr.dev, attr.ino, attr.btime);
+        attr::store(&*node, &key, &attr, wanted, &self.fs.shadow)?;
+        let attr = node.attr()?;
+        Ok(self.fs.inode(node, attr))
+    }
+
+    /// The inode of an entry, if somebody uses it.
+    fn known(&self, dir: &Arc<dyn Node>, name: &[u8]) -> Option<Arc<HostInode>> {
+        let (_, attr) = dir.lookup(name).ok()?;
+        self.fs.known(&(attr.dev, attr.ino, attr.btime))
+    }
+
+    /// One of its names was removed. If it was the last, and nobody has it open, the host can say nothing of it any more.
+    fn lost_a_name(&self) {
+        let mut state = self.state.lock();
+        let names = if self.kind == FileKind::Directory { 0 } else { state.attr.nlink.saturating_sub(1) };
+        state.attr.nlink = names;
+        (state.checked_ns, state.changed_here) = (0, true);
+    }
+
+    fn host_of<'a>(&self, other: &'a dyn Inode) -> Result<&'a HostInode> {
+        let other = other.as_any().downcast_ref::<HostInode>().ok_or(EXDEV)?;
+        if Arc::ptr_eq(&self.fs, &other.fs) { Ok(other) } else { Err(EXDEV) }
+    }
+
+    fn set_times(&self, change: &SetAttr) -> Result<()> {
+        let now = Timestamp::from_ns(self.fs.services.clock.realtime_ns());
+        let time = |set: SetTime| match set {
+            SetTime::Now => (now.sec, now.nsec),
+            SetTime::To(time) => (time.sec, time.nsec),
+        };
+        Ok(self.node().set_times(change.atime.map(time), change.mtime.map(time))?)
+    }
+}
+
+impl Inode for HostInode {
+    fn metadata(&self) -> Metadata {
+        // It has no way to say that the host has lost it: what was known last.
+        let _ = self.refresh(TRUSTED_NS);
+        let (attr, kept) = {
+            let state = self.state.lock();
+            (state.attr, state.kept)
+        };
+        Metadata {
+            dev: self.fs.device,
+            ino: self.fs.ino(&attr),
+            mode: kept.mode,
+            nlink: attr.nlink,
+            uid: kept.uid,
+            gid: kept.gid,
+            rdev: Device::from_raw(kept.rdev),
+            size: self.pages.as_ref().map_or(attr.size, |pages| pages.len()),
+            block_size: 4096,
+            blocks: attr.blocks,
+            atime: timestamp(attr.atime),
+            mtime: timestamp(attr.mtime),
+            ctime: timestamp(attr.ctime),
+            btime: timestamp(attr.btime),
+        }
+    }
+
+    fn owner(&self) -> Owner {
+        let _ = self.refresh(TRUSTED_NS);
+        let kept = self.state.lock().kept;
+        Owner { mode: kept.mode, uid: kept.uid, gid: kept.gid }
+    }
+
+    fn kind(&self) -> FileKind {
+        self.kind
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn statfs(&self) -> StatFs {
+        let space = self.node().space().unwrap_or_default();
+        StatFs {
+            magic: MAGIC,
+            block_size: space.block_size,
+            blocks: space.blocks,
+            blocks_free: space.blocks_free,
+            files: space.files,
+            files_free: space.files_free,
+            id: self.fs.device.raw(),
+        }
+    }
+
+    fn open(&self, flags: OpenFlags, _caller: &dyn Caller) -> Result<Opened> {
+        let me = self.me.upgrade().ok_or(EIO)?;
+        match self.kind {
+            FileKind::Regular => {
+                self.refresh(0)?;
+                Ok(Opened::File(Arc::new(RegularFile::new(me, flags)?)))
+            }
+            FileKind::Directory => Ok(Opened::File(Arc::new(DirFile::new(me)?))),
+            _ => Ok(Opened::Special),
+        }
+    }
+
+    fn set_attr(&self, change: &SetAttr) -> Result<()> {
+        if let Some(size) = change.size {
+            match &self.pages {
+                Some(pages) => pages.truncate(size)?,
+                None if self.kind == FileKind::Directory => return Err(EISDIR),
+                None => return Err(EINVAL),
+            }
+            self.changed();
+        }
+        if change.mode.is_some() || change.uid.is_some() || change.gid.is_some() {
+            self.refresh(0)?;
+            let (attr, mut wanted) = {
+                let state = self.state.lock();
+                (state.attr, state.kept)
+            };
+            wanted.mode = change.mode.map_or(wanted.mode, |mode| wanted.mode & !MODE_BITS | mode & MODE_BITS);
+            wanted.uid = change.uid.unwrap_or(wanted.uid);
+            wanted.gid = change.gid.unwrap_or(wanted.gid);
+            attr::store(&*self.node(), &self.key, &attr, &wanted, &self.fs.shadow)?;
+            self.changed();
+        }
+        if change.atime.is_some() || change.mtime.is_some() {
+            self.set_times(change)?;
+            self.changed();
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<()> {
+        match &self.pages {
+            Some(pages) => {
+                pages.sync()?;
+                Ok(self.file(Access::Read)?.sync()?)
+            }
+            None if self.kind == FileKind::Directory => Ok(self.node().sync()?),
+            None => Ok(()),
+        }
+    }
+
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
+        if self.kind != FileKind::Directory {
+            return Err(ENOTDIR);
+        }
+        Ok(self.entry(name)?)
+    }
+
+    fn names_epoch(&self) -> u64 {
+        let _ = self.refresh(TRUSTED_NS);
+        self.state.lock().epoch
+    }
+
+    fn make(&self, name: &[u8], what: NewNode<'_>, attr: &NewAttr) -> Result<Arc<dyn Inode>> {
+        let (kind, rdev) = match what {
+            NewNode::Char(device) | NewNode::Block(device) => (what.kind(), device.raw()),
+            _ => (what.kind(), 0),
+        };
+        let mode = if kind == FileKind::Symlink { 0o777 } else { attr.mode & MODE_BITS };
+        let wanted = Kept { mode: kind.mode_bits() | mode, uid: attr.uid, gid: attr.gid, rdev };
+        let new = match what {
+            NewNode::Directory => New::Directory,
+            NewNode::Symlink(target) => New::Symlink(target),
+            _ => New::File,
+        };
+        let dir = self.node();
+        let (node, made) = dir.make(name, new, wanted.host_mode(&*dir))?;
+        self.changed();
+        match self.own(node, made, &wanted) {
+            Ok(inode) => Ok(inode),
+            Err(error) => {
+                let _ = if kind == FileKind::Directory { dir.rmdir(name) } else { dir.unlink(name) };
+                Err(error)
+            }
+        }
+    }
+
+    fn make_unnamed(&self, attr: &NewAttr) -> Result<Arc<dyn Inode>> {
+        let wanted = Kept {
+            mode: FileKind::Regular.mode_bits() | attr.mode & MODE_BITS,
+            uid: attr.uid,
+            gid: attr.gid,
+            rdev: 0,
+        };
+        let dir = self.node();
+        // Without a name it exists as long as it is open.
+        let (node, open) = dir.make_unnamed(wanted.host_mode(&*dir))?;
+        let made = node.attr()?;
+        let inode = self.own(node, made, &wanted)?;
+        inode.place.open.lock().file = Some((Access::Write, open));
+        Ok(inode)
+    }
+
+    fn link(&self, name: &[u8], target: &Arc<dyn Inode>) -> Result<()> {
+        let target = self.host_of(&**target)?;
+        self.node().link(name, &*target.node())?;
+        self.changed();
+        target.changed();
+        Ok(())
+    }
+
+    fn unlink(&self, name: &[u8]) -> Result<()> {
+        let dir = self.node();
+        let victim = self.known(&dir, name);
+        dir.unlink(name)?;
+        self.changed();
+        if let Some(victim) = victim {
+            victim.lost_a_name();
+        }
+        Ok(())
+    }
+
+    fn rmdir(&self, name: &[u8]) -> Result<()> {
+        let dir = self.node();
+        let victim = self.known(&dir, name);
+        dir.rmdir(name)?;
+        self.changed();
+        if let Some(victim) = victim {
+            victim.lost_a_name();
+        }
+        Ok(())
+    }
+
+    fn rename(&self, name: &[u8], new_dir: &dyn Inode, new_name: &[u8], mode: RenameMode) -> Result<()> {
+        let new_dir = self.host_of(new_dir)?;
+        let (from, to) = (self.node(), new_dir.node());
+        let (moved, other) = (self.known(&from, name), self.known(&to, new_name));
+        let how = match mode {
+            RenameMode::Replace => tree::Rename::Replace,
+            RenameMode::NoReplace => tree::Rename::NoReplace,
+            RenameMode::Exchange => tree::Rename::Exchange,
+            RenameMode::Whiteout(_) => return Err(EINVAL),
+        };
+        from.rename(name, &*to, new_name, how)?;
+        if let Some(moved) = moved {
+            moved.node().moved(&*to, new_name);
+            moved.changed();
+        }
+        if let Some(other) = other {
+            if mode == RenameMode::Exchange {
+                other.node().moved(&*from, name);
+                other.changed();
+            } else {
+                other.lost_a_name();
+            }
+        }
+        self.changed();
+        new_dir.changed();
+        Ok(())
+    }
+
+    fn readlink(&self, _caller: &dyn Caller) -> Result<LinkTarget> {
+        if self.kind != FileKind::Symlink {
+            return Err(EINVAL);
+        }
+        Ok(LinkTarget::Text(self.node().read_link()?))
+    }
+
+    fn get_xattr(&self, name: &[u8]) -> Result<Vec<u8>> {
+        self.check_xattr(name).map_err(|error| if error == EPERM { ENODATA } else { error })?;
+        Ok(self.node().get_xattr(name)?)
+    }
+
+    fn set_xattr(&self, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
+        self.check_xattr(name)?;
+        let how = match mode {
+            XattrMode::Any => tree::SetXattr::Any,
+            XattrMode::Create => tree::SetXattr::Create,
+            XattrMode::Replace => tree::SetXattr::Replace,
+        };
+        self.node().set_xattr(name, value, how)?;
+        self.changed();
+        Ok(())
+    }
+
+    fn list_xattrs(&self, each: &mut dyn FnMut(&[u8])) -> Result<()> {
+        if !matches!(self.kind, FileKind::Regular | FileKind::Directory) {
+            return Ok(());
+        }
+        let names = match self.node().list_xattrs().map_err(Errno::from) {
+            Err(EOPNOTSUPP) => return Ok(()),
+            names => names?,
+        };
+        let mine = |name: &&[u8]| name.starts_with(b"user.") && !attr::is_ours(name);
+        names.split(|byte| *byte == 0).filter(|name| !name.is_empty()).filter(mine).for_each(each);
+        Ok(())
+    }
+
+    fn remove_xattr(&self, name: &[u8]) -> Result<()> {
+        self.check_xattr(name).map_err(|error| if error == EPERM { ENODATA } else { error })?;
+        self.node().remove_xattr(name)?;
+        self.changed();
+        Ok(())
+    }
+
+    fn locks(&self) -> Option<&FileLocks> {
+        Some(&self.locks)
+    }
+
+    fn claims(&self) -> Option<&Claims> {
+        Some(&self.claims)
+    }
+
+    fn attachment(&self) -> Option<&Attachment> {
+        Some(&self.attachment)
+    }
+}
+
+impl HostInode {
+    /// Guests have attributes of the namespace `user` only: the others mean something to the host.
+    fn check_xattr(&self, name: &[u8]) -> Result<()> {
+        if attr::is_ours(name) || !matches!(self.kind, FileKind::Regular | FileKind::Directory) {
+            return Err(EPERM);
+        }
+        if name.starts_with(b"user.") { Ok(()) } else { Err(EOPNOTSUPP) }
+    }
+
+    /// Whether it has lost its last name, for what is kept of it in memory.
+    fn is_gone(&self) -> bool {
+        self.state.lock().attr.nlink == 0 || self.node().attr().map_err(Errno::from) == Err(ENOENT)
+    }
+}
+
+impl Drop for HostInode {
+    fn drop(&mut self) {
+        if self.fs.shadow.lock().contains_key(&self.key) && self.is_gone() {
+            self.fs.shadow.lock().remove(&self.key);
+        }
+        self.fs.forget(&self.key);
+    }
+}
