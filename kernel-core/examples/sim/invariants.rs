@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use kernel_core::debug::inspect;
-use kernel_core::host::{Phys, Space};
+use kernel_core::host::{Phys, Prot, Space};
 use kernel_core::kernel::Kernel;
 
 use crate::machine::Machine;
@@ -38,7 +38,8 @@ fn mapped_is_its_own(kernel: &Arc<Kernel<Machine>>, pid: u32) -> Result<(), Stri
     let wrong = inspect::with_space(kernel, pid, |host| {
         host.pages().into_iter().find_map(|(address, phys, prot)| {
             let mapping = space.mappings.iter().find(|mapping| mapping.range.contains(&address));
-            let allowed = mapping.is_some_and(|mapping| mapping.prot.contains(prot));
+            // What can be written or executed can be read, as the processor has it.
+            let allowed = mapping.is_some_and(|mapping| (mapping.prot | Prot::READ).contains(prot));
             let resident = mapping.and_then(|mapping| {
                 let resident = mapping.resident.iter().find(|resident| resident.range.contains(&address))?;
                 Some(Phys(resident.phys.0 + (address - resident.range.start)))
