@@ -255,7 +255,10 @@ impl<H: Host> Kernel<H> {
     /// RAM ran out under a task: pages of files are given back, or if there are none the largest process is killed, and the
     /// task tries again; if it is itself, it ends.
     pub(crate) fn out_of_memory(&self, cx: &Cx<'_, H>) {
-        if self.services.ram.evict(EVICTED) > 0 {
+        // With less than that, programs would lose the pages that they run on, and bring them in again, for ever.
+        let ram = &self.services.ram;
+        let enough = EVICTED.min(ram.total() / 32);
+        if ram.evict(enough) >= enough {
             return;
         }
         if self.is_another_ending(&cx.task.process) {

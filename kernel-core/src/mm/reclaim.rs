@@ -84,10 +84,8 @@ impl Ram {
     /// Gives back about `bytes` of file pages, dirty and mapped ones too, and says how many it were. Writes to stores and
     /// tells address spaces, so no lock of one and none to the right of it may be held.
     pub fn evict(&self, bytes: u64) -> u64 {
-        match self.reclaim(bytes) {
-            0 => self.go_round(bytes, 1, PageCache::evict),
-            freed => freed,
-        }
+        let freed = self.reclaim(bytes);
+        if freed >= bytes { freed } else { freed + self.go_round(bytes - freed, 1, PageCache::evict) }
     }
 
     /// Before `bytes` are committed for a file's pages: keeps some RAM free, so that nobody has to wait for it. For
