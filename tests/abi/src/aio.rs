@@ -137,7 +137,7 @@ unsafe fn setup_arguments() -> Done {
     let mut id = 0u64;
     let setup = |count: c_int, id: *mut u64| libc::syscall(libc::SYS_io_setup, count, id);
     fails(setup(0, &mut id), libc::EINVAL)?;
-    fails(setup(1, 8 as *mut u64), libc::EFAULT)?;
+    fails(setup(1, std::ptr::dangling_mut::<u64>()), libc::EFAULT)?;
     fails(setup(0x4000_0000, &mut id), libc::EINVAL)
         .or_else(|_| fails(setup(0x0800_0000, &mut id), libc::EAGAIN))?;
     id = context.0;
@@ -154,7 +154,7 @@ unsafe fn submit_arguments() -> Done {
     let reader = ok(libc::open(c"f".as_ptr(), libc::O_RDONLY))?;
     let mut buf = [0u8; 4];
     let good = request(PREAD, fd, buf.as_mut_ptr().cast(), 4, 0);
-    fails(context.submit(&[8 as *const Request]), libc::EFAULT)?;
+    fails(context.submit(&[std::ptr::dangling::<Request>()]), libc::EFAULT)?;
     fails(context.submit(&[&Request { fd: -1, ..good }]), libc::EBADF)?;
     fails(context.submit(&[&Request { opcode: PWRITE, fd: reader, ..good }]), libc::EBADF)?;
     fails(context.submit(&[&Request { opcode: 99, ..good }]), libc::EINVAL)?;

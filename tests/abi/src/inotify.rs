@@ -64,7 +64,7 @@ fn parse(mut bytes: &[u8]) -> Done<Vec<Event>> {
     while bytes.len() >= 16 {
         let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let len = word(12) as usize;
-        check(len % 16 == 0 && bytes.len() >= 16 + len, "names are padded to 16 bytes")?;
+        check(len.is_multiple_of(16) && bytes.len() >= 16 + len, "names are padded to 16 bytes")?;
         let name = bytes[16..16 + len].split(|&byte| byte == 0).next().unwrap_or_default();
         let name = String::from_utf8_lossy(name).into_owned();
         events.push(Event { wd: word(0) as i32, mask: word(4), cookie: word(8), name });

@@ -81,7 +81,7 @@ unsafe fn memory_arguments() -> Done {
     fails(libc::process_vm_readv(own, &one, 1, &one, 1, 1), libc::EINVAL)?;
     fails(libc::process_vm_readv(own, &one, 1025, &one, 1, 0), libc::EINVAL)?;
     fails(libc::process_vm_readv(own, &one, 1, &one, 1025, 0), libc::EINVAL)?;
-    fails(libc::process_vm_readv(own, &one, 1, 8 as *const iovec, 1, 0), libc::EFAULT)?;
+    fails(libc::process_vm_readv(own, &one, 1, std::ptr::dangling::<iovec>(), 1, 0), libc::EFAULT)?;
     fails(libc::process_vm_readv(0x3fff_fff0, &one, 1, &one, 1, 0), libc::ESRCH)?;
     eq(ok(libc::process_vm_readv(0x3fff_fff0, &one, 0, &one, 1, 0))?, 0)?;
     *at.add(100) = 5;

@@ -90,7 +90,7 @@ unsafe fn arguments_are_checked() -> Done {
     let seccomp = |a: c_long, b: c_long, c: *mut u8| libc::syscall(libc::SYS_seccomp, a, b, c);
     fails(seccomp(99, 0, null_mut()), libc::EINVAL)?;
     fails(seccomp(SET_MODE_STRICT, 1, null_mut()), libc::EINVAL)?;
-    fails(seccomp(SET_MODE_STRICT, 0, 1 as *mut u8), libc::EINVAL)?;
+    fails(seccomp(SET_MODE_STRICT, 0, std::ptr::dangling_mut::<u8>()), libc::EINVAL)?;
     fails(seccomp(SET_MODE_FILTER, 1 << 20, null_mut()), libc::EINVAL)?;
     fails(seccomp(SET_MODE_FILTER, 0, null_mut()), libc::EFAULT)?;
     fails(libc::prctl(libc::PR_SET_SECCOMP, 3, 0, 0, 0), libc::EINVAL)?;

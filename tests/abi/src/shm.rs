@@ -101,11 +101,11 @@ unsafe fn sizes_and_keys_are_checked() -> Done {
     fails(libc::shmctl(-1, libc::IPC_STAT, null_mut()), libc::EINVAL)?;
     fails(libc::shmctl(0x7fff_fff0, libc::IPC_RMID, null_mut()), libc::EINVAL)?;
     let segment = Segment::new(1)?;
-    fails(libc::shmctl(segment.0, libc::IPC_STAT, 8 as *mut shmid_ds), libc::EFAULT)?;
+    fails(libc::shmctl(segment.0, libc::IPC_STAT, std::ptr::dangling_mut::<shmid_ds>()), libc::EFAULT)?;
     fails(libc::shmctl(segment.0, libc::IPC_SET, null_mut()), libc::EFAULT)?;
     fails(libc::shmctl(segment.0, 77, null_mut()), libc::EINVAL)?;
     fails(libc::shmdt(memory(PAGE)?.cast::<c_void>()), libc::EINVAL)?;
-    fails(libc::shmdt(1 as *const c_void), libc::EINVAL)
+    fails(libc::shmdt(std::ptr::dangling::<c_void>()), libc::EINVAL)
 }
 
 unsafe fn attach_addresses() -> Done {
