@@ -171,12 +171,14 @@ impl OverlayInode {
         };
         // What may take long comes first. The names stay what they are: their directories' dentries are locked.
         let (from_dir, to_dir) = (self.copy_up(0)?, to.copy_up(0)?);
-        let moved = source.copy_up(u64::MAX)?;
+        source.copy_up(u64::MAX)?;
         let _names = fs.names.lock();
         to.check_exists()?;
+        // A file may have other names: this one moves.
+        let moved = &from_dir.child(name, &fs.dentries)?;
         match (mode, &target) {
             (RenameMode::Exchange, Some(target)) => {
-                let other = target.upper().ok_or(ENOENT)?;
+                let other = &to_dir.child(new_name, &fs.dentries)?;
                 self.hide_below(other, name)?;
                 to.hide_below(moved, new_name)?;
                 from_dir.rename(name, moved, to_dir, new_name, Some(other), mode, &fs.dentries)?;
