@@ -6,6 +6,9 @@ use alloc::vec;
 use core::any::Any;
 use core::sync::atomic::Ordering;
 
+use linux_raw_sys::general::{
+    FALLOC_FL_KEEP_SIZE as KEEP_SIZE, FALLOC_FL_PUNCH_HOLE as PUNCH_HOLE, FALLOC_FL_ZERO_RANGE as ZERO_RANGE,
+};
 use linux_raw_sys::ioctl as sys;
 
 use super::{Disks, Volume, VolumeClaim, sectors};
@@ -24,10 +27,6 @@ const STEP: usize = 128 << 10;
 /// The block size that programs are told, in bytes.
 const PAGE: u32 = 4096;
 const HDIO_GETGEO: u32 = 0x301;
-/// `FALLOC_FL_*`.
-const KEEP_SIZE: u32 = 1;
-const PUNCH_HOLE: u32 = 2;
-const ZERO_RANGE: u32 = 16;
 
 /// Opens the nodes of disks.
 pub struct DiskOpener(pub Arc<Disks>);

@@ -7,13 +7,13 @@ use alloc::vec::Vec;
 use core::any::Any;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::errno::{EACCES, EINVAL, EISDIR, ENOTDIR, EPERM, Result};
+use crate::errno::{EACCES, EINVAL, ENOTDIR, EPERM, Result};
 use crate::io::{Sink, Source};
 use crate::ipc::pidfd::PidFd;
 use crate::sched::wait::{Events, WaitQueue};
 use crate::sync::Mutex;
 use crate::vfs::caller::Caller;
-use crate::vfs::dir::DirSink;
+use crate::vfs::dir::{DirSink, Directory, DirectoryFile, list_dots};
 use crate::vfs::file::{FileOps, Op, OpenFlags, Whence};
 use crate::vfs::inode::{Device, FileKind, Inode, LinkTarget, Metadata, Opened, SetAttr, StatFs, Timestamp};
 use crate::vfs::limit::seek_to;
@@ -188,9 +188,10 @@ impl Inode for Node {
                 Ok(Opened::File(Arc::new(TextFile { body: self.body.clone(), text, watch })))
             }
             Body::File(open) => Ok(Opened::File(open(caller)?)),
-            Body::Directory(listing) => {
-                Ok(Opened::File(Arc::new(ListFile { ino: self.attr.ino, listing: listing.clone() })))
-            }
+            Body::Directory(listing) => Ok(Opened::File(Arc::new(DirectoryFile(ListFile {
+                ino: self.attr.ino,
+                listing: listing.clone(),
+            })))),
             Body::Link(_) => Ok(Opened::Special),
         }
     }
@@ -316,28 +317,12 @@ struct ListFile {
     listing: Arc<dyn Listing>,
 }
 
-impl FileOps for ListFile {
-    fn read(&self, _: Op<'_>, _: &mut dyn Sink) -> Result<usize> {
-        Err(EISDIR)
-    }
-
-    fn seek(&self, op: Op<'_>, offset: i64, whence: Whence) -> Result<u64> {
-        if !matches!(whence, Whence::Set | Whence::Current) {
-            return Err(EINVAL);
-        }
-        seek_to(op, offset, whence, 0, |_, _| Err(EINVAL))
-    }
-
+impl Directory for ListFile {
     fn read_dir(&self, op: Op<'_>, sink: &mut dyn DirSink) -> Result<()> {
         let mut at = *op.file.position.lock();
-        let directory = FileKind::Directory.dirent_type();
-        let dots: [&[u8]; 2] = [b".", b".."];
-        for name in dots.iter().skip(usize::try_from(at).unwrap_or(dots.len())) {
-            if !sink.entry(self.ino, at + 1, directory, name)? {
-                *op.file.position.lock() = at;
-                return Ok(());
-            }
-            at += 1;
+        if !list_dots(&mut at, self.ino, self.ino, sink)? {
+            *op.file.position.lock() = at;
+            return Ok(());
         }
         for entry in self.listing.list() {
             let position = entry.key.saturating_add(FIRST_POSITION);
@@ -351,9 +336,5 @@ impl FileOps for ListFile {
         }
         *op.file.position.lock() = at;
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }

@@ -11,6 +11,7 @@ use crate::host::Host;
 use crate::sched::wait::Events;
 use crate::syscall::args::RawFd;
 use crate::syscall::{Cx, SysResult};
+use crate::vfs::cached::CachedFile;
 use crate::vfs::fd::OnExec;
 use crate::vfs::file::{OpenFile, OpenFlags};
 use crate::vfs::inode::{MODE_BITS, NewAttr};
@@ -146,7 +147,7 @@ pub fn memfd_create<H: Host>(cx: &Cx<'_, H>, name: u64, flags: u32) -> SysResult
     let cred = cx.cred();
     let attr = NewAttr { mode, uid: cred.fsuid, gid: cred.fsgid };
     let inode = tmpfs::memfd(cx.services(), &attr, &name, seals);
-    let ops = Arc::new(tmpfs::TmpFile::new(&inode)?);
+    let ops = Arc::new(CachedFile(tmpfs::TmpFile::new(&inode)?));
     let file = OpenFile::new(ops, inode, None, OpenFlags::RDWR | OpenFlags::LARGEFILE);
     let on_exec = if flags & MFD_CLOEXEC != 0 { OnExec::Close } else { OnExec::Keep };
     Ok(cx.files.install(file, on_exec, cx.caller().rlimit(sys::RLIMIT_NOFILE))? as u64)

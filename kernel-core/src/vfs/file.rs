@@ -16,6 +16,7 @@ use crate::vfs::caller::Caller;
 use crate::vfs::claim::Claim;
 use crate::vfs::inode::Inode;
 use crate::vfs::locks::LockOwner;
+use crate::vfs::mount::MountFlags;
 use crate::vfs::notify::{Happening, Notify};
 use crate::vfs::path::Path;
 
@@ -342,6 +343,13 @@ impl OpenFile {
     /// Names the open file among the holders of locks.
     pub fn lock_key(&self) -> usize {
         core::ptr::from_ref(self).addr()
+    }
+
+    /// Whether a read moves the access time of its file: not by O_NOATIME, nor where the mount says so.
+    pub fn notes_access(&self) -> bool {
+        let quiet = MountFlags::NO_ATIME | MountFlags::READ_ONLY;
+        !self.flags().contains(OpenFlags::NOATIME)
+            && self.path.as_ref().is_none_or(|path| !path.mount.flags().intersects(quiet))
     }
 
     /// Access mode and status flags.

@@ -4,6 +4,7 @@
 //! [`mount::Namespace`]; opening one gives an [`file::OpenFile`], which a descriptor in an [`fd::FdTable`] refers to.
 //! File systems (`fs/`) implement [`inode::Inode`] and [`file::FileOps`].
 pub mod anon;
+pub mod cached;
 pub mod caller;
 pub mod claim;
 pub mod context;

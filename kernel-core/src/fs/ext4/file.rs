@@ -1,26 +1,22 @@
 //! Open files and directories of ext4.
 
 use alloc::sync::Arc;
-use core::any::Any;
 
+use linux_raw_sys::general::{FALLOC_FL_KEEP_SIZE as KEEP_SIZE, FALLOC_FL_PUNCH_HOLE as PUNCH_HOLE};
 use rsext4::{DirectoryCursor, DirectoryEntryType, InodeFlags, PreallocationOptions, RangeOperation};
 
 use super::core::SPARE_BLOCKS;
 use super::inode::ExtInode;
-use crate::errno::{EINVAL, EISDIR, EOPNOTSUPP, Result};
-use crate::io::{Sink, Source};
+use crate::errno::{EOPNOTSUPP, Result};
 use crate::mm::cache::PageCache;
 use crate::sync::Mutex;
-use crate::vfs::dir::DirSink;
-use crate::vfs::file::{FileOps, Op, OpenFlags, Whence};
+use crate::vfs::cached::Cached;
+use crate::vfs::dir::{DirSink, Directory};
+use crate::vfs::file::{Op, OpenFlags};
 use crate::vfs::inode::{FileKind, Inode, SetAttr};
-use crate::vfs::limit::{Limited, check_file_size, seek_to};
-use crate::vfs::mount::MountFlags;
+use crate::vfs::limit::check_file_size;
 use crate::vfs::permission::mode_after_write;
 
-/// `FALLOC_FL_*`.
-const KEEP_SIZE: u32 = 1;
-const PUNCH_HOLE: u32 = 2;
 /// How many entries are read at once.
 const ENTRIES: usize = 64;
 /// The position behind the last entry of an indexed directory.
@@ -32,22 +28,30 @@ pub(super) struct ExtFile {
     cache: Arc<PageCache>,
 }
 
-fn accessed(inode: &ExtInode, op: Op<'_>) {
-    let quiet = |path: &crate::vfs::path::Path| {
-        path.mount.flags().intersects(MountFlags::NO_ATIME | MountFlags::READ_ONLY)
-    };
-    if !op.file.flags().contains(OpenFlags::NOATIME) && !op.file.path.as_ref().is_some_and(quiet) {
-        inode.accessed();
-    }
-}
-
 impl ExtFile {
     pub(super) fn new(inode: &Arc<ExtInode>) -> Result<ExtFile> {
         Ok(ExtFile { inode: inode.clone(), cache: inode.pages()? })
     }
+}
 
-    /// What any write does: set-id bits go, and with `O_SYNC` it lasts now.
-    fn written(&self, op: Op<'_>) -> Result<()> {
+impl Cached for ExtFile {
+    fn cache(&self) -> &Arc<PageCache> {
+        &self.cache
+    }
+
+    fn accessed(&self, op: Op<'_>) {
+        if op.file.notes_access() {
+            self.inode.accessed();
+        }
+    }
+
+    fn allow(&self, op: Op<'_>, offset: u64, len: usize) -> Result<usize> {
+        check_file_size(op.caller, &self.inode.core.shared.services, offset, len)
+    }
+
+    /// Set-id bits go, and with `O_SYNC` it lasts now.
+    fn written(&self, op: Op<'_>, done: Result<()>) -> Result<()> {
+        done?;
         let owner = self.inode.owner();
         if owner.mode & 0o6000 != 0 {
             // The library takes them away from everybody; whoever may keep them gets them back.
@@ -60,78 +64,6 @@ impl ExtFile {
         Ok(())
     }
 
-    fn limit(&self, op: Op<'_>, offset: u64, len: usize) -> Result<usize> {
-        check_file_size(op.caller, &self.inode.core.shared.services, offset, len)
-    }
-
-    fn write_to(&self, op: Op<'_>, offset: u64, src: &mut dyn Source) -> Result<usize> {
-        if src.remaining() == 0 {
-            return Ok(0);
-        }
-        let allowed = self.limit(op, offset, src.remaining())?;
-        let written = self.cache.write_at(offset, &mut Limited::new(src, allowed))?;
-        self.written(op)?;
-        Ok(written)
-    }
-
-    fn append(&self, op: Op<'_>, src: &mut dyn Source) -> Result<(u64, usize)> {
-        if src.remaining() == 0 {
-            return Ok((self.cache.len(), 0));
-        }
-        let allowed = self.limit(op, self.cache.len(), src.remaining())?;
-        let (offset, written) = self.cache.append(&mut Limited::new(src, allowed))?;
-        self.written(op)?;
-        Ok((offset, written))
-    }
-}
-
-impl FileOps for ExtFile {
-    fn read(&self, op: Op<'_>, dst: &mut dyn Sink) -> Result<usize> {
-        let mut position = op.file.position.lock();
-        let read = self.cache.read_at(*position, dst)?;
-        *position = position.saturating_add(read as u64);
-        drop(position);
-        accessed(&self.inode, op);
-        Ok(read)
-    }
-
-    fn write(&self, op: Op<'_>, src: &mut dyn Source) -> Result<usize> {
-        let mut position = op.file.position.lock();
-        if op.file.flags().contains(OpenFlags::APPEND) {
-            let (offset, written) = self.append(op, src)?;
-            *position = offset.saturating_add(written as u64);
-            return Ok(written);
-        }
-        let written = self.write_to(op, *position, src)?;
-        *position = position.saturating_add(written as u64);
-        Ok(written)
-    }
-
-    fn read_at(&self, op: Op<'_>, offset: u64, dst: &mut dyn Sink) -> Result<usize> {
-        let read = self.cache.read_at(offset, dst)?;
-        accessed(&self.inode, op);
-        Ok(read)
-    }
-
-    fn write_at(&self, op: Op<'_>, offset: u64, src: &mut dyn Source) -> Result<usize> {
-        if op.file.flags().contains(OpenFlags::APPEND) {
-            return Ok(self.append(op, src)?.1);
-        }
-        self.write_to(op, offset, src)
-    }
-
-    fn seek(&self, op: Op<'_>, offset: i64, whence: Whence) -> Result<u64> {
-        seek_to(op, offset, whence, self.cache.len(), |from, whence| match whence {
-            Whence::Data => self.cache.next_data(from),
-            _ => self.cache.next_hole(from),
-        })
-    }
-
-    fn mappable(&self, op: Op<'_>) -> Result<Arc<PageCache>> {
-        accessed(&self.inode, op);
-        Ok(self.cache.clone())
-    }
-
     fn allocate(&self, op: Op<'_>, mode: u32, offset: u64, len: u64) -> Result<()> {
         let end = offset.saturating_add(len);
         let core = &self.inode.core;
@@ -139,7 +71,7 @@ impl FileOps for ExtFile {
             0 | KEEP_SIZE => {
                 let grows = end > self.cache.len() && mode == 0;
                 if grows {
-                    self.limit(op, end - 1, 1)?;
+                    self.allow(op, end - 1, 1)?;
                 }
                 let keep_size = mode != 0;
                 let operation = RangeOperation::Allocate(PreallocationOptions { keep_size });
@@ -157,11 +89,7 @@ impl FileOps for ExtFile {
             _ if mode == KEEP_SIZE | PUNCH_HOLE => self.cache.punch_hole(offset, len)?,
             _ => return Err(EOPNOTSUPP),
         }
-        self.written(op)
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
+        self.written(op, Ok(()))
     }
 }
 
@@ -217,22 +145,15 @@ fn kind(entry: DirectoryEntryType) -> u8 {
     }
 }
 
-impl FileOps for DirFile {
-    fn read(&self, _: Op<'_>, _: &mut dyn Sink) -> Result<usize> {
-        Err(EISDIR)
-    }
-
-    fn read_at(&self, _: Op<'_>, _: u64, _: &mut dyn Sink) -> Result<usize> {
-        Err(EISDIR)
-    }
-
-    fn seek(&self, op: Op<'_>, offset: i64, whence: Whence) -> Result<u64> {
-        if !matches!(whence, Whence::Set | Whence::Current) {
-            return Err(EINVAL);
+impl DirFile {
+    fn accessed(&self, op: Op<'_>) {
+        if op.file.notes_access() {
+            self.inode.accessed();
         }
-        seek_to(op, offset, whence, 0, |_, _| Err(EINVAL))
     }
+}
 
+impl Directory for DirFile {
     fn read_dir(&self, op: Op<'_>, sink: &mut dyn DirSink) -> Result<()> {
         let mut at = op.file.position.lock();
         let number = self.inode.number();
@@ -247,7 +168,7 @@ impl FileOps for DirFile {
                 let next = position(entry.next_cursor);
                 if !sink.entry(u64::from(entry.inode.raw()), next, kind(entry.file_type), &entry.name)? {
                     drop(at);
-                    accessed(&self.inode, op);
+                    self.accessed(op);
                     return Ok(());
                 }
                 *at = next;
@@ -259,11 +180,7 @@ impl FileOps for DirFile {
             }
         }
         drop(at);
-        accessed(&self.inode, op);
+        self.accessed(op);
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }

@@ -19,8 +19,10 @@ use crate::errno::{
 };
 use crate::mm::cache::{MAX_FILE_LEN, PageCache, WritePolicy};
 use crate::sync::Mutex;
+use crate::vfs::cached::CachedFile;
 use crate::vfs::caller::Caller;
 use crate::vfs::claim::Claims;
+use crate::vfs::dir::DirectoryFile;
 use crate::vfs::file::OpenFlags;
 use crate::vfs::inode::{
     Attachment, FileKind, Inode, LinkTarget, MODE_BITS, Metadata, NewAttr, NewNode, Opened, Owner,
@@ -227,8 +229,8 @@ impl Inode for ExtInode {
     fn open(&self, _: OpenFlags, _: &dyn Caller) -> Result<Opened> {
         let Some(me) = self.me.upgrade() else { return Ok(Opened::Special) };
         match self.core.kind {
-            FileKind::Regular => Ok(Opened::File(Arc::new(ExtFile::new(&me)?))),
-            FileKind::Directory => Ok(Opened::File(Arc::new(DirFile::new(me)))),
+            FileKind::Regular => Ok(Opened::File(Arc::new(CachedFile(ExtFile::new(&me)?)))),
+            FileKind::Directory => Ok(Opened::File(Arc::new(DirectoryFile(DirFile::new(me))))),
             _ => Ok(Opened::Special),
         }
     }

@@ -1,41 +1,65 @@
 //! Open files and directories of hostfs.
 
 use alloc::sync::Arc;
-use core::any::Any;
+
+use linux_raw_sys::general::{FALLOC_FL_KEEP_SIZE as KEEP_SIZE, FALLOC_FL_PUNCH_HOLE as PUNCH_HOLE};
 
 use super::TRUSTED_NS;
 use super::inode::HostInode;
-use crate::errno::{EINVAL, EISDIR, EOPNOTSUPP, Result};
+use crate::errno::{EOPNOTSUPP, Result};
 use crate::host::tree::{Access, OpenDir};
-use crate::io::{Sink, Source};
 use crate::mm::cache::PageCache;
-use crate::vfs::dir::DirSink;
-use crate::vfs::file::{FileOps, Op, OpenFlags, Whence};
+use crate::vfs::cached::Cached;
+use crate::vfs::dir::{DirSink, Directory, list_dots};
+use crate::vfs::file::{Op, OpenFlags};
 use crate::vfs::inode::{FileKind, Inode, SetAttr};
-use crate::vfs::limit::{Limited, check_file_size, seek_to};
+use crate::vfs::limit::check_file_size;
 use crate::vfs::permission::mode_after_write;
 
-/// `FALLOC_FL_*`.
-const KEEP_SIZE: u32 = 1;
-const PUNCH_HOLE: u32 = 2;
-
 /// An open regular file.
-pub(super) struct RegularFile {
+pub(super) struct HostFile {
     inode: Arc<HostInode>,
     pages: Arc<PageCache>,
 }
 
-impl RegularFile {
+impl HostFile {
     /// Opens it on the host too: what the host refuses is refused here, and its name may go.
-    pub fn new(inode: Arc<HostInode>, flags: OpenFlags) -> Result<RegularFile> {
+    pub fn new(inode: Arc<HostInode>, flags: OpenFlags) -> Result<HostFile> {
         let pages = inode.pages()?.clone();
         let writes = flags.writable() || flags.contains(OpenFlags::TRUNC);
         inode.keep_open(if writes { Access::Write } else { Access::Read })?;
-        Ok(RegularFile { inode, pages })
+        Ok(HostFile { inode, pages })
+    }
+}
+
+impl Drop for HostFile {
+    fn drop(&mut self) {
+        self.inode.close();
+    }
+}
+
+impl Cached for HostFile {
+    fn cache(&self) -> &Arc<PageCache> {
+        &self.pages
     }
 
-    /// What any write does to the attributes.
-    fn written(&self, op: Op<'_>) {
+    fn refresh(&self) -> Result<()> {
+        self.inode.refresh(TRUSTED_NS)
+    }
+
+    fn refresh_end(&self) -> Result<()> {
+        // Others may append as well.
+        self.inode.refresh(0)
+    }
+
+    fn allow(&self, op: Op<'_>, offset: u64, len: usize) -> Result<usize> {
+        let allowed = check_file_size(op.caller, &self.inode.fs.services, offset, len)?;
+        self.refresh()?;
+        Ok(allowed)
+    }
+
+    fn written(&self, op: Op<'_>, done: Result<()>) -> Result<()> {
+        // Some of it may be there even if it failed.
         self.inode.changed();
         let owner = self.inode.owner();
         if owner.mode & 0o6000 != 0
@@ -46,85 +70,7 @@ impl RegularFile {
                 log::warn!("hostfs: set-id bits of a file that was written stay: {error:?}");
             }
         }
-    }
-
-    fn write_to(&self, op: Op<'_>, offset: u64, src: &mut dyn Source) -> Result<usize> {
-        if src.remaining() == 0 {
-            return Ok(0);
-        }
-        let allowed = check_file_size(op.caller, &self.inode.fs.services, offset, src.remaining())?;
-        self.inode.refresh(TRUSTED_NS)?;
-        let written = self.pages.write_at(offset, &mut Limited::new(src, allowed));
-        self.written(op);
-        written
-    }
-
-    fn append(&self, op: Op<'_>, src: &mut dyn Source) -> Result<(u64, usize)> {
-        // Others may append as well.
-        self.inode.refresh(0)?;
-        if src.remaining() == 0 {
-            return Ok((self.pages.len(), 0));
-        }
-        let allowed = check_file_size(op.caller, &self.inode.fs.services, self.pages.len(), src.remaining())?;
-        let written = self.pages.append(&mut Limited::new(src, allowed));
-        self.written(op);
-        written
-    }
-}
-
-impl Drop for RegularFile {
-    fn drop(&mut self) {
-        self.inode.close();
-    }
-}
-
-impl FileOps for RegularFile {
-    fn read(&self, op: Op<'_>, dst: &mut dyn Sink) -> Result<usize> {
-        self.inode.refresh(TRUSTED_NS)?;
-        let mut position = op.file.position.lock();
-        let read = self.pages.read_at(*position, dst)?;
-        *position = position.saturating_add(read as u64);
-        Ok(read)
-    }
-
-    fn write(&self, op: Op<'_>, src: &mut dyn Source) -> Result<usize> {
-        let mut position = op.file.position.lock();
-        if op.file.flags().contains(OpenFlags::APPEND) {
-            let (offset, written) = self.append(op, src)?;
-            *position = offset.saturating_add(written as u64);
-            return Ok(written);
-        }
-        let written = self.write_to(op, *position, src)?;
-        *position = position.saturating_add(written as u64);
-        Ok(written)
-    }
-
-    fn read_at(&self, _: Op<'_>, offset: u64, dst: &mut dyn Sink) -> Result<usize> {
-        self.inode.refresh(TRUSTED_NS)?;
-        self.pages.read_at(offset, dst)
-    }
-
-    fn write_at(&self, op: Op<'_>, offset: u64, src: &mut dyn Source) -> Result<usize> {
-        // Against POSIX, Linux appends here too (`pwrite(2)`, BUGS).
-        if op.file.flags().contains(OpenFlags::APPEND) {
-            return Ok(self.append(op, src)?.1);
-        }
-        self.write_to(op, offset, src)
-    }
-
-    fn seek(&self, op: Op<'_>, offset: i64, whence: Whence) -> Result<u64> {
-        if whence != Whence::Set && whence != Whence::Current {
-            self.inode.refresh(TRUSTED_NS)?;
-        }
-        seek_to(op, offset, whence, self.pages.len(), |from, whence| match whence {
-            Whence::Data => self.pages.next_data(from),
-            _ => self.pages.next_hole(from),
-        })
-    }
-
-    fn mappable(&self, _: Op<'_>) -> Result<Arc<PageCache>> {
-        self.inode.refresh(TRUSTED_NS)?;
-        Ok(self.pages.clone())
+        done
     }
 
     fn allocate(&self, op: Op<'_>, mode: u32, offset: u64, len: u64) -> Result<()> {
@@ -142,12 +88,7 @@ impl FileOps for RegularFile {
             _ if mode == KEEP_SIZE | PUNCH_HOLE => self.pages.punch_hole(offset, len)?,
             _ => return Err(EOPNOTSUPP),
         }
-        self.written(op);
-        Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
+        self.written(op, Ok(()))
     }
 }
 
@@ -164,33 +105,13 @@ impl DirFile {
     }
 }
 
-impl FileOps for DirFile {
-    fn read(&self, _: Op<'_>, _: &mut dyn Sink) -> Result<usize> {
-        Err(EISDIR)
-    }
-
-    fn read_at(&self, _: Op<'_>, _: u64, _: &mut dyn Sink) -> Result<usize> {
-        Err(EISDIR)
-    }
-
-    fn seek(&self, op: Op<'_>, offset: i64, whence: Whence) -> Result<u64> {
-        if !matches!(whence, Whence::Set | Whence::Current) {
-            return Err(EINVAL);
-        }
-        seek_to(op, offset, whence, 0, |_, _| Err(EINVAL))
-    }
-
+impl Directory for DirFile {
     fn read_dir(&self, op: Op<'_>, sink: &mut dyn DirSink) -> Result<()> {
-        let directory = FileKind::Directory.dirent_type();
         let mut position = op.file.position.lock();
         let own = self.inode.metadata().ino;
         // Of the directory above nobody knows the number here but the walk, which has the right one.
-        let dots = [(&b"."[..], own), (&b".."[..], own)];
-        for (at, (name, ino)) in dots.into_iter().enumerate().skip(*position as usize) {
-            if !sink.entry(ino, at as u64 + 1, directory, name)? {
-                return Ok(());
-            }
-            *position = at as u64 + 1;
+        if !list_dots(&mut position, own, own, sink)? {
+            return Ok(());
         }
         let mut failed = Ok(());
         // The host's positions may use all bits but the highest.
@@ -214,9 +135,5 @@ impl FileOps for DirFile {
         })?;
         *position = behind;
         failed
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }

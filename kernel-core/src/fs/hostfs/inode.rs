@@ -5,15 +5,17 @@ use alloc::vec::Vec;
 use core::any::Any;
 
 use super::attr::{self, Kept};
-use super::file::{DirFile, RegularFile};
+use super::file::{DirFile, HostFile};
 use super::{Key, Shared, TRUSTED_NS};
 use crate::errno::{EINVAL, EIO, EISDIR, ENODATA, ENOENT, ENOTDIR, EOPNOTSUPP, EPERM, EXDEV, Errno, Result};
 use crate::host::tree::{self, Access, Attr, New, Node, OpenNode};
 use crate::host::{Frames, Phys};
 use crate::mm::cache::{PageCache, Store, WritePolicy};
 use crate::sync::Mutex;
+use crate::vfs::cached::CachedFile;
 use crate::vfs::caller::Caller;
 use crate::vfs::claim::Claims;
+use crate::vfs::dir::DirectoryFile;
 use crate::vfs::file::OpenFlags;
 use crate::vfs::inode::{
     Attachment, Device, FileKind, Inode, LinkTarget, MODE_BITS, Metadata, NewAttr, NewNode, Opened, Owner,
@@ -341,9 +343,9 @@ impl Inode for HostInode {
         match self.kind {
             FileKind::Regular => {
                 self.refresh(0)?;
-                Ok(Opened::File(Arc::new(RegularFile::new(me, flags)?)))
+                Ok(Opened::File(Arc::new(CachedFile(HostFile::new(me, flags)?))))
             }
-            FileKind::Directory => Ok(Opened::File(Arc::new(DirFile::new(me)?))),
+            FileKind::Directory => Ok(Opened::File(Arc::new(DirectoryFile(DirFile::new(me)?)))),
             _ => Ok(Opened::Special),
         }
     }

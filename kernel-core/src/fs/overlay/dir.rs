@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::any::Any;
 use core::sync::atomic::Ordering;
 
 use hashbrown::HashSet;
@@ -12,14 +11,12 @@ use super::Shared;
 use super::file::open;
 use super::inode::OverlayInode;
 use super::lookup::{Lower, is_whiteout};
-use crate::errno::{EINVAL, EISDIR, ENOENT, ENOTEMPTY, Result};
-use crate::io::Sink;
+use crate::errno::{ENOENT, ENOTEMPTY, Result};
 use crate::sync::Mutex;
 use crate::vfs::dentry::Dentry;
-use crate::vfs::dir::DirSink;
-use crate::vfs::file::{FileOps, Op, OpenFlags, Whence};
+use crate::vfs::dir::{DirSink, Directory, list_dots};
+use crate::vfs::file::{Op, OpenFlags};
 use crate::vfs::inode::{FileKind, Inode};
-use crate::vfs::limit::seek_to;
 
 /// Positions 0 and 1 are `.` and `..`; the others are places in the listing.
 const FIRST: u64 = 2;
@@ -174,35 +171,14 @@ impl DirFile {
     }
 }
 
-impl FileOps for DirFile {
-    fn read(&self, _: Op<'_>, _: &mut dyn Sink) -> Result<usize> {
-        Err(EISDIR)
-    }
-
-    fn read_at(&self, _: Op<'_>, _: u64, _: &mut dyn Sink) -> Result<usize> {
-        Err(EISDIR)
-    }
-
-    fn seek(&self, op: Op<'_>, offset: i64, whence: Whence) -> Result<u64> {
-        if !matches!(whence, Whence::Set | Whence::Current) {
-            return Err(EINVAL);
-        }
-        seek_to(op, offset, whence, 0, |_, _| Err(EINVAL))
-    }
-
+impl Directory for DirFile {
     fn read_dir(&self, op: Op<'_>, sink: &mut dyn DirSink) -> Result<()> {
         let start = *op.file.position.lock();
         let listing = self.listing(start)?;
         let mut position = op.file.position.lock();
-        let directory = FileKind::Directory.dirent_type();
         let (own, parent) = (self.inode.ino(), self.inode.parent().map_or(self.inode.ino(), |dir| dir.ino()));
-        for (at, ino, name) in [(0, own, b".".as_slice()), (1, parent, b"..")] {
-            if *position == at {
-                if !sink.entry(ino, at + 1, directory, name)? {
-                    return Ok(());
-                }
-                *position = at + 1;
-            }
+        if !list_dots(&mut position, own, parent, sink)? {
+            return Ok(());
         }
         let first = usize::try_from(position.saturating_sub(FIRST)).unwrap_or(usize::MAX);
         for entry in listing.entries.iter().skip(first) {
@@ -212,9 +188,5 @@ impl FileOps for DirFile {
             *position += 1;
         }
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }

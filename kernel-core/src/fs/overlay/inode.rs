@@ -17,6 +17,7 @@ use crate::sync::Mutex;
 use crate::vfs::caller::Caller;
 use crate::vfs::claim::Claims;
 use crate::vfs::dentry::Dentry;
+use crate::vfs::dir::DirectoryFile;
 use crate::vfs::file::OpenFlags;
 use crate::vfs::inode::{
     Attachment, FileKind, Inode, LinkTarget, Metadata, NewAttr, NewNode, Opened, Owner, RenameMode, SetAttr,
@@ -233,7 +234,7 @@ impl Inode for OverlayInode {
 
     fn open(&self, flags: OpenFlags, caller: &dyn Caller) -> Result<Opened> {
         match self.kind {
-            FileKind::Directory => Ok(Opened::File(Arc::new(DirFile::new(self.me()?)))),
+            FileKind::Directory => Ok(Opened::File(Arc::new(DirectoryFile(DirFile::new(self.me()?))))),
             FileKind::Regular => {
                 let cuts = flags.contains(OpenFlags::TRUNC);
                 if cuts || flags.writable() {

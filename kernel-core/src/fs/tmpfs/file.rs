@@ -1,26 +1,23 @@
 //! Open files and directories of tmpfs.
 
 use alloc::sync::Arc;
-use core::any::Any;
+
+use linux_raw_sys::general::{FALLOC_FL_KEEP_SIZE as KEEP_SIZE, FALLOC_FL_PUNCH_HOLE as PUNCH_HOLE};
 
 use super::inode::{SEAL_ANY_WRITE, SEAL_GROW, SEAL_SEAL, SEAL_WRITE, TmpInode};
-use crate::errno::{EINVAL, EISDIR, ENOSPC, EOPNOTSUPP, EPERM, Result};
-use crate::io::{Sink, Source};
+use crate::errno::{EINVAL, ENOSPC, EOPNOTSUPP, EPERM, Result};
 use crate::mm::cache::PageCache;
-use crate::vfs::dir::DirSink;
-use crate::vfs::file::{FileOps, Op, OpenFlags, Whence};
+use crate::vfs::cached::Cached;
+use crate::vfs::dir::{DirSink, Directory};
+use crate::vfs::file::Op;
 use crate::vfs::inode::{Inode, SetAttr};
-use crate::vfs::limit::{Limited, check_file_size, seek_to};
-use crate::vfs::mount::MountFlags;
+use crate::vfs::limit::check_file_size;
 use crate::vfs::permission::mode_after_write;
 
 /// `F_ADD_SEALS` and `F_GET_SEALS` of `fcntl(2)`.
 const F_ADD_SEALS: u32 = 1033;
 const F_GET_SEALS: u32 = 1034;
 const ALL_SEALS: u64 = 0x3f;
-/// `FALLOC_FL_*` that tmpfs knows.
-const KEEP_SIZE: u32 = 1;
-const PUNCH_HOLE: u32 = 2;
 
 /// An open regular file.
 pub struct TmpFile {
@@ -33,64 +30,6 @@ impl TmpFile {
     pub fn new(inode: &Arc<TmpInode>) -> Result<TmpFile> {
         let cache = inode.cache().ok_or(EINVAL)?.clone();
         Ok(TmpFile { inode: inode.clone(), cache })
-    }
-
-    fn accessed(&self, op: Op<'_>) {
-        accessed(&self.inode, op);
-    }
-
-    /// How much of a write of `len` bytes at `offset` may be done. EPERM by seals, EFBIG and SIGXFSZ by limits, ENOSPC.
-    fn allow(&self, op: Op<'_>, offset: u64, len: usize) -> Result<usize> {
-        let len = check_file_size(op.caller, &self.inode.fs.services, offset, len)?;
-        let seals = self.inode.attr.lock().seals;
-        let size = self.cache.len();
-        if seals & SEAL_ANY_WRITE != 0 {
-            return Err(EPERM);
-        }
-        if seals & SEAL_GROW != 0 && offset.saturating_add(len as u64) > size {
-            return Err(EPERM);
-        }
-        let room = self.inode.fs.room();
-        if room > len as u64 {
-            return Ok(len);
-        }
-        // Near the limit: what is overwritten needs no room.
-        let in_place = self.cache.allocated_bytes().saturating_sub(offset);
-        let allowed = usize::try_from(in_place.saturating_add(room)).unwrap_or(usize::MAX).min(len);
-        if allowed == 0 { Err(ENOSPC) } else { Ok(allowed) }
-    }
-
-    /// What any write does to the attributes.
-    fn written(&self, op: Op<'_>) {
-        self.inode.recount();
-        self.inode.changed();
-        let owner = self.inode.owner();
-        if owner.mode & 0o6000 != 0
-            && let Some(mode) = mode_after_write(owner, &op.caller.cred())
-        {
-            // Setting permission bits of a tmpfs inode cannot fail.
-            let _ = self.inode.set_attr(&SetAttr { mode: Some(mode), ..SetAttr::default() });
-        }
-    }
-
-    fn write_to(&self, op: Op<'_>, offset: u64, src: &mut dyn Source) -> Result<usize> {
-        if src.remaining() == 0 {
-            return Ok(0);
-        }
-        let allowed = self.allow(op, offset, src.remaining())?;
-        let written = self.cache.write_at(offset, &mut Limited::new(src, allowed))?;
-        self.written(op);
-        Ok(written)
-    }
-
-    fn append(&self, op: Op<'_>, src: &mut dyn Source) -> Result<(u64, usize)> {
-        if src.remaining() == 0 {
-            return Ok((self.cache.len(), 0));
-        }
-        let allowed = self.allow(op, self.cache.len(), src.remaining())?;
-        let (offset, written) = self.cache.append(&mut Limited::new(src, allowed))?;
-        self.written(op);
-        Ok((offset, written))
     }
 
     fn add_seals(&self, op: Op<'_>, seals: u64) -> Result<u64> {
@@ -115,63 +54,51 @@ impl TmpFile {
     }
 }
 
-fn accessed(inode: &TmpInode, op: Op<'_>) {
-    let quiet = |path: &crate::vfs::path::Path| {
-        path.mount.flags().intersects(MountFlags::NO_ATIME | MountFlags::READ_ONLY)
-    };
-    if !op.file.flags().contains(OpenFlags::NOATIME) && !op.file.path.as_ref().is_some_and(quiet) {
-        inode.accessed();
-    }
-}
-
-impl FileOps for TmpFile {
-    fn read(&self, op: Op<'_>, dst: &mut dyn Sink) -> Result<usize> {
-        let mut position = op.file.position.lock();
-        let read = self.cache.read_at(*position, dst)?;
-        *position = position.saturating_add(read as u64);
-        drop(position);
-        self.accessed(op);
-        Ok(read)
+impl Cached for TmpFile {
+    fn cache(&self) -> &Arc<PageCache> {
+        &self.cache
     }
 
-    fn write(&self, op: Op<'_>, src: &mut dyn Source) -> Result<usize> {
-        let mut position = op.file.position.lock();
-        if op.file.flags().contains(OpenFlags::APPEND) {
-            let (offset, written) = self.append(op, src)?;
-            *position = offset.saturating_add(written as u64);
-            return Ok(written);
+    fn accessed(&self, op: Op<'_>) {
+        if op.file.notes_access() {
+            self.inode.accessed();
         }
-        let written = self.write_to(op, *position, src)?;
-        *position = position.saturating_add(written as u64);
-        Ok(written)
     }
 
-    fn read_at(&self, op: Op<'_>, offset: u64, dst: &mut dyn Sink) -> Result<usize> {
-        let read = self.cache.read_at(offset, dst)?;
-        self.accessed(op);
-        Ok(read)
-    }
-
-    fn write_at(&self, op: Op<'_>, offset: u64, src: &mut dyn Source) -> Result<usize> {
-        // Against POSIX, Linux appends here too (`pwrite(2)`, BUGS).
-        if op.file.flags().contains(OpenFlags::APPEND) {
-            return Ok(self.append(op, src)?.1);
+    /// EPERM by seals, EFBIG and SIGXFSZ by limits, ENOSPC.
+    fn allow(&self, op: Op<'_>, offset: u64, len: usize) -> Result<usize> {
+        let len = check_file_size(op.caller, &self.inode.fs.services, offset, len)?;
+        let seals = self.inode.attr.lock().seals;
+        let size = self.cache.len();
+        if seals & SEAL_ANY_WRITE != 0 {
+            return Err(EPERM);
         }
-        self.write_to(op, offset, src)
+        if seals & SEAL_GROW != 0 && offset.saturating_add(len as u64) > size {
+            return Err(EPERM);
+        }
+        let room = self.inode.fs.room();
+        if room > len as u64 {
+            return Ok(len);
+        }
+        // Near the limit: what is overwritten needs no room.
+        let in_place = self.cache.allocated_bytes().saturating_sub(offset);
+        let allowed = usize::try_from(in_place.saturating_add(room)).unwrap_or(usize::MAX).min(len);
+        if allowed == 0 { Err(ENOSPC) } else { Ok(allowed) }
     }
 
-    fn seek(&self, op: Op<'_>, offset: i64, whence: Whence) -> Result<u64> {
-        seek_to(op, offset, whence, self.cache.len(), |from, whence| match whence {
-            Whence::Data => self.cache.next_data(from),
-            _ => self.cache.next_hole(from),
-        })
+    fn written(&self, op: Op<'_>, done: Result<()>) -> Result<()> {
+        done?;
+        self.inode.recount();
+        self.inode.changed();
+        let owner = self.inode.owner();
+        if owner.mode & 0o6000 != 0
+            && let Some(mode) = mode_after_write(owner, &op.caller.cred())
+        {
+            // Setting permission bits of a tmpfs inode cannot fail.
+            let _ = self.inode.set_attr(&SetAttr { mode: Some(mode), ..SetAttr::default() });
+        }
+        Ok(())
     }
-
-    fn mappable(&self, op: Op<'_>) -> Result<Arc<PageCache>> {
-        self.accessed(op);
-        Ok(self.cache.clone())
-    }
-
     fn control(&self, op: Op<'_>, command: u32, arg: u64) -> Result<u64> {
         match command {
             F_ADD_SEALS => self.add_seals(op, arg),
@@ -208,12 +135,7 @@ impl FileOps for TmpFile {
             }
             _ => return Err(EOPNOTSUPP),
         }
-        self.written(op);
-        Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
+        self.written(op, Ok(()))
     }
 }
 
@@ -229,31 +151,14 @@ impl DirFile {
     }
 }
 
-impl FileOps for DirFile {
-    fn read(&self, _: Op<'_>, _: &mut dyn Sink) -> Result<usize> {
-        Err(EISDIR)
-    }
-
-    fn read_at(&self, _: Op<'_>, _: u64, _: &mut dyn Sink) -> Result<usize> {
-        Err(EISDIR)
-    }
-
-    fn seek(&self, op: Op<'_>, offset: i64, whence: Whence) -> Result<u64> {
-        if !matches!(whence, Whence::Set | Whence::Current) {
-            return Err(EINVAL);
-        }
-        seek_to(op, offset, whence, 0, |_, _| Err(EINVAL))
-    }
-
+impl Directory for DirFile {
     fn read_dir(&self, op: Op<'_>, sink: &mut dyn DirSink) -> Result<()> {
         let mut position = op.file.position.lock();
         *position = self.inode.directory()?.list(&self.inode, *position, sink)?;
         drop(position);
-        accessed(&self.inode, op);
+        if op.file.notes_access() {
+            self.inode.accessed();
+        }
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }

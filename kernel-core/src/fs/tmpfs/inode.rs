@@ -13,8 +13,10 @@ use super::{Shared, kind_of};
 use crate::errno::{EEXIST, EFBIG, EINVAL, EISDIR, ENODATA, ENOSPC, ENOTDIR, EOPNOTSUPP, EPERM, Result};
 use crate::mm::cache::{Backing, PageCache};
 use crate::sync::{Mutex, MutexGuard};
+use crate::vfs::cached::CachedFile;
 use crate::vfs::caller::Caller;
 use crate::vfs::claim::Claims;
+use crate::vfs::dir::DirectoryFile;
 use crate::vfs::file::OpenFlags;
 use crate::vfs::inode::{
     Attachment, Device, FileKind, Inode, LinkTarget, MODE_BITS, Metadata, NewAttr, NewNode, Opened, Owner,
@@ -307,8 +309,8 @@ impl Inode for TmpInode {
     fn open(&self, _flags: OpenFlags, _caller: &dyn Caller) -> Result<Opened> {
         let Some(me) = self.me() else { return Ok(Opened::Special) };
         match &self.body {
-            Body::File(_) => Ok(Opened::File(Arc::new(TmpFile::new(&me)?))),
-            Body::Directory(_) => Ok(Opened::File(Arc::new(DirFile::new(me)))),
+            Body::File(_) => Ok(Opened::File(Arc::new(CachedFile(TmpFile::new(&me)?)))),
+            Body::Directory(_) => Ok(Opened::File(Arc::new(DirectoryFile(DirFile::new(me))))),
             _ => Ok(Opened::Special),
         }
     }

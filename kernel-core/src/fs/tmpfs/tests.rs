@@ -2,6 +2,7 @@
 
 use crate::errno::*;
 use crate::fs::tmpfs::{Options, TmpFile, memfd};
+use crate::vfs::cached::CachedFile;
 use crate::vfs::dir::DirSink;
 use crate::vfs::file::{OpenFile, OpenFlags, Whence};
 use crate::vfs::inode::{Inode, NewAttr, SetAttr, XattrMode};
@@ -116,7 +117,7 @@ fn memfds_are_sealed() {
     let world = World::new();
     let attr = NewAttr { mode: 0o777, uid: 0, gid: 0 };
     let inode = memfd(&world.services, &attr, b"name", 0);
-    let ops = alloc::sync::Arc::new(TmpFile::new(&inode).unwrap());
+    let ops = alloc::sync::Arc::new(CachedFile(TmpFile::new(&inode).unwrap()));
     let file = OpenFile::new(ops, inode.clone(), None, OpenFlags::RDWR);
     let seal = |seals| file.ops.control(world.op(&file), 1033, seals);
     world.write(&file, b"data").unwrap();

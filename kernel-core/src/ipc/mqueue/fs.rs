@@ -8,7 +8,7 @@ use core::any::Any;
 
 use super::queue::{Message, Queue, State};
 use super::{Capacity, Mqueues};
-use crate::errno::{EACCES, EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, EPERM, Result};
+use crate::errno::{EACCES, EEXIST, EINVAL, ENAMETOOLONG, ENOENT, EPERM, Result};
 use crate::io::{Sink, Source};
 use crate::sched::wait::{Events, WaitQueue};
 use crate::services::Services;
@@ -16,7 +16,7 @@ use crate::sync::Mutex;
 use crate::task::cred::Cred;
 use crate::task::rlimit::Rlimits;
 use crate::vfs::caller::Caller;
-use crate::vfs::dir::DirSink;
+use crate::vfs::dir::{self, DirSink, DirectoryFile};
 use crate::vfs::file::{FileOps, Op, OpenFile, OpenFlags, Whence};
 use crate::vfs::inode::{
     Device, FileKind, Inode, MODE_BITS, Metadata, NAME_MAX, NewAttr, NewNode, Opened, Owner, S_ISVTX,
@@ -205,7 +205,7 @@ impl Inode for Directory {
 
     fn open(&self, _: OpenFlags, _: &dyn Caller) -> Result<Opened> {
         let Some(queues) = self.queues.upgrade() else { return Err(ENOENT) };
-        Ok(Opened::File(Arc::new(DirectoryFile(queues.directory.clone()))))
+        Ok(Opened::File(Arc::new(DirectoryFile(OpenDirectory(queues.directory.clone())))))
     }
 
     fn set_attr(&self, attr: &SetAttr) -> Result<()> {
@@ -243,27 +243,14 @@ impl Inode for Directory {
 }
 
 /// The open directory.
-struct DirectoryFile(Arc<Directory>);
+struct OpenDirectory(Arc<Directory>);
 
-impl FileOps for DirectoryFile {
-    fn read(&self, _: Op<'_>, _: &mut dyn Sink) -> Result<usize> {
-        Err(EISDIR)
-    }
-
-    fn seek(&self, op: Op<'_>, offset: i64, whence: Whence) -> Result<u64> {
-        seek_to(op, offset, whence, 0, |_, _| Err(EINVAL))
-    }
-
+impl dir::Directory for OpenDirectory {
     fn read_dir(&self, op: Op<'_>, sink: &mut dyn DirSink) -> Result<()> {
         let mut at = *op.file.position.lock();
-        let directory = FileKind::Directory.dirent_type();
-        while at < FIRST_POSITION {
-            let name: &[u8] = if at == 0 { b"." } else { b".." };
-            if !sink.entry(ROOT_INO, at + 1, directory, name)? {
-                *op.file.position.lock() = at;
-                return Ok(());
-            }
-            at += 1;
+        if !dir::list_dots(&mut at, ROOT_INO, ROOT_INO, sink)? {
+            *op.file.position.lock() = at;
+            return Ok(());
         }
         // By number, which stays the same as long as a queue is there.
         let mut all: Vec<Arc<Queue>> = self.0.state.lock().queues.values().cloned().collect();
@@ -280,10 +267,6 @@ impl FileOps for DirectoryFile {
         }
         *op.file.position.lock() = at;
         Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 
