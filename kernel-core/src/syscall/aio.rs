@@ -3,7 +3,6 @@
 use linux_raw_sys::general as sys;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::abi::time::TimeSpec;
 use crate::errno::{EBADF, EINTR, EINVAL, EOPNOTSUPP, ESPIPE, Result};
 use crate::host::{Host, PAGE_SIZE};
 use crate::ipc::aio::{AioContext, IoEvent};
@@ -11,6 +10,7 @@ use crate::ipc::eventfd::EventFd;
 use crate::mm::map::{MapRequest, Object};
 use crate::sched::wait::Events;
 use crate::syscall::args::RawFd;
+use crate::syscall::deadline;
 use crate::syscall::{Cx, Restart, SysError, SysResult, Wait, file_io, poll};
 
 const PREAD: u16 = 0;
@@ -172,13 +172,7 @@ pub struct Wanted {
 }
 
 fn collect<H: Host>(cx: &Cx<'_, H>, id: u64, wanted: Wanted, timeout: u64) -> Result<(u64, bool)> {
-    let deadline_ns = match timeout {
-        0 => None,
-        addr => {
-            let ns = cx.user().get::<TimeSpec>(addr)?.to_ns()?;
-            Some(cx.services().clock.monotonic_ns().saturating_add(ns))
-        }
-    };
+    let deadline_ns = deadline::relative(cx, timeout)?;
     let context = cx.mm.aio.get(id)?;
     let (least, most) = match (usize::try_from(wanted.least), usize::try_from(wanted.most)) {
         (Ok(least), Ok(most)) if least <= most => (least, most),

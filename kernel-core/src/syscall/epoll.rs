@@ -9,8 +9,8 @@ use crate::host::Host;
 use crate::ipc::epoll::{Epoll, Interest};
 use crate::sched::wait::Events;
 use crate::syscall::args::RawFd;
-use crate::syscall::eventfds::deadline_from;
-use crate::syscall::poll::{deadline_ms, with_mask};
+use crate::syscall::deadline;
+use crate::syscall::poll::with_mask;
 use crate::syscall::{Cx, SysError, SysResult, Wait, anon};
 use crate::vfs::anon::AnonKind;
 use crate::vfs::file::OpenFile;
@@ -62,7 +62,7 @@ pub fn epoll_ctl<H: Host>(cx: &Cx<'_, H>, epoll_fd: RawFd, op: u32, fd: RawFd, e
 
 /// `epoll_wait(2)`.
 pub fn epoll_wait<H: Host>(cx: &Cx<'_, H>, fd: RawFd, events: u64, limit: i32, timeout_ms: i32) -> SysResult {
-    wait(cx, fd, events, limit, deadline_ms(cx, timeout_ms))
+    wait(cx, fd, events, limit, deadline::after_ms(cx, timeout_ms))
 }
 
 /// `epoll_pwait(2)`.
@@ -74,7 +74,7 @@ pub fn epoll_pwait<H: Host>(
     timeout_ms: i32,
     mask: (u64, usize),
 ) -> SysResult {
-    with_mask(cx, mask, || wait(cx, fd, events, limit, deadline_ms(cx, timeout_ms)))
+    with_mask(cx, mask, || wait(cx, fd, events, limit, deadline::after_ms(cx, timeout_ms)))
 }
 
 /// `epoll_pwait2(2)`: the time is a `struct timespec`.
@@ -86,7 +86,7 @@ pub fn epoll_pwait2<H: Host>(
     timeout: u64,
     mask: (u64, usize),
 ) -> SysResult {
-    let deadline = deadline_from(cx, timeout)?;
+    let deadline = deadline::relative(cx, timeout)?;
     with_mask(cx, mask, || wait(cx, fd, events, limit, deadline))
 }
 

@@ -4,7 +4,6 @@ use alloc::sync::Arc;
 
 use linux_raw_sys::general as sys;
 
-use crate::abi::time::TimeSpec;
 use crate::errno::{EINVAL, Result};
 use crate::host::Host;
 use crate::ipc::eventfd::{EventFd, ReadMode};
@@ -87,13 +86,4 @@ pub fn timerfd_gettime<H: Host>(cx: &Cx<'_, H>, fd: RawFd, current: u64) -> SysR
 
 fn timer_of(file: &OpenFile) -> Result<&TimerFd> {
     file.ops.as_any().downcast_ref().ok_or(EINVAL)
-}
-
-/// A deadline in monotonic nanoseconds from a relative `struct timespec` of the guest; EFAULT, EINVAL.
-pub fn deadline_from<H: Host>(cx: &Cx<'_, H>, timeout: u64) -> Result<Option<u64>> {
-    if timeout == 0 {
-        return Ok(None);
-    }
-    let ns = cx.user().get::<TimeSpec>(timeout)?.to_ns()?;
-    Ok(Some(cx.services().clock.monotonic_ns().saturating_add(ns)))
 }

@@ -2,13 +2,13 @@
 
 use linux_raw_sys::general as sys;
 
-use crate::abi::time::TimeSpec;
 use crate::errno::{EAGAIN, EFAULT, EINVAL, ENOSYS, ETIMEDOUT, Result};
 use crate::host::Host;
 use crate::ipc::futex::ANY;
 use crate::ipc::pi_futex::Try;
 use crate::mm::user::{FutexKey, FutexScope};
 use crate::sched::wait::Events;
+use crate::syscall::deadline;
 use crate::syscall::{Args, Cx, Restart, SysError, SysResult, Wait, futex_pi};
 
 /// Entries of a robust list that are looked at (`ROBUST_LIST_LIMIT`): a guest may have made it a ring.
@@ -52,7 +52,10 @@ pub fn futex<H: Host>(cx: &Cx<'_, H>, args: &Args) -> SysResult {
     match command {
         sys::FUTEX_WAIT | sys::FUTEX_WAIT_BITSET => {
             let absolute = command == sys::FUTEX_WAIT_BITSET;
-            let deadline_ns = deadline(cx, args.ptr(3), absolute, realtime)?;
+            let deadline_ns = match absolute {
+                true => deadline::absolute(cx, args.ptr(3), realtime)?,
+                false => deadline::relative(cx, args.ptr(3))?,
+            };
             let after_signal = match deadline_ns {
                 Some(_) if !absolute => AfterSignal::KeepDeadline,
                 _ => AfterSignal::CallAgain,
@@ -69,13 +72,13 @@ pub fn futex<H: Host>(cx: &Cx<'_, H>, args: &Args) -> SysResult {
         sys::FUTEX_WAKE_OP => wake_op(cx, (addr, args.ptr(4)), scope, (count, count_2), args.uint(5)),
         sys::FUTEX_LOCK_PI | sys::FUTEX_LOCK_PI2 => {
             let realtime = realtime || command == sys::FUTEX_LOCK_PI;
-            let deadline_ns = deadline(cx, args.ptr(3), true, realtime)?;
+            let deadline_ns = deadline::absolute(cx, args.ptr(3), realtime)?;
             futex_pi::lock(cx, (addr, scope), Try::Wait, deadline_ns)
         }
         sys::FUTEX_TRYLOCK_PI => futex_pi::lock(cx, (addr, scope), Try::Once, None),
         sys::FUTEX_UNLOCK_PI => futex_pi::unlock(cx, (addr, scope)),
         sys::FUTEX_WAIT_REQUEUE_PI => {
-            let deadline_ns = deadline(cx, args.ptr(3), true, realtime)?;
+            let deadline_ns = deadline::absolute(cx, args.ptr(3), realtime)?;
             futex_pi::wait_requeue(cx, (addr, args.ptr(4)), scope, value, deadline_ns)
         }
         sys::FUTEX_CMP_REQUEUE_PI => {
@@ -95,20 +98,6 @@ pub(super) fn key<H: Host>(cx: &Cx<'_, H>, addr: u64, scope: FutexScope) -> Resu
         return Err(EINVAL);
     }
     cx.user().futex_key(addr, scope)
-}
-
-fn deadline<H: Host>(cx: &Cx<'_, H>, timeout: u64, absolute: bool, realtime: bool) -> Result<Option<u64>> {
-    if timeout == 0 {
-        return Ok(None);
-    }
-    let ns = cx.user().get::<TimeSpec>(timeout)?.to_ns()?;
-    let clock = &cx.services().clock;
-    let now = clock.monotonic_ns();
-    Ok(Some(match (absolute, realtime) {
-        (false, _) => now.saturating_add(ns),
-        (true, false) => ns,
-        (true, true) => now.saturating_add(ns.saturating_sub(clock.realtime_ns())),
-    }))
 }
 
 fn wait<H: Host>(cx: &Cx<'_, H>, what: WaitFor) -> SysResult {

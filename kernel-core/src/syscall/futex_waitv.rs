@@ -6,12 +6,12 @@ use alloc::vec::Vec;
 use linux_raw_sys::general as sys;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::abi::time::TimeSpec;
-use crate::errno::{EINVAL, ETIMEDOUT, Result};
+use crate::errno::{EINVAL, ETIMEDOUT};
 use crate::host::Host;
 use crate::ipc::futex::{ANY, Waiter};
 use crate::mm::user::FutexScope;
 use crate::sched::wait::{Events, WaitQueue};
+use crate::syscall::deadline;
 use crate::syscall::futex::key;
 use crate::syscall::{Cx, Restart, SysError, SysResult, Wait};
 
@@ -31,23 +31,6 @@ struct WaitV {
     reserved: u32,
 }
 
-fn deadline<H: Host>(cx: &Cx<'_, H>, timeout: u64, clock: u32) -> Result<Option<u64>> {
-    if timeout == 0 {
-        return Ok(None);
-    }
-    let realtime = match clock {
-        sys::CLOCK_MONOTONIC => false,
-        sys::CLOCK_REALTIME => true,
-        _ => return Err(EINVAL),
-    };
-    let ns = cx.user().get::<TimeSpec>(timeout)?.to_ns()?;
-    let clock = &cx.services().clock;
-    Ok(Some(match realtime {
-        false => ns,
-        true => clock.monotonic_ns().saturating_add(ns.saturating_sub(clock.realtime_ns())),
-    }))
-}
-
 /// `futex_waitv(2)`: the index of one that was woken.
 pub fn futex_waitv<H: Host>(
     cx: &Cx<'_, H>,
@@ -59,7 +42,14 @@ pub fn futex_waitv<H: Host>(
     if flags != 0 || count == 0 || count > MOST || list == 0 {
         return Err(EINVAL.into());
     }
-    let deadline_ns = deadline(cx, timeout, clock)?;
+    let realtime = match clock {
+        sys::CLOCK_REALTIME => true,
+        sys::CLOCK_MONOTONIC => false,
+        // Without a time nobody asks for the clock.
+        _ if timeout == 0 => false,
+        _ => return Err(EINVAL.into()),
+    };
+    let deadline_ns = deadline::absolute(cx, timeout, realtime)?;
     let mut words: Vec<WaitV> = alloc::vec![WaitV::default(); count as usize];
     cx.user().read_bytes(list, words.as_mut_slice().as_mut_bytes())?;
     if words.iter().any(|word| word.flags & !PRIVATE != SIZE_U32 || word.reserved != 0) {

@@ -11,6 +11,7 @@ pub mod anon;
 pub mod args;
 pub mod creds;
 pub mod cx;
+pub mod deadline;
 pub mod epoll;
 pub mod eventfds;
 pub mod fcntl;

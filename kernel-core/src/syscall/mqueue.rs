@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use linux_raw_sys::general as sys;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::abi::time::TimeSpec;
+use crate::abi::sigevent::SigEvent;
 use crate::errno::{EBADF, EINVAL, EMSGSIZE, ENOTSOCK, ETIMEDOUT, Result};
 use crate::host::Host;
 use crate::ipc::mqueue::fs::{QueueFile, Wanted};
@@ -14,6 +14,7 @@ use crate::ipc::mqueue::{Capacity, PRIORITIES};
 use crate::ipc::unix::socket::UnixSocket;
 use crate::sched::wait::Events;
 use crate::syscall::args::RawFd;
+use crate::syscall::deadline;
 use crate::syscall::paths::PATH_MAX;
 use crate::syscall::{Cx, Restart, SysError, SysResult, Wait, anon};
 use crate::vfs::fd::OnExec;
@@ -31,16 +32,6 @@ struct MqAttr {
     max_size: i64,
     messages: i64,
     reserved: [i64; 4],
-}
-
-/// `struct sigevent`.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
-#[repr(C)]
-struct SigEvent {
-    value: u64,
-    signal: i32,
-    notify: u32,
-    rest: [u64; 6],
 }
 
 /// `mq_open(2)`.
@@ -76,16 +67,6 @@ fn queue<H: Host>(cx: &Cx<'_, H>, fd: RawFd) -> Result<(Arc<OpenFile>, Arc<Queue
     Ok((file, queue))
 }
 
-/// An absolute time of the real-time clock as a deadline; EFAULT, EINVAL.
-fn deadline<H: Host>(cx: &Cx<'_, H>, timeout: u64) -> Result<Option<u64>> {
-    if timeout == 0 {
-        return Ok(None);
-    }
-    let ns = cx.user().get::<TimeSpec>(timeout)?.to_ns()?;
-    let clock = &cx.services().clock;
-    Ok(Some(clock.monotonic_ns().saturating_add(ns.saturating_sub(clock.realtime_ns()))))
-}
-
 fn blocking(file: &OpenFile) -> Blocking {
     if file.flags().contains(OpenFlags::NONBLOCK) { Blocking::Fail } else { Blocking::Wait }
 }
@@ -114,7 +95,7 @@ pub fn mq_timedsend<H: Host>(
     priority: u32,
     timeout: u64,
 ) -> SysResult {
-    let deadline_ns = deadline(cx, timeout)?;
+    let deadline_ns = deadline::absolute(cx, timeout, true)?;
     if priority >= PRIORITIES {
         return Err(EINVAL.into());
     }
@@ -142,7 +123,7 @@ pub fn mq_timedreceive<H: Host>(
     priority: u64,
     timeout: u64,
 ) -> SysResult {
-    let deadline_ns = deadline(cx, timeout)?;
+    let deadline_ns = deadline::absolute(cx, timeout, true)?;
     let (file, queue) = queue(cx, fd)?;
     if !file.flags().readable() {
         return Err(EBADF.into());

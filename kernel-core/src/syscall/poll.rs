@@ -11,14 +11,9 @@ use crate::errno::{EBADF, EFAULT, EINTR, EINVAL, Result};
 use crate::host::Host;
 use crate::sched::wait::{Events, WaitQueue};
 use crate::syscall::args::RawFd;
+use crate::syscall::deadline;
 use crate::syscall::{Cx, Restart, SysError, SysResult, Wait};
 use crate::vfs::file::OpenFile;
-
-/// A deadline in monotonic nanoseconds from milliseconds, of which a negative number is none.
-pub fn deadline_ms<H: Host>(cx: &Cx<'_, H>, timeout_ms: i32) -> Option<u64> {
-    let ns = u64::try_from(timeout_ms).ok()?.saturating_mul(1_000_000);
-    Some(cx.services().clock.monotonic_ns().saturating_add(ns))
-}
 
 /// Does `wait` with another signal mask, if `mask` (address and size in bytes) is one: EINVAL, EFAULT. If a signal ends
 /// the wait, the mask comes back after its delivery.
@@ -128,7 +123,7 @@ fn poll_until<H: Host>(
 
 /// `poll(2)`.
 pub fn poll<H: Host>(cx: &Cx<'_, H>, fds: u64, count: u32, timeout_ms: i32) -> SysResult {
-    poll_restartable(cx, fds, count.into(), deadline_ms(cx, timeout_ms))
+    poll_restartable(cx, fds, count.into(), deadline::after_ms(cx, timeout_ms))
 }
 
 fn poll_restartable<H: Host>(cx: &Cx<'_, H>, fds: u64, count: u64, deadline_ns: Option<u64>) -> SysResult {
@@ -182,10 +177,9 @@ impl Timeout {
             time.nsec = time.nsec % 1_000_000 * 1000;
         }
         let ns = time.to_ns()?;
-        let now = cx.services().clock.monotonic_ns();
         // A time of zero is not written back, so its place is not kept.
         let addr = if ns == 0 { 0 } else { addr };
-        Ok(Timeout { addr, deadline_ns: Some(now.saturating_add(ns)), unit })
+        Ok(Timeout { addr, deadline_ns: Some(deadline::after(cx, ns)), unit })
     }
 
     /// What is left; a place that cannot be written is not an error, as in Linux.

@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 use linux_raw_sys::general as sys;
 
 use crate::abi::siginfo::{RawAction, RawSigInfo, RawStack};
-use crate::abi::time::TimeSpec;
 use crate::arch::x86_64::signal_frame;
 use crate::errno::{EAGAIN, EINVAL, EPERM, ESRCH, Result};
 use crate::host::Host;
 use crate::sched::wait::Events;
+use crate::syscall::deadline;
 use crate::syscall::{Cx, Restart, SysError, SysResult, Wait};
 use crate::task::cred::{Caps, Cred};
 use crate::task::siginfo::SigInfo;
@@ -106,13 +106,7 @@ pub fn pause<H: Host>(cx: &Cx<'_, H>) -> SysResult {
 pub fn rt_sigtimedwait<H: Host>(cx: &Cx<'_, H>, set: u64, info: u64, timeout: u64, size: usize) -> SysResult {
     check_set_size(size)?;
     let set = cx.user().get::<u64>(set)? & !UNBLOCKABLE;
-    let deadline = match timeout {
-        0 => None,
-        addr => {
-            let ns = cx.user().get::<TimeSpec>(addr)?.to_ns()?;
-            Some(cx.services().clock.monotonic_ns().saturating_add(ns))
-        }
-    };
+    let deadline = deadline::relative(cx, timeout)?;
     // The signals stay blocked: they are queued even if they would be ignored, and taken here, not delivered.
     let queue = cx.task.process.signal_queue.clone();
     let waited = cx.wait_until(&[(&queue, Events::IN)], deadline, || cx.task.take_signal(set));

@@ -12,7 +12,7 @@ use crate::ipc::unix::{Ancillary, Kind, Received, Take, UnixSocket};
 use crate::mm::user::{Buffers, MAX_IOVECS};
 use crate::sched::wait::Events;
 use crate::syscall::args::RawFd;
-use crate::syscall::eventfds::deadline_from;
+use crate::syscall::deadline;
 use crate::syscall::socket::{socket_of, unix_of};
 use crate::syscall::socket_control::{self, Control};
 use crate::syscall::socket_name::{RawAddress, find, write_address};
@@ -290,7 +290,7 @@ pub fn recvmmsg<H: Host>(
     flags: u32,
     timeout: u64,
 ) -> SysResult {
-    let deadline_ns = deadline_from(cx, timeout)?;
+    let deadline_ns = deadline::relative(cx, timeout)?;
     let socket = InUse::of(cx, fd)?;
     let waits_for_one = flags & MSG_WAITFORONE != 0;
     let mut now_flags = flags & !MSG_WAITFORONE;

@@ -10,6 +10,7 @@ use crate::errno::{EINVAL, EOPNOTSUPP, EPERM, Result};
 use crate::host::Host;
 use crate::ipc::alarm::{Meter, next_look_ns};
 use crate::kernel::Kernel;
+use crate::syscall::deadline;
 use crate::syscall::{Cx, Restart, SysError, SysResult, Wait};
 use crate::task::{Process, Task};
 
@@ -156,7 +157,7 @@ pub fn time<H: Host>(cx: &Cx<'_, H>, place: u64) -> SysResult {
 /// `nanosleep(2)`.
 pub fn nanosleep<H: Host>(cx: &Cx<'_, H>, time: u64, left: u64) -> SysResult {
     let ns = cx.user().get::<TimeSpec>(time)?.to_ns()?;
-    sleep(cx, cx.services().clock.monotonic_ns().saturating_add(ns), left)
+    sleep(cx, deadline::after(cx, ns), left)
 }
 
 /// `clock_nanosleep(2)`.
@@ -173,7 +174,6 @@ pub fn clock_nanosleep<H: Host>(cx: &Cx<'_, H>, clock: i32, flags: u32, time: u6
         return Err(EOPNOTSUPP.into());
     }
     let ns = cx.user().get::<TimeSpec>(time)?.to_ns()?;
-    let now = cx.services().clock.monotonic_ns();
     let absolute = flags & sys::TIMER_ABSTIME != 0;
     let deadline_ns = match source {
         // A thread cannot wait for its own CPU time.
@@ -183,10 +183,10 @@ pub fn clock_nanosleep<H: Host>(cx: &Cx<'_, H>, clock: i32, flags: u32, time: u6
             let target_ns = if absolute { ns } else { meter.now_ns().saturating_add(ns) };
             return sleep_metered(cx, meter, target_ns, (!absolute).then_some(left));
         }
-        _ if !absolute => now.saturating_add(ns),
+        _ if !absolute => deadline::after(cx, ns),
         Source::Monotonic => ns,
-        Source::Boottime => now.saturating_add(ns.saturating_sub(cx.services().clock.boottime_ns())),
-        Source::Realtime => now.saturating_add(ns.saturating_sub(cx.services().clock.realtime_ns())),
+        Source::Boottime => deadline::after(cx, ns.saturating_sub(cx.services().clock.boottime_ns())),
+        Source::Realtime => deadline::at_realtime(cx, ns),
     };
     if !absolute {
         return sleep(cx, deadline_ns, left);
@@ -213,7 +213,7 @@ fn sleep_metered<H: Host>(
         };
         look_ns = next_look_ns(left_ns, &*meter, look_ns, before_ns != Some(now_ns));
         before_ns = Some(now_ns);
-        let deadline_ns = cx.services().clock.monotonic_ns().saturating_add(look_ns);
+        let deadline_ns = deadline::after(cx, look_ns);
         if cx.wait_until(&[], Some(deadline_ns), || None::<()>) == Wait::Interrupted {
             let Some(place) = left else { return Err(SysError::Restart(Restart::WithoutHandler)) };
             if place != 0 {

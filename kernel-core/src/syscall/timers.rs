@@ -3,6 +3,7 @@
 use linux_raw_sys::general as sys;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::abi::sigevent::SigEvent;
 use crate::abi::time::{SECOND_NS, TimeSpec};
 use crate::errno::{EINVAL, Result};
 use crate::host::Host;
@@ -63,17 +64,6 @@ impl TimerSpec {
         };
         Ok(Setting { first_ns, interval_ns })
     }
-}
-
-/// `struct sigevent`, of which the rest is not looked at.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
-#[repr(C)]
-struct SigEvent {
-    value: u64,
-    signal: i32,
-    notify: u32,
-    tid: i32,
-    padding: [u32; 11],
 }
 
 /// `timer_create(2)`.

@@ -12,6 +12,7 @@ use crate::errno::{EAGAIN, EINTR, EINVAL, Result};
 use crate::host::Host;
 use crate::ipc::sysv::sem::{Begun, Question, UndoList, check_count};
 use crate::sched::wait::Events;
+use crate::syscall::deadline;
 use crate::syscall::{Cx, SysResult, Wait};
 
 const GETPID: i32 = 11;
@@ -46,7 +47,7 @@ pub fn semtimedop<H: Host>(cx: &Cx<'_, H>, id: i32, ops: u64, count: u64, timeou
     cx.user().read_bytes(ops, list.as_mut_slice().as_mut_bytes())?;
     let deadline_ns = match timeout {
         None => None,
-        Some(timeout) => Some(cx.services().clock.monotonic_ns().saturating_add(timeout.to_ns()?)),
+        Some(timeout) => Some(deadline::after(cx, timeout.to_ns()?)),
     };
     let (set, waiter) = match ipc.sem.begin(cx, cx.services(), id, list, || undo_list(cx))? {
         Begun::Done => return Ok(0),
