@@ -25,7 +25,7 @@ const HANDLER: u64 = 0x40_1100;
 /// Where handlers return to.
 const RESTORER: u64 = 0x40_1200;
 
-/// A stream nobody is at.
+/// A stream nobody is at: it has hung up.
 struct Nobody;
 
 impl ByteStream for Nobody {
@@ -36,7 +36,7 @@ impl ByteStream for Nobody {
         Ok(bytes.len())
     }
     fn ready(&self, wanted: Ready) -> Ready {
-        wanted
+        wanted | Ready::HANGUP
     }
 }
 
@@ -390,4 +390,25 @@ fn an_idle_vcpu_gives_memory_back() {
     assert_eq!(end, exited(0));
     let dirty = ram.unwrap().dirty();
     assert!(dirty < 2 << 20, "{dirty} bytes are kept");
+}
+
+/// The standard streams have hung up: that is nothing to who waits for exceptional conditions. If it woke him, he would not
+/// sleep, and time would stand still.
+#[test]
+fn a_stream_that_hung_up_wakes_nobody_who_waits_for_something_else() {
+    const PAGE: u64 = 0x1000_0000;
+    let host = FakeHost::new(1);
+    guest(&host, |step, result, regs, mem| match step {
+        0 => Ok((sys::__NR_mmap, [PAGE, 0x1000, 3, 0x32])),
+        1 => {
+            // The set with descriptor 0, and a time of one second.
+            mem.write_u64(PAGE, 1)?;
+            mem.write_u64(PAGE + 8, 1)?;
+            mem.write_u64(PAGE + 16, 0)?;
+            regs.r8 = PAGE + 8;
+            Ok((sys::__NR_select, [1, 0, 0, PAGE]))
+        }
+        _ => Ok((sys::__NR_exit_group, [result as u64, 0, 0, 0])),
+    });
+    assert_eq!(run(&host, 1), exited(0));
 }

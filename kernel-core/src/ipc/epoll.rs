@@ -132,7 +132,7 @@ impl Item {
     /// Registers it in the file's queue for its present interest, instead of what it was registered for.
     fn register(self: &Arc<Item>, op: Op<'_>) {
         let wake: Arc<dyn Wake> = Arc::new(ItemWake(Arc::downgrade(self)));
-        let mask = self.interest.lock().events.to_wait_for();
+        let mask = self.interest.lock().reported().to_wait_for();
         let registration = Registration {
             file: op.file.ops.wait_queue().map(|queue| queue.register(mask, wake.clone())),
             caller: op.file.ops.caller_queue(op).map(|queue| {

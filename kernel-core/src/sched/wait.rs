@@ -49,10 +49,11 @@ bitflags::bitflags! {
 }
 
 impl Events {
-    /// What to register for by someone who asks for these: errors and hang-ups always count, and files wake by the plain
-    /// names of what has several.
+    /// What to register for by someone who asks for these, and for nothing else: who was woken by what does not count for
+    /// him would be woken again for as long as it is so (a stream that hung up, for the third set of `select`). Files wake
+    /// by the plain names of what has several.
     pub fn to_wait_for(self) -> Events {
-        let mut mask = self | Events::ERR | Events::HUP;
+        let mut mask = self;
         if self.contains(Events::RDNORM) {
             mask |= Events::IN;
         }
