@@ -9,6 +9,7 @@ use crate::cargo;
 use crate::conformance;
 use crate::demo;
 use crate::guest;
+use crate::sim;
 use crate::tidy;
 
 /// How to check.
@@ -27,11 +28,12 @@ struct Stage {
     run: fn() -> Result<()>,
 }
 
-const STAGES: [Stage; 6] = [
+const STAGES: [Stage; 7] = [
     Stage { name: "format", run: format },
     Stage { name: "clippy", run: clippy },
     Stage { name: "tidy", run: || tidy::run(&tidy::Args::default()) },
     Stage { name: "guest", run: guest },
+    Stage { name: "simulation", run: || sim::run(&sim::SAMPLE) },
     Stage { name: "conformance", run: conformance::sample },
     Stage { name: "debian", run: conformance::smoke },
 ];

@@ -21,6 +21,9 @@ pub struct Args {
     steps: u64,
 }
 
+/// What `cargo xtask ci` runs.
+pub const SAMPLE: Args = Args { seeds: 100, from: 1, steps: 10_000 };
+
 /// Runs them.
 pub fn run(args: &Args) -> Result<()> {
     let mut command = cargo::cargo(&[
