@@ -190,8 +190,8 @@ fn in_the_end(check: impl Fn() -> Result<()>) -> Result<()> {
 }
 
 /// Guest memory, and what the stub has itself: the code that reads the host's clocks, its own code, its requests, and
-/// what rewritten call sites jump to, which cannot be written; and on the seccomp trap the signal stack of its guest thread. `[vsyscall]` is the host's, in every
-/// process, and so is the data of the clocks, `[vvar]`.
+/// what rewritten call sites jump to, which cannot be written; and on the seccomp trap the signal stack of its guest thread.
+/// `[vsyscall]` is the host's, in every process, and so is the data of the clocks, `[vvar]`.
 fn check_stub(mappings: &[Mapping]) -> Result<()> {
     let known = [RAM, REQUESTS, DATA, "[vsyscall]", "[vvar]", "[vvar_vclock]"];
     let strange = mappings.iter().find(|mapping| !known.contains(&mapping.name.as_str()));

@@ -239,7 +239,7 @@ impl Run {
                 planned.pids.is_some(),
                 "--pids is not there yet: the number of guest processes has no such limit",
             ),
-            (!planned.disk.is_empty(), "--disk is not there yet: a guest has no disks"),
+            (!planned.disk.is_empty(), "--disk is not there yet: --ubd gives a guest a disk"),
             (planned.name.is_some(), "--name is not there yet: instances have no names"),
         ];
         refusals.into_iter().find(|(asked, _)| *asked).map(|(_, sentence)| sentence)

@@ -90,7 +90,7 @@ impl Root {
 /// Finds what `--root` names: the root of a userland if it is a word without a `/`, a path otherwise.
 pub fn open(root: &OsStr, userland: &Userland) -> Result<Root> {
     if root.is_empty() {
-        bail!("--root is empty: it takes `default` or a path to a directory or a cpio archive");
+        bail!("--root is empty: it takes `default` or a path to a directory, a cpio archive or a disk image");
     }
     if !root.as_bytes().contains(&b'/') {
         return open_path(named(root, userland)?);
@@ -169,7 +169,9 @@ fn check(head: &[u8]) -> Result<()> {
     if is(b"hsqs") || is(b"QFI\xfb") {
         bail!("it is an image of a kind that lodger does not know; it knows ext4");
     }
-    bail!("it is neither a directory nor a cpio archive (newc, plain or compressed with gzip)")
+    bail!(
+        "it is neither a directory, a cpio archive (newc, plain or compressed with gzip) nor a disk image (ext4)"
+    )
 }
 
 #[cfg(test)]

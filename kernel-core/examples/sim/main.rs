@@ -5,10 +5,11 @@
 //! cargo run --release -p kernel-core --features fake-host --example sim [FIRST [SEEDS [STEPS]]]
 //! ```
 //!
-//! A single seed is run with all calls printed, as `lodger run --strace` shows them. Time is virtual, there is one vCPU, and every choice comes from the seed. Guest programs ([`guest`]) make calls with
-//! arguments of the right kinds or of none, touch memory, jump, and raise exceptions. The host ([`machine`]) has no room for
-//! a space or a mapping now and then, loses spaces, kicks for no reason, and says that the kernel's heap is large. While
-//! they run and after the end, [`invariants`] are checked. A panic anywhere in the kernel is a fault as well.
+//! A single seed is run with all calls printed, as `lodger run --strace` shows them. Time is virtual, there is one vCPU, and
+//! every choice comes from the seed. Guest programs ([`guest`]) make calls with arguments of the right kinds or of none, touch
+//! memory, jump, and raise exceptions. The host ([`machine`]) has no room for a space or a mapping now and then, loses spaces,
+//! kicks for no reason, and says that the kernel's heap is large. While they run and after the end, [`invariants`] are
+//! checked. A panic anywhere in the kernel is a fault as well.
 
 mod guest;
 mod invariants;

@@ -235,13 +235,9 @@ impl<H: Host> Table<H> {
         sys(97, "getrlimit", &[Enum(names::RLIMIT), Ptr], Full, |cx, a| {
             resource::prlimit(cx, 0, a.uint(0), 0, a.ptr(1))
         }),
-        sys(
-            98,
-            "getrusage",
-            &[Enum(names::RUSAGE), Ptr],
-            Partial("no block I/O, as nothing is read from a disk"),
-            |cx, a| resource::getrusage(cx, a.int(0), a.ptr(1)),
-        ),
+        sys(98, "getrusage", &[Enum(names::RUSAGE), Ptr], Partial("no block I/O"), |cx, a| {
+            resource::getrusage(cx, a.int(0), a.ptr(1))
+        }),
         sys(99, "sysinfo", &[Ptr], Full, |cx, a| resource::sysinfo(cx, a.ptr(0))),
         sys(100, "times", &[Ptr], Full, |cx, a| resource::times(cx, a.ptr(0))),
         sys(140, "getpriority", &[Enum(names::PRIORITY), Int], Full, |cx, a| {

@@ -79,7 +79,7 @@ impl<H: Host> Table<H> {
             285,
             "fallocate",
             &[Fd, Flags(names::io::FALLOCATE), Int, Int],
-            Partial("no zero, collapse or insert range, as on Linux's tmpfs"),
+            Partial("no zero, collapse or insert range"),
             |cx, a| file_io::fallocate(cx, a.fd(0), a.uint(1), a.long(2), a.long(3)),
         ),
         sys(295, "preadv", &[Fd, Ptr, Size, Int], Full, |cx, a| {
