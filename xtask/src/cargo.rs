@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -63,6 +63,20 @@ pub fn check(command: &mut Command) -> Result<()> {
         bail!("{shown} failed ({status})");
     }
     Ok(())
+}
+
+/// Runs a command to its end and returns its output; fails, with its errors, unless it succeeds.
+pub fn output(command: &mut Command) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {program}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        // Of apt only its errors, without what it warns of.
+        let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("E: ")).collect();
+        let why = if errors.is_empty() { said.trim().to_owned() } else { errors.join("\n") };
+        bail!("{program}: {why} ({})", output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// A command as one would type it.

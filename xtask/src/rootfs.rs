@@ -1,16 +1,19 @@
 //! `cargo xtask rootfs NAME`: root file systems that `lodger run --root NAME` finds; see `docs/roots.md`.
 //!
 //! What is made lies in the cache folder ([`place`]) as `roots/NAME-KEY.cpio` (or `.ext4`, or a folder), where KEY is a hash of
-//! all that went in, with the link `roots/NAME.cpio` to it. The same words again find it there and do nothing.
+//! all that went in, with the link `roots/NAME.cpio` to it. The same words again find it there and do
+//! nothing; other words, or another format, take its name.
 
 mod apt;
-mod archive;
+pub mod archive;
 mod busybox;
 mod configure;
 mod debian;
 mod image;
 mod place;
 mod progress;
+
+pub use place::cache;
 
 use std::path::PathBuf;
 
@@ -73,6 +76,8 @@ enum Format {
 }
 
 impl Format {
+    const ALL: [Format; 3] = [Format::Cpio, Format::Ext4, Format::Dir];
+
     /// What its file's name ends in.
     fn ending(self) -> &'static str {
         match self {

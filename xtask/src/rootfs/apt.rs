@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::progress::{Step, Unit};
+use crate::cargo::output;
 
 /// A private apt, with all its files in one folder.
 pub struct Apt {
@@ -32,14 +33,12 @@ impl Deb {
     pub fn package(&self) -> &str {
         self.file.split('_').next().unwrap_or_default()
     }
-}
 
-/// Runs a command to its end and returns its output; fails, with its errors, unless it succeeds.
-pub fn output(command: &mut Command) -> Result<String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {program}"))?;
-    ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    /// How much of it is in apt's folder of downloads, in bytes.
+    fn downloaded(&self, folder: &Path) -> u64 {
+        let mut places = [folder.join(&self.file), folder.join("partial").join(&self.file)].into_iter();
+        places.find_map(|path| fs::metadata(path).ok()).map_or(0, |file| file.len())
+    }
 }
 
 impl Apt {
@@ -124,9 +123,10 @@ impl Apt {
         let mut child = command.spawn().context("cannot start apt-get")?;
         while child.try_wait()?.is_none() {
             std::thread::sleep(Duration::from_millis(200));
-            step.at(downloaded(&folder) + downloaded(&folder.join("partial")));
+            step.at(debs.iter().map(|deb| deb.downloaded(&folder)).sum());
         }
-        finish(child)?;
+        finish(child)
+            .context("cannot download packages; `cargo xtask rootfs --update` asks for new lists of them")?;
         match debs.iter().find(|deb| !there(deb)) {
             Some(deb) => bail!("apt-get has not downloaded {}", deb.file),
             None => Ok(folder),
@@ -138,11 +138,6 @@ fn finish(child: Child) -> Result<()> {
     let output = child.wait_with_output()?;
     ensure!(output.status.success(), "apt-get: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
-}
-
-fn downloaded(folder: &Path) -> u64 {
-    let files = fs::read_dir(folder).into_iter().flatten().flatten();
-    files.filter_map(|file| file.metadata().ok()).filter(fs::Metadata::is_file).map(|file| file.len()).sum()
 }
 
 /// Where the machine gets Debian's packages from, as lines of a `sources.list`.

@@ -7,9 +7,10 @@ use std::process::Command;
 use anyhow::Result;
 use tar::{Builder, EntryType, Header};
 
-use super::apt::{Apt, output};
+use super::apt::Apt;
 use super::image;
 use super::place::{self, Root};
+use crate::cargo::output;
 
 const FOLDERS: [(&str, u32); 11] = [
     ("bin", 0o755),
@@ -41,7 +42,8 @@ pub fn make(root: &Root, update: bool) -> Result<PathBuf> {
     let apt = Apt::open(&shop.join("apt"), update)?;
     let package = ["busybox-static".to_owned()];
     let all = apt.closure(&package)?;
-    let key = root.key((&all, include_str!("busybox.rs"), include_str!("archive.rs")));
+    let key =
+        root.key((&all, include_str!("busybox.rs"), include_str!("archive.rs"), include_str!("image.rs")));
     if let Some(there) = root.there(&key) {
         return Ok(there);
     }

@@ -2,7 +2,7 @@
 //! that installs them properly, with their maintainer scripts, as `debootstrap --second-stage` would.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -22,16 +22,16 @@ pub fn make(root: &Root, asked: &[String], update: bool, profile: Profile) -> Re
     let apt = Apt::open(&shop.join("apt"), update)?;
     let mut base = apt.required()?;
     base.push("apt".into());
-    let first = apt.closure(&base)?;
-    let mut packages = base;
+    let mut packages = base.clone();
     packages.extend(asked.iter().filter(|name| !name.is_empty()).cloned());
-    let all = if asked.is_empty() { first.clone() } else { apt.closure(&packages)? };
+    let all = apt.closure(&packages)?;
 
     let made_of = (&all, &apt.sources, include_str!("debian.rs"), include_str!("configure.rs"));
-    let key = root.key((made_of, include_str!("archive.rs")));
+    let key = root.key((made_of, include_str!("archive.rs"), include_str!("image.rs")));
     if let Some(there) = root.there(&key) {
         return Ok(there);
     }
+    let first = if packages == base { all.clone() } else { apt.closure(&base)? };
     let debs = apt.download(&packages, &all)?;
     let start = shop.join("start.cpio");
     unpack(&start, &debs, &first, &all, &apt.sources)?;
@@ -78,7 +78,5 @@ fn unpack(to: &Path, debs: &Path, first: &BTreeSet<Deb>, all: &BTreeSet<Deb>, so
     writer.file("etc/fstab", 0o644, b"# Lodger mounts what there is.\n")?;
     // Installing a service must not start it meanwhile.
     writer.file("usr/sbin/policy-rc.d", 0o755, b"#!/bin/sh\nexit 101\n")?;
-    writer.finish()?;
-    // Written in one go or not at all: a later step never sees half of it.
-    fs::metadata(to).map(drop).context("the archive is gone")
+    writer.finish().map(drop)
 }

@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::Format;
-use super::apt::output;
 use super::archive::{Layout, Writer};
 use super::place::{self, Root};
 use super::progress::{Step, Unit};
+use crate::cargo::output;
 
 /// Writes it to `to`, as `root` is kept.
 pub fn write(tar: &Path, to: &Path, root: &Root) -> Result<()> {
@@ -20,7 +20,7 @@ pub fn write(tar: &Path, to: &Path, root: &Root) -> Result<()> {
         Format::Cpio => {
             let mut writer = Writer::new(to, Layout::Plain)?;
             writer.tar(&mut File::open(tar)?)?;
-            writer.finish()
+            writer.finish().map(drop)
         }
         Format::Dir => extract(tar, to),
         Format::Ext4 => ext4(tar, to, &root.size),

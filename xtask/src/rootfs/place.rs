@@ -88,13 +88,13 @@ impl Root {
 
     /// Where it is, if that is what its name means now.
     pub fn there(&self, key: &str) -> Option<PathBuf> {
-        let (path, link) = (self.path(key), self.link());
+        let (path, link) = (self.path(key), self.link(self.format));
         (path.exists() && fs::read_link(&link).is_ok_and(|to| Some(to.as_os_str()) == path.file_name()))
             .then_some(link)
     }
 
-    fn link(&self) -> PathBuf {
-        self.cache.join("roots").join(format!("{}{}", self.name, self.format.ending()))
+    fn link(&self, format: Format) -> PathBuf {
+        self.cache.join("roots").join(format!("{}{}", self.name, format.ending()))
     }
 
     /// Where to make it.
@@ -102,19 +102,31 @@ impl Root {
         self.path(key).with_extension(format!("part{}", std::process::id()))
     }
 
-    /// Gives what was made its name, and removes what had that name before.
+    /// Gives what was made its name, and removes what had that name before, in whatever format.
     pub fn finish(&self, made: &Path, key: &str) -> Result<PathBuf> {
-        let (path, link) = (self.path(key), self.link());
-        let old = fs::read_link(&link).ok().map(|to| link.with_file_name(to)).filter(|old| *old != path);
+        let (path, link) = (self.path(key), self.link(self.format));
+        let old = Format::ALL.map(|format| (format, self.led_to(format)));
         remove(&path)?;
         fs::rename(made, &path).with_context(|| format!("cannot write {}", path.display()))?;
         let new = self.unfinished(key);
         symlink(path.file_name().unwrap_or_default(), &new)?;
         fs::rename(&new, &link).with_context(|| format!("cannot write {}", link.display()))?;
-        if let Some(old) = old {
+        for (format, old) in old {
+            let Some(old) = old.filter(|old| *old != path) else { continue };
+            if format != self.format {
+                // Or the name would still lead there.
+                remove(&self.link(format))?;
+            }
             remove(&old)?;
         }
         Ok(link)
+    }
+
+    /// What the name leads to in that format. A root whose own name ends like a format's is another one.
+    fn led_to(&self, format: Format) -> Option<PathBuf> {
+        let link = self.link(format);
+        let to = fs::read_link(&link).ok()?;
+        to.to_str()?.starts_with(&format!("{}-", self.name)).then(|| link.with_file_name(to))
     }
 
     /// The folder for what is needed on the way, locked as long as the file that comes with it is open.
@@ -157,7 +169,15 @@ mod tests {
             assert_eq!(fs::read_to_string(link).unwrap(), key);
         }
         assert!(root.there("1").is_none());
-        assert_eq!(fs::read_dir(cache.join("roots")).unwrap().count(), 2, "the old one is gone");
+        let count = || fs::read_dir(cache.join("roots")).unwrap().count();
+        assert_eq!(count(), 2, "the old one is gone");
+
+        let image = Root { name: "r".into(), format: Format::Ext4, size: "1G".into(), cache: cache.clone() };
+        fs::write(image.unfinished("3"), "3").unwrap();
+        let link = image.finish(&image.unfinished("3"), "3").unwrap();
+        assert_eq!(link, cache.join("roots/r.ext4"));
+        assert!(root.there("2").is_none() && !root.link(Format::Cpio).is_symlink());
+        assert_eq!(count(), 2, "the one in the other format is gone");
         fs::remove_dir_all(cache).unwrap();
     }
 }
