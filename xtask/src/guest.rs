@@ -129,6 +129,7 @@ fn fingerprint(sources: &Path) -> Result<u64> {
     let mut hasher = DefaultHasher::new();
     include_str!("guest.rs").hash(&mut hasher);
     include_str!("guest/archive.rs").hash(&mut hasher);
+    include_str!("rootfs/archive.rs").hash(&mut hasher);
     // Asking rustc for its version would take longer than all the rest. Cargo comes and goes with it.
     if let Some(cargo) = std::env::var_os("CARGO") {
         cargo.hash(&mut hasher);

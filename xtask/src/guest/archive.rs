@@ -2,15 +2,11 @@
 //! The same inputs give the same bytes: entries are sorted, all belong to root, and all are from 1970.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use cpio::newc;
 
-const FOLDER: u32 = 0o040_000;
-const FILE: u32 = 0o100_000;
-const LINK: u32 = 0o120_000;
+use crate::rootfs::archive::{FOLDER, LINK, Layout, REGULAR, Writer};
 
 /// Folders, and their modes where it is not 755.
 const FOLDERS: &[(&str, u32)] = &[
@@ -74,10 +70,10 @@ pub fn build(overlay: &Path, userland: &Path, applets: &[String]) -> Result<Vec<
     for file in std::fs::read_dir(overlay.join("etc")).context("cannot read guest/root/etc")? {
         let file = file?;
         let name = format!("etc/{}", file.file_name().to_string_lossy());
-        entries.insert(name, Entry::new(FILE | 0o644, std::fs::read(file.path())?));
+        entries.insert(name, Entry::new(REGULAR | 0o644, std::fs::read(file.path())?));
     }
     let program = std::fs::read(userland).with_context(|| format!("cannot read {}", userland.display()))?;
-    entries.insert("bin/userland".to_owned(), Entry::new(FILE | 0o755, program));
+    entries.insert("bin/userland".to_owned(), Entry::new(REGULAR | 0o755, program));
     for applet in applets {
         entries.insert(format!("bin/{applet}"), Entry::new(LINK | 0o777, "userland"));
     }
@@ -85,41 +81,17 @@ pub fn build(overlay: &Path, userland: &Path, applets: &[String]) -> Result<Vec<
 }
 
 fn write(entries: &BTreeMap<String, Entry>) -> Result<Vec<u8>> {
-    let mut archive = Vec::new();
-    for (number, (name, entry)) in (1..).zip(entries) {
-        let links = if entry.mode & 0o170_000 == FOLDER { 2 } else { 1 };
-        let header = newc::Builder::new(name)
-            .ino(number)
-            .mode(entry.mode)
-            .uid(entry.owner)
-            .gid(entry.owner)
-            .nlink(links)
-            .mtime(0);
-        let mut file = header.write(&mut archive, u32::try_from(entry.contents.len())?);
-        file.write_all(&entry.contents)?;
-        file.finish()?;
+    let mut writer = Writer::over(Vec::new(), Layout::Plain)?;
+    for (name, entry) in entries {
+        writer.add(name, entry.mode, entry.owner, &entry.contents)?;
     }
-    newc::trailer(&mut archive)?;
-    Ok(archive)
+    writer.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Name, mode, and size of every entry, as the library reads them back.
-    fn list(mut archive: &[u8]) -> Vec<(String, u32, u32)> {
-        let mut found = Vec::new();
-        loop {
-            let reader = newc::Reader::new(archive).unwrap();
-            let entry = reader.entry();
-            if entry.is_trailer() {
-                return found;
-            }
-            found.push((entry.name().to_owned(), entry.mode(), entry.file_size()));
-            archive = reader.finish().unwrap();
-        }
-    }
+    use crate::rootfs::archive::tests::list;
 
     #[test]
     fn the_archive_is_the_same_each_time_and_has_all_applets() {
@@ -134,14 +106,14 @@ mod tests {
         assert!(first == build(&overlay, &userland, &backwards).unwrap());
         std::fs::remove_file(&userland).unwrap();
 
-        let entries = list(&first);
-        let of = |name: &str| entries.iter().find(|entry| entry.0 == name).map(|entry| (entry.1, entry.2));
+        let entries = list(first.as_slice());
+        let of = |name: &str| entries.iter().find(|entry| entry.0 == name).map(|entry| (entry.1, entry.4));
         for applet in &applets {
             assert_eq!(of(&format!("bin/{applet}")), Some((LINK | 0o777, 8)), "{applet}");
         }
-        assert_eq!(of("bin/userland"), Some((FILE | 0o755, 21)));
+        assert_eq!(of("bin/userland"), Some((REGULAR | 0o755, 21)));
         assert_eq!(of("tmp"), Some((FOLDER | 0o1777, 0)));
-        assert!(of("etc/passwd").is_some_and(|(mode, size)| mode == FILE | 0o644 && size > 0));
+        assert!(of("etc/passwd").is_some_and(|(mode, size)| mode == REGULAR | 0o644 && size > 0));
         // A folder comes before what is in it.
         for (at, (name, ..)) in entries.iter().enumerate() {
             if let Some((folder, _)) = name.rsplit_once('/') {

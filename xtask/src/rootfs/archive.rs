@@ -10,16 +10,19 @@ use anyhow::{Context, Result};
 use cpio::newc;
 use tar::EntryType;
 
-const FOLDER: u32 = 0o040_000;
-const REGULAR: u32 = 0o100_000;
-const LINK: u32 = 0o120_000;
+/// A folder's mode, without permissions.
+pub const FOLDER: u32 = 0o040_000;
+/// A regular file's.
+pub const REGULAR: u32 = 0o100_000;
+/// A symbolic link's.
+pub const LINK: u32 = 0o120_000;
 
 /// Folders that a merged Debian has under /usr, with links to them in /.
 const MERGED: [&str; 4] = ["bin", "lib", "lib64", "sbin"];
 
 /// An archive that is being written.
-pub struct Writer {
-    to: BufWriter<File>,
+pub struct Writer<W: Write> {
+    to: W,
     /// Folders that are in it.
     folders: HashSet<String>,
     inodes: u32,
@@ -37,12 +40,18 @@ struct Node {
     device: (u32, u32),
 }
 
-impl Writer {
-    /// An empty one. With `Layout::MergedUsr` it starts with the folders and links of a merged /usr.
-    pub fn new(path: &Path, layout: Layout) -> Result<Writer> {
+impl Writer<BufWriter<File>> {
+    /// An empty one in a new file.
+    pub fn new(path: &Path, layout: Layout) -> Result<Self> {
         let file = File::create(path).with_context(|| format!("cannot make {}", path.display()))?;
+        Writer::over(BufWriter::with_capacity(1 << 20, file), layout)
+    }
+}
+
+impl<W: Write> Writer<W> {
+    /// An empty one. With `Layout::MergedUsr` it starts with the folders and links of a merged /usr.
+    pub fn over(to: W, layout: Layout) -> Result<Self> {
         let merged = layout == Layout::MergedUsr;
-        let to = BufWriter::with_capacity(1 << 20, file);
         let mut writer = Writer { to, folders: HashSet::new(), inodes: 0, merged };
         if merged {
             writer.folder("usr", 0o755)?;
@@ -57,28 +66,31 @@ impl Writer {
     /// Adds a folder that belongs to root.
     pub fn folder(&mut self, name: &str, mode: u32) -> Result<()> {
         if self.folders.insert(name.to_owned()) {
-            let node = self.roots(FOLDER | mode);
-            self.put(name, &node, 0, &mut std::io::empty())?;
+            self.add(name, FOLDER | mode, 0, &[])?;
         }
         Ok(())
     }
 
     /// Adds a symbolic link.
     pub fn link(&mut self, name: &str, to: &str) -> Result<()> {
-        let node = self.roots(LINK | 0o777);
-        self.put(name, &node, to.len() as u64, &mut to.as_bytes())
+        self.add(name, LINK | 0o777, 0, to.as_bytes())
     }
 
     /// Adds a file that belongs to root.
-    pub fn file(&mut self, name: &str, mode: u32, mut content: &[u8]) -> Result<()> {
-        let node = self.roots(REGULAR | mode);
+    pub fn file(&mut self, name: &str, mode: u32, content: &[u8]) -> Result<()> {
+        self.add(name, REGULAR | mode, 0, content)
+    }
+
+    /// Adds what has this mode, with the type, and belongs to this user and group.
+    pub fn add(&mut self, name: &str, mode: u32, owner: u32, mut content: &[u8]) -> Result<()> {
+        let node = self.plain(mode, owner);
         self.put(name, &node, content.len() as u64, &mut content)
     }
 
     /// Adds a file of this machine as one that belongs to root.
     pub fn copy(&mut self, name: &str, mode: u32, from: &Path) -> Result<()> {
         let mut file = File::open(from).with_context(|| format!("cannot read {}", from.display()))?;
-        let node = self.roots(REGULAR | mode);
+        let node = self.plain(REGULAR | mode, 0);
         self.put(name, &node, file.metadata()?.len(), &mut file)
     }
 
@@ -106,7 +118,7 @@ impl Writer {
             if kind == EntryType::Link {
                 let first = entry.link_name_bytes().unwrap_or_default().to_vec();
                 let node = linked.get(&first).with_context(|| format!("{name} is a link to nothing"))?;
-                put(&mut self.to, &name, node, 0, &mut std::io::empty())?;
+                self.put(&name, node, 0, &mut std::io::empty())?;
                 continue;
             }
             let node = self.node(entry.header(), links.get(&raw).copied().unwrap_or(1))?;
@@ -133,10 +145,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the end.
-    pub fn finish(mut self) -> Result<()> {
+    /// Writes the end, and gives back what it was written to.
+    pub fn finish(mut self) -> Result<W> {
         newc::trailer(&mut self.to)?;
-        self.to.flush().context("cannot write the archive")
+        self.to.flush().context("cannot write the archive")?;
+        Ok(self.to)
     }
 
     /// Where something of that name goes; empty for the root itself.
@@ -158,8 +171,8 @@ impl Writer {
         self.inodes
     }
 
-    fn roots(&mut self, mode: u32) -> Node {
-        Node { inode: self.inode(), mode, owner: (0, 0), links: 1, mtime: 0, device: (0, 0) }
+    fn plain(&mut self, mode: u32, owner: u32) -> Node {
+        Node { inode: self.inode(), mode, owner: (owner, owner), links: 1, mtime: 0, device: (0, 0) }
     }
 
     fn node(&mut self, header: &tar::Header, links: u32) -> Result<Node> {
@@ -189,7 +202,22 @@ impl Writer {
     }
 
     fn put(&mut self, name: &str, node: &Node, size: u64, content: &mut dyn Read) -> Result<()> {
-        put(&mut self.to, name, node, size, content)
+        let size = u32::try_from(size)
+            .with_context(|| format!("{name} is larger than 4 GiB, more than cpio can hold"))?;
+        let links = if node.mode & 0o170_000 == FOLDER { 2 } else { node.links };
+        let header = newc::Builder::new(name)
+            .ino(node.inode)
+            .mode(node.mode)
+            .uid(node.owner.0)
+            .gid(node.owner.1)
+            .nlink(links)
+            .mtime(node.mtime)
+            .rdev_major(node.device.0)
+            .rdev_minor(node.device.1);
+        let mut file = header.write(&mut self.to, size);
+        std::io::copy(content, &mut file).with_context(|| format!("cannot add {name}"))?;
+        file.finish()?;
+        Ok(())
     }
 }
 
@@ -202,32 +230,12 @@ pub enum Layout {
     MergedUsr,
 }
 
-fn put(mut to: impl Write, name: &str, node: &Node, size: u64, content: &mut dyn Read) -> Result<()> {
-    let size = u32::try_from(size)
-        .with_context(|| format!("{name} is larger than 4 GiB, more than cpio can hold"))?;
-    let links = if node.mode & 0o170_000 == FOLDER { 2 } else { node.links };
-    let header = newc::Builder::new(name)
-        .ino(node.inode)
-        .mode(node.mode)
-        .uid(node.owner.0)
-        .gid(node.owner.1)
-        .nlink(links)
-        .mtime(node.mtime)
-        .rdev_major(node.device.0)
-        .rdev_minor(node.device.1);
-    let mut file = header.write(&mut to, size);
-    std::io::copy(content, &mut file).with_context(|| format!("cannot add {name}"))?;
-    file.finish()?;
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
     /// Name, mode, owner, links and size of each entry.
-    fn list(path: &Path) -> Vec<(String, u32, u32, u32, u32)> {
-        let mut reader = File::open(path).unwrap();
+    pub fn list(mut reader: impl Read) -> Vec<(String, u32, u32, u32, u32)> {
         let mut found = Vec::new();
         loop {
             let entry = newc::Reader::new(reader).unwrap();
@@ -268,7 +276,7 @@ mod tests {
         let mut writer = Writer::new(&cpio, Layout::MergedUsr).unwrap();
         writer.tar(&mut File::open(&tar_path).unwrap()).unwrap();
         writer.finish().unwrap();
-        let entries = list(&cpio);
+        let entries = list(File::open(&cpio).unwrap());
         let of = |name: &str| entries.iter().find(|entry| entry.0 == name).cloned().unwrap();
         assert_eq!(of("bin"), ("bin".into(), LINK | 0o777, 0, 1, 7));
         assert_eq!(of("usr/bin/su"), ("usr/bin/su".into(), REGULAR | 0o4755, 7, 2, 7));
