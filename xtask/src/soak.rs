@@ -80,13 +80,16 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let mut complaints = Vec::new();
     for backend in backends {
-        let report = soak(args, backend, &lodger, &programs).with_context(|| format!("on {backend}"))?;
+        let mut report = Report::default();
+        let ended = soak(args, backend, &lodger, &programs, &mut report);
         if args.json {
             println!("{}", as_json(&report, backend, args)?);
-        } else {
+        } else if !report.samples.is_empty() {
             println!("{}", report.table(backend));
         }
-        complaints.extend(report.complaints(WARM_UP).into_iter().map(|line| format!("{backend}: {line}")));
+        let mut found = report.complaints(WARM_UP);
+        found.extend(ended.err().map(|error| format!("{error:#}")));
+        complaints.extend(found.into_iter().map(|line| format!("{backend}: {line}")));
     }
     if !complaints.is_empty() {
         bail!("not as it was:\n  {}", complaints.join("\n  "));
@@ -108,20 +111,19 @@ fn as_json(report: &Report, backend: &str, args: &Args) -> Result<serde_json::Va
     }))
 }
 
-fn soak(args: &Args, backend: &str, lodger: &Path, programs: &Programs) -> Result<Report> {
+/// Runs rounds as long as `args` say, or until one fails, and adds what came of them to the report.
+fn soak(args: &Args, backend: &str, lodger: &Path, programs: &Programs, report: &mut Report) -> Result<()> {
     let mut guest = Guest::start(args, backend, lodger, programs)?;
     let start = Instant::now();
-    let mut report = Report::default();
     while report.samples.len() < 2 || start.elapsed() < Duration::from_secs(60 * args.minutes) {
-        let mut sample = guest.round(&mut report)?;
+        let mut sample = guest.round(report)?;
         std::thread::sleep(PAUSE);
         sample.host(guest.child.id(), &programs.bench())?;
         sample.minutes = start.elapsed().as_secs_f64() / 60.0;
         eprintln!("{backend}, round {}: {}", report.samples.len() + 1, sample.line());
         report.samples.push(sample);
     }
-    guest.end()?;
-    Ok(report)
+    guest.end()
 }
 
 /// A running instance.
