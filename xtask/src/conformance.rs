@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::cargo::{self, Profile};
 use crate::guest;
@@ -34,10 +34,10 @@ pub struct Args {
     /// Only this task of `debian`, and no report
     pub task: Option<String>,
     /// On which backend the suites run; without it, skas
-    #[arg(long, value_parser = ["skas", "tt"], default_value = "skas")]
-    pub backend: String,
+    #[arg(long, value_parser = ["skas", "tt"])]
+    pub backend: Option<String>,
     /// Only the quick sample that `ci` runs, and no report
-    #[arg(long, conflicts_with = "suite")]
+    #[arg(long, conflicts_with_all = ["suite", "backend", "dev"])]
     pub sample: bool,
     /// On a lodger that is built without optimisation
     #[arg(long)]
@@ -53,18 +53,20 @@ pub fn run(args: &Args) -> Result<()> {
         return sample();
     }
     if args.suite.as_deref() == Some("debian") {
+        if args.backend.is_some() {
+            bail!("`debian` is done on both backends: it takes no --backend");
+        }
         let root = rootfs::debian("conformance", &PACKAGES, profile)?;
         return harness(profile, |command, cache| {
             command.arg("debian").arg(cache).arg(root).arg(docs.join("debian.md")).args(&args.task);
         });
     }
+    if args.task.is_some() {
+        bail!("only `debian` has tasks");
+    }
+    let backend = args.backend.as_deref().unwrap_or("skas");
     harness(profile, |command, cache| {
-        command
-            .arg("suites")
-            .arg(cache)
-            .arg(docs.join("conformance.md"))
-            .arg(&args.backend)
-            .args(&args.suite);
+        command.arg("suites").arg(cache).arg(docs.join("conformance.md")).arg(backend).args(&args.suite);
     })
 }
 
@@ -77,7 +79,7 @@ pub fn sample() -> Result<()> {
 
 /// Makes the smallest Debian, and works a little in it on each backend.
 pub fn smoke() -> Result<()> {
-    let root = rootfs::debian("debian", &[], Profile::Release)?;
+    let root = rootfs::debian("smoke", &[], Profile::Release)?;
     harness(Profile::Release, |command, cache| {
         command.arg("smoke").arg(cache).arg(root);
     })
