@@ -40,7 +40,6 @@ pub struct Score {
 
 /// Fetches, builds and runs the suites (or only the one of that name), natively and on that backend, keeping all in `cache`.
 pub fn run(cache: &Path, only: Option<&str>, extent: Extent, on: Backend) -> Result<Vec<Score>> {
-    std::fs::create_dir_all(cache)?;
     let mut scores = Vec::new();
     let chosen = |suite: &&Suite| match only {
         Some(name) => name == suite.name,
@@ -90,7 +89,17 @@ impl Score {
 
     /// Why a case may differ in a guest.
     fn why(&self, case: &str) -> Option<&'static str> {
-        self.explained.iter().find(|(name, _)| *name == case).map(|(_, why)| *why)
+        let explains = |cases: &str| cases.lines().any(|name| name == case);
+        self.explained.iter().find(|(_, cases)| explains(cases)).map(|(why, _)| *why)
+    }
+
+    /// The lost cases, first those that nobody explains.
+    fn lost_by_cause(&self) -> BTreeMap<Option<&'static str>, Vec<&str>> {
+        let mut causes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for case in self.lost() {
+            causes.entry(self.why(case)).or_default().push(case);
+        }
+        causes
     }
 }
 
@@ -107,7 +116,7 @@ mod tests {
         let score = Score {
             suite: "s",
             on: Backend::Skas,
-            explained: &[("d", "no such thing here")],
+            explained: &[("no such thing here", "d\ne\n")],
             native: outcome(&[("a", true), ("b", true), ("c", false), ("d", true)]),
             guest: Ok(outcome(&[("a", true), ("b", false), ("c", true)])),
         };
@@ -116,6 +125,6 @@ mod tests {
         assert_eq!(unexplained(&scores), 1);
         let text = updated("", &scores);
         assert!(text.contains("| s | skas | 4 | 3 | 1 (33.3 %) |"));
-        assert!(text.contains("* b\n* d: no such thing here\n"));
+        assert!(text.contains("* b\n* no such thing here (1 cases): d\n"));
     }
 }

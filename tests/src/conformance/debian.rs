@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::fetch::{find, source};
+use super::page;
 use crate::backend::Backend;
 use crate::run::Running;
 use crate::term::Terminal;
@@ -74,18 +75,12 @@ pub fn run(tasks: &[Task], on: Backend, root: &Path, cache: &Path, only: &str) -
 
 /// The results as Markdown.
 pub fn report(done: &[(Backend, Done)]) -> String {
-    let said = |program: &str, words: &[&str]| {
-        let output = Command::new(program).args(words).output();
-        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string()).unwrap_or_default()
-    };
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let mut text = format!(
         "# Debian in a guest\n\nWritten by `cargo xtask conformance debian`: what people do in a Debian, each in a guest of its \
-         own, which checks its\nresult; the scripts are in `tests/conformance/debian`. {}, {}, load {} at the end.\n\n\
+         own, which checks its\nresult; the scripts are in `tests/conformance/debian`. {}, {}.\n\n\
          | task | on | result | time |\n|---|---|---|---|\n",
-        said("date", &["-u", "+%Y-%m-%d"]),
-        said("uname", &["-srm"]),
-        load.split(' ').next().unwrap_or_default(),
+        page::today(),
+        page::here(),
     );
     for (on, tasks) in done {
         for (name, result) in tasks {

@@ -44,7 +44,7 @@ pub const LIBUV: Suite = Suite {
              ./uv_run_tests_a",
     sample: None,
     parse: parse_tap,
-    explained: &[],
+    explained: &[("no AF_INET and AF_INET6", include_str!("../../conformance/libuv-no-inet.txt"))],
 };
 
 /// The tests of the crate `nix`.

@@ -52,6 +52,19 @@ fn replace(all: &mut Vec<(String, String)>, key: String, new: String) {
     }
 }
 
+/// The day.
+pub fn today() -> String {
+    said("date", &["-u", "+%Y-%m-%d"])
+}
+
+/// The machine, and what else it does.
+pub fn here() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
+    format!("{}, {cores} processors, load {load} at the end", said("uname", &["-srm"]))
+}
+
 fn said(program: &str, words: &[&str]) -> String {
     let output = Command::new(program).args(words).output();
     output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string()).unwrap_or_default()
@@ -73,16 +86,12 @@ fn row(score: &Score) -> String {
         score.on.flag(),
         score.native.results.len(),
         score.native.seconds,
-        said("date", &["-u", "+%Y-%m-%d"]),
+        today(),
     )
 }
 
 fn section(score: &Score) -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split(' ').next().unwrap_or_default();
-    let mut text =
-        format!("Machine: {}, {cores} processors, load {load} at the end. ", said("uname", &["-srm"]));
+    let mut text = format!("Machine: {}. ", here());
     match &score.guest {
         Err(why) => {
             let _ = writeln!(text, "No run in a guest: {}", why.lines().next().unwrap_or_default());
@@ -90,11 +99,34 @@ fn section(score: &Score) -> String {
         Ok(_) if score.lost().is_empty() => text.push_str("Nothing that passes natively fails in a guest."),
         Ok(_) => {
             text.push_str("Passes natively and not in a guest:\n\n");
-            for case in score.lost() {
-                let why = score.why(case).map(|why| format!(": {why}")).unwrap_or_default();
-                let _ = writeln!(text, "* {case}{why}");
+            for (why, cases) in score.lost_by_cause() {
+                let items = match why {
+                    Some(why) => {
+                        vec![wrapped(&format!("{why} ({} cases): {}", cases.len(), cases.join(", ")))]
+                    }
+                    None => cases.into_iter().map(str::to_owned).collect(),
+                };
+                for item in items {
+                    let _ = writeln!(text, "* {item}");
+                }
             }
         }
+    }
+    text
+}
+
+/// An item of a list in lines that are not too long.
+fn wrapped(item: &str) -> String {
+    let (mut text, mut width) = (String::new(), 0);
+    for word in item.split(' ') {
+        if width > 0 && width + word.len() > 115 {
+            text.push_str("\n  ");
+            width = 0;
+        } else if width > 0 {
+            text.push(' ');
+        }
+        text.push_str(word);
+        width += word.len() + 1;
     }
     text
 }

@@ -29,7 +29,7 @@ pub struct Suite {
     pub sample: Option<&'static str>,
     /// Reads its output.
     pub parse: fn(&str) -> Results,
-    /// Cases that may differ in a guest, and why.
+    /// Why cases may differ in a guest, and these, one a line.
     pub explained: &'static [(&'static str, &'static str)],
 }
 
