@@ -22,6 +22,9 @@ pub enum Backend {
 /// All of them.
 pub const ALL: [Backend; 3] = [Backend::Skas, Backend::Ptrace, Backend::Tt];
 
+/// Those that keep guest processes away from each other, and from the host: only they share what can be written.
+pub const PROTECTED: [Backend; 2] = [Backend::Skas, Backend::Ptrace];
+
 impl Backend {
     /// Its name in tests.
     pub fn name(self) -> &'static str {
@@ -94,7 +97,17 @@ impl Trials {
 
     /// Adds one for each backend: `skas::NAME`, `ptrace::NAME`, `tt::NAME`.
     pub fn each(&mut self, name: &str, body: impl FnOnce(Backend) -> Result<()> + Clone + Send + 'static) {
-        for on in ALL {
+        self.on(&ALL, name, body);
+    }
+
+    /// Adds one for each of these backends.
+    pub fn on(
+        &mut self,
+        backends: &[Backend],
+        name: &str,
+        body: impl FnOnce(Backend) -> Result<()> + Clone + Send + 'static,
+    ) {
+        for &on in backends {
             let body = body.clone();
             self.add(format!("{}::{name}", on.name()), move || body(on));
         }

@@ -166,10 +166,20 @@ pub fn words<'a>(on: Backend, root: &'a Path, flags: &[&'a str], command: &[&'a 
 
 /// Waits until a guest has written a line to the file that is its standard output.
 pub fn first_line(path: &Path) -> Result<()> {
-    let end = Instant::now() + LIMIT;
-    while !std::fs::read(path)?.contains(&b'\n') {
-        ensure!(Instant::now() < end, "the guest never said that it was ready");
+    in_the_end(LIMIT, || {
+        ensure!(std::fs::read(path)?.contains(&b'\n'), "the guest never said that it was ready");
+        Ok(())
+    })
+}
+
+/// Tries again until it works, at most so long.
+pub fn in_the_end<T>(limit: Duration, check: impl Fn() -> Result<T>) -> Result<T> {
+    let end = Instant::now() + limit;
+    loop {
+        let result = check();
+        if result.is_ok() || Instant::now() >= end {
+            return result;
+        }
         std::thread::sleep(Duration::from_millis(10));
     }
-    Ok(())
 }

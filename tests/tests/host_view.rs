@@ -5,13 +5,13 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lodger_tests::backend::{self, Backend};
 use lodger_tests::host::{self, Mapping};
 use lodger_tests::roots;
-use lodger_tests::run::{lodger, words};
+use lodger_tests::run::{in_the_end, lodger, words};
 use nix::unistd::Pid;
 
 /// A shell that waits for a line, with three children that sleep; init is the fifth process.
@@ -139,15 +139,11 @@ fn claims(on: Backend, words: &[&str]) -> Result<()> {
 /// Waits until there are at least as many as guest processes, whose children may not have run yet. There may be more: one
 /// of a guest process that ended is emptied when it is used again.
 fn until_all_run(count: impl Fn() -> Result<usize>) -> Result<()> {
-    let end = Instant::now() + PATIENCE;
-    loop {
+    in_the_end(PATIENCE, || {
         let found = count()?;
-        if found >= GUESTS {
-            return Ok(());
-        }
-        ensure!(Instant::now() < end, "{found} of them for {GUESTS} guest processes");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        ensure!(found >= GUESTS, "{found} of them for {GUESTS} guest processes");
+        Ok(())
+    })
 }
 
 /// The stubs that hold guest memory; the others are fresh.
@@ -173,20 +169,9 @@ fn one_for_each_guest(kernel: Pid) -> Result<()> {
             ensure!(!host::share_memory(*one, *other)?, "{one} and {other} share an address space");
         }
     }
-    // Fresh ones hold nothing yet but what is their own.
-    stubs.iter().try_for_each(|stub| in_the_end(|| check_stub(&host::mappings(*stub)?)))
-}
-
-/// Tries again for a while: a stub that is just being made still has what the process had that makes it.
-fn in_the_end(check: impl Fn() -> Result<()>) -> Result<()> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let result = check();
-        if result.is_ok() || Instant::now() >= end {
-            return result;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    // Fresh ones hold nothing yet but what is their own; one that is just being made still has what the process had that
+    // makes it.
+    stubs.iter().try_for_each(|stub| in_the_end(PATIENCE, || check_stub(&host::mappings(*stub)?)))
 }
 
 /// Guest memory, and what the stub has itself: the code that reads the host's clocks, its own code, its requests, and
@@ -226,14 +211,10 @@ fn one_for_all(kernel: Pid) -> Result<()> {
 
 /// The mappings of two processes, which are the same; while the guest still does something, they are read at two times.
 fn seen_by_both(one: Pid, other: Pid) -> Result<Vec<Mapping>> {
-    let end = Instant::now() + PATIENCE;
-    loop {
+    in_the_end(PATIENCE, || {
         let (here, there) = (host::mappings(one)?, host::mappings(other)?);
-        if here == there {
-            return Ok(here);
-        }
         let differs = here.iter().zip(&there).find(|(here, there)| here != there);
-        ensure!(Instant::now() < end, "one address space is described in two ways: {differs:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        ensure!(here == there, "one address space is described in two ways: {differs:?}");
+        Ok(here)
+    })
 }
