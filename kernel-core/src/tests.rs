@@ -5,7 +5,7 @@ extern crate std;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use linux_raw_sys::general as sys;
 
 use crate::boot::{BootConfig, Init, RootFs, Stdio};
 use crate::debug::inspect::{self, AddressSpace, What};
-use crate::host::fake::{FakeHost, GuestMem};
-use crate::host::{ByteStream, Exit, Ready, Registers, Space, StreamError, VcpuId};
+use crate::host::fake::{FakeHost, FakeSpace, GuestMem};
+use crate::host::{ByteStream, Exit, HostError, Ready, Registers, Space, StreamError, VcpuId};
 use crate::kernel::{Kernel, Shutdown};
 use crate::task::process::ExitStatus;
 
@@ -411,4 +411,49 @@ fn a_stream_that_hung_up_wakes_nobody_who_waits_for_something_else() {
         _ => Ok((sys::__NR_exit_group, [result as u64, 0, 0, 0])),
     });
     assert_eq!(run(&host, 1), exited(0));
+}
+
+/// The second step of `clone` that can fail for what the caller gave: nothing of the child may stay.
+#[test]
+fn a_child_that_does_not_come_about_leaves_nothing() {
+    let host = FakeHost::new(1);
+    guest(&host, |step, result, _, _| match step {
+        // The descriptor cannot be told.
+        0 => Ok((sys::__NR_clone, [sys::CLONE_PIDFD.into(), 0, 0, 0])),
+        _ => Ok((sys::__NR_exit_group, [u64::from(result != -14), 0, 0, 0])),
+    });
+    let mut kernel = None;
+    let end = run_watched(&host, 1, |it| kernel = Some(Arc::downgrade(it)));
+    assert_eq!(end, exited(0));
+    assert_eq!(kernel.map(|kernel| kernel.strong_count()), Some(0), "somebody still has the kernel");
+}
+
+/// What the host could not unmap is not to be used any more.
+#[test]
+fn a_process_whose_memory_is_not_what_it_should_be_ends() {
+    const PAGE: u64 = 0x1000_0000;
+    let host = FakeHost::new(1);
+    let fails = Arc::new(AtomicBool::new(false));
+    let seen = fails.clone();
+    guest(&host, move |step, _, _, mem| match step {
+        0 => Ok((sys::__NR_mmap, [PAGE, 0x1000, 3, 0x32])),
+        1 => {
+            mem.write_u64(PAGE, 1)?;
+            while !seen.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            Ok((sys::__NR_munmap, [PAGE, 0x1000, 0, 0]))
+        }
+        _ => Ok((sys::__NR_exit_group, [0; 4])),
+    });
+    let end = run_watched(&host, 1, |kernel| {
+        let fail = |space: &FakeSpace| {
+            (space.mapped_pages() != 0).then(|| space.fail_next_apply(HostError::OutOfMemory))
+        };
+        while inspect::with_space(kernel, 1, fail).flatten().is_none() {
+            thread::yield_now();
+        }
+        fails.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(end, Some(Shutdown::InitEnded(ExitStatus::Signaled { signal: 9, core: false })));
 }

@@ -206,7 +206,6 @@ impl<H: Host> Cx<'_, H> {
         task.vfork.lock().clone_from(&completion);
         let context = self.child_context(&args);
         let fiber = kernel.new_task_fiber(task.clone(), context)?;
-        *task.fiber.lock() = Some(fiber);
         // From here on nothing fails but copies to the guest, which must not undo what they tell of.
         let pidfd = match flags.contains(CloneFlags::PIDFD) {
             true => {
@@ -225,7 +224,7 @@ impl<H: Host> Cx<'_, H> {
         {
             let _ = resources.mm.user().set(args.child_tid, &task.own_tid());
         }
-        self.add_to_tree(&task, flags)?;
+        self.add_to_tree(&task, fiber, flags)?;
         number.keep();
         // The child may be gone, and its number with it, when the caller goes on.
         let shown = self.shown_pid(tid);
@@ -267,8 +266,9 @@ impl<H: Host> Cx<'_, H> {
         OpenFile::new(ops, inode, None, OpenFlags::RDWR | flags)
     }
 
-    /// Puts the new task where others find it. EAGAIN: the process ends meanwhile.
-    fn add_to_tree(&self, task: &Arc<Task<H>>, flags: CloneFlags) -> Result<()> {
+    /// Puts the new task where others find it, with its fiber, which keeps it: a task that does not come so far has none.
+    /// EAGAIN: the process ends meanwhile.
+    fn add_to_tree(&self, task: &Arc<Task<H>>, fiber: H::Fiber, flags: CloneFlags) -> Result<()> {
         let process = &task.process;
         let mut tree = self.kernel.tree.lock();
         {
@@ -277,6 +277,8 @@ impl<H: Host> Cx<'_, H> {
             {
                 return Err(EAGAIN);
             }
+            // Before anyone can wake it.
+            *task.fiber.lock() = Some(fiber);
             task.set_seccomp(self.task.seccomp.lock().clone());
             group.threads.push(task.clone());
             if group.stop.is_some() {

@@ -80,6 +80,10 @@ impl<H: Host> Cx<'_, H> {
     }
 
     fn enter_guest(&self) -> Exit {
+        if self.mm.is_dead() {
+            // The host has not made a change: what is mapped is not what the kernel thinks.
+            return Exit::Died;
+        }
         let host = &self.kernel.host;
         let vcpu = self.task.vcpu();
         let timers = &self.task.process.timers;
