@@ -84,14 +84,16 @@ pub struct PiWaiter {
     who: Who,
     /// The lock it waits for, or will once it is requeued.
     key: FutexKey,
+    /// The word it waits for to be requeued.
+    from: Option<FutexKey>,
     state: AtomicU8,
     /// Woken with the waiter.
     pub queue: WaitQueue,
 }
 
 impl PiWaiter {
-    fn new(who: Who, key: FutexKey) -> Arc<PiWaiter> {
-        Arc::new(PiWaiter { who, key, state: AtomicU8::new(WAITS), queue: WaitQueue::new() })
+    fn new(who: Who, key: FutexKey, from: Option<FutexKey>) -> Arc<PiWaiter> {
+        Arc::new(PiWaiter { who, key, from, state: AtomicU8::new(WAITS), queue: WaitQueue::new() })
     }
 
     /// Whether it owns the futex.
@@ -110,6 +112,15 @@ pub enum Attempt {
     Locked,
     /// It waits for this owner.
     Waits(Arc<PiWaiter>, Who),
+}
+
+/// What an attempt to requeue came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requeued {
+    /// So many were moved, and wait for this owner, if any does.
+    Moved(usize, Option<Who>),
+    /// Nobody was; one would wait for this owner.
+    Asks(Who),
 }
 
 /// How a wait ended.
@@ -185,6 +196,18 @@ impl State {
         self.locks.entry(waiter.key).or_insert_with(new).waiters.push_back(waiter.clone());
     }
 
+    /// It waits for `from` no more, if it did.
+    fn leave_condition(&mut self, from: FutexKey, waiter: &Arc<PiWaiter>) {
+        if let Some(waiters) = self.conditions.get_mut(&from) {
+            if let Some(at) = waiters.iter().position(|other| Arc::ptr_eq(other, waiter)) {
+                waiters.remove(at);
+            }
+            if waiters.is_empty() {
+                self.conditions.remove(&from);
+            }
+        }
+    }
+
     /// Forgets a lock that nobody waits for.
     fn tidy(&mut self, key: FutexKey) {
         if self.locks.get(&key).is_some_and(|lock| lock.waiters.is_empty() && !lock.inherited) {
@@ -213,7 +236,7 @@ impl PiFutexes {
         if state.is_deadlock(who, owner) {
             return Err(EDEADLK);
         }
-        let waiter = PiWaiter::new(who, key);
+        let waiter = PiWaiter::new(who, key, None);
         state.enqueue(&waiter, owner);
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Ok(Attempt::Waits(waiter, owner))
@@ -271,11 +294,8 @@ impl PiFutexes {
             }
         }
         state.tidy(waiter.key);
-        if ended == Ended::OfCondition {
-            state.conditions.retain(|_, waiters| {
-                waiters.retain(|other| !Arc::ptr_eq(other, waiter));
-                !waiters.is_empty()
-            });
+        if let (Ended::OfCondition, Some(from)) = (ended, waiter.from) {
+            state.leave_condition(from, waiter);
         }
         Ok(ended)
     }
@@ -311,53 +331,140 @@ impl PiFutexes {
         if word.load()? != value {
             return Err(EAGAIN);
         }
-        let waiter = PiWaiter::new(who, to);
+        let waiter = PiWaiter::new(who, to, Some(from));
         state.conditions.entry(from).or_default().push_back(waiter.clone());
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Ok(waiter)
     }
 
-    /// Moves who waits for `from` to the lock `to`: one gets it if it is free, and up to `most` more wait for it. Gives
-    /// how many. EAGAIN if the word of `from` is not `value`, EINVAL, EDEADLK.
+    /// Moves who waits for `from` to the lock `to`: one gets it if it is free, and up to `most` more wait for it. EAGAIN
+    /// if the word of `from` is not `value`, EINVAL, EDEADLK; whoever got the lock before that keeps it.
+    ///
+    /// Nobody is made to wait for an owner that nobody waits for yet, unless it is `alive`. An owner can end before it is
+    /// waited for, so look again afterwards.
     pub fn requeue(
         &self,
         (from, word, value): (FutexKey, &dyn Word, u32),
         (to, lock_word): (FutexKey, &dyn Word),
         most: usize,
-    ) -> Result<usize> {
+        alive: Option<Who>,
+    ) -> Result<Requeued> {
         let mut woken = Vec::new();
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if word.load()? != value {
             return Err(EAGAIN);
         }
-        let mut moved = 0;
+        let mut ended = Ok(());
+        let (mut moved, mut owner) = (0, None);
         while moved < most.saturating_add(woken.len()).max(1) {
             let Some(waiter) = state.conditions.get(&from).and_then(|waiters| waiters.front()).cloned()
             else {
                 break;
             };
             if waiter.key != to {
-                return Err(EINVAL);
+                ended = Err(EINVAL);
+                break;
             }
-            match state.take(to, lock_word, waiter.who)? {
-                None => {
-                    waiter.give(OWNS);
-                    woken.push(waiter);
+            match state.take(to, lock_word, waiter.who) {
+                Err(errno) => {
+                    ended = Err(errno);
+                    break;
                 }
-                Some(_) if moved == most.saturating_add(woken.len()) => break,
-                Some(owner) => state.enqueue(&waiter, owner),
+                Ok(None) => {
+                    waiter.give(OWNS);
+                    woken.push(waiter.clone());
+                }
+                Ok(Some(_)) if moved == most.saturating_add(woken.len()) => break,
+                Ok(Some(found)) if state.is_deadlock(waiter.who, found) => {
+                    ended = Err(EDEADLK);
+                    break;
+                }
+                Ok(Some(found)) if moved == 0 && !state.locks.contains_key(&to) && alive != Some(found) => {
+                    return Ok(Requeued::Asks(found));
+                }
+                Ok(Some(found)) => {
+                    state.enqueue(&waiter, found);
+                    owner = Some(found);
+                }
             }
             moved += 1;
-            if let Some(waiters) = state.conditions.get_mut(&from) {
-                waiters.pop_front();
-                if waiters.is_empty() {
-                    state.conditions.remove(&from);
-                }
-            }
+            state.leave_condition(from, &waiter);
         }
         drop(guard);
         woken.iter().for_each(|waiter| waiter.queue.wake(Events::IN));
-        Ok(moved)
+        ended.map(|()| Requeued::Moved(moved, owner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+
+    use super::*;
+    use crate::ipc::testing::Count;
+
+    impl Word for Cell<u32> {
+        fn load(&self) -> Result<u32> {
+            Ok(self.get())
+        }
+
+        fn swap(&self, old: u32, new: u32) -> Result<bool> {
+            let is_old = self.get() == old;
+            if is_old {
+                self.set(new);
+            }
+            Ok(is_old)
+        }
+    }
+
+    const CONDITION: FutexKey = FutexKey { object: 1, offset: 0 };
+    const LOCK: FutexKey = FutexKey { object: 1, offset: 4 };
+    const OTHER: FutexKey = FutexKey { object: 1, offset: 8 };
+
+    fn who(tid: u32) -> Who {
+        Who { tid, pid_ns: 1 }
+    }
+
+    fn waiter(futexes: &PiFutexes, tid: u32, to: FutexKey) -> Arc<PiWaiter> {
+        futexes.wait_for_requeue((CONDITION, &Cell::new(0), 0), to, who(tid)).unwrap()
+    }
+
+    fn requeue(futexes: &PiFutexes, lock: &Cell<u32>, alive: Option<Who>) -> Result<Requeued> {
+        futexes.requeue((CONDITION, &Cell::new(0), 0), (LOCK, lock), 8, alive)
+    }
+
+    #[test]
+    fn whoever_got_the_lock_is_told_even_if_requeueing_fails() {
+        let (futexes, lock) = (PiFutexes::default(), Cell::new(0));
+        let (first, second) = (waiter(&futexes, 1, LOCK), waiter(&futexes, 2, OTHER));
+        let told = Arc::new(Count::default());
+        first.queue.register(Events::IN, told.clone());
+        assert_eq!(requeue(&futexes, &lock, None), Err(EINVAL));
+        assert_eq!((first.is_done(), second.is_done(), lock.get()), (true, false, 1));
+        assert_eq!(told.take(), 1);
+        assert_eq!(futexes.finish(&first, &lock), Ok(Ended::Owner));
+        assert_eq!(futexes.finish(&second, &lock), Ok(Ended::OfCondition));
+        assert!(!futexes.is_used(CONDITION));
+    }
+
+    #[test]
+    fn requeueing_makes_no_deadlock() {
+        let (futexes, lock, other) = (PiFutexes::default(), Cell::new(1), Cell::new(2));
+        // 1 has the lock and waits for what 2 has; 2 is to wait for the lock.
+        assert!(matches!(futexes.lock(OTHER, &other, who(1), Try::Wait), Ok(Attempt::Waits(..))));
+        let waiter = waiter(&futexes, 2, LOCK);
+        assert_eq!(requeue(&futexes, &lock, Some(who(1))), Err(EDEADLK));
+        assert_eq!(futexes.finish(&waiter, &lock), Ok(Ended::OfCondition));
+    }
+
+    #[test]
+    fn an_owner_must_be_alive_to_be_waited_for() {
+        let (futexes, lock) = (PiFutexes::default(), Cell::new(7));
+        let waiters = [waiter(&futexes, 1, LOCK), waiter(&futexes, 2, LOCK)];
+        assert_eq!(requeue(&futexes, &lock, None), Ok(Requeued::Asks(who(7))));
+        assert_eq!(requeue(&futexes, &lock, Some(who(7))), Ok(Requeued::Moved(2, Some(who(7)))));
+        futexes.owner_died(who(7));
+        assert!(waiters[0].is_done() && !waiters[1].is_done());
     }
 }

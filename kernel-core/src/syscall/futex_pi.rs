@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering;
 
 use crate::errno::{EAGAIN, EINVAL, ESRCH, ETIMEDOUT, Result};
 use crate::host::Host;
-use crate::ipc::pi_futex::{Attempt, Ended, PiWaiter, Try, Who, Word};
+use crate::ipc::pi_futex::{Attempt, Ended, PiWaiter, Requeued, Try, Who, Word};
 use crate::mm::user::{FutexScope, User};
 use crate::sched::wait::Events;
 use crate::syscall::futex::key;
@@ -118,5 +118,25 @@ pub(super) fn cmp_requeue<H: Host>(
     }
     let (word, lock_word) = (UserWord(cx.user(), from), UserWord(cx.user(), to));
     let table = &cx.kernel.ipc.pi_futexes;
-    Ok(table.requeue((from_key, &word, value), (to_key, &lock_word), most)? as u64)
+    let own = cx.task.futex_owner();
+    // The number of an owner in another PID namespace says nothing here.
+    let is_alive = |owner: Who| if owner.pid_ns == own.pid_ns { is_alive(cx, owner) } else { Ok(true) };
+    let mut alive = None;
+    loop {
+        match table.requeue((from_key, &word, value), (to_key, &lock_word), most, alive)? {
+            Requeued::Moved(count, owner) => {
+                // An owner that ended before they waited for it did not see them.
+                if let Some(owner) = owner
+                    && is_alive(owner) != Ok(true)
+                {
+                    table.owner_died(owner);
+                }
+                return Ok(count as u64);
+            }
+            Requeued::Asks(owner) if is_alive(owner)? => alive = Some(owner),
+            // It is about to end.
+            Requeued::Asks(_) if cx.signal_pending() => return Err(SysError::Restart(Restart::Always)),
+            Requeued::Asks(_) => cx.yield_now(),
+        }
+    }
 }

@@ -34,6 +34,8 @@ pub const CASES: &[Case] = cases![
     lock_pi_finds_deadlocks,
     lock_pi_survives_its_owner,
     requeue_pi_gives_the_lock,
+    requeue_pi_finds_deadlocks,
+    requeue_pi_needs_a_live_owner,
     waitv_waits_for_one,
     waitv_checks_arguments,
 ];
@@ -414,4 +416,42 @@ unsafe fn requeue_pi_gives_the_lock() -> Done {
         0,
     );
     fails(late, libc::ETIMEDOUT)
+}
+
+unsafe fn requeue_pi(condition: &AtomicI32, lock: &AtomicI32) -> c_long {
+    libc::syscall(libc::SYS_futex, condition, libc::FUTEX_CMP_REQUEUE_PI, 1, 5usize, lock, 0)
+}
+
+unsafe fn requeue_pi_finds_deadlocks() -> Done {
+    let words = shared(PAGE)?.cast::<AtomicI32>();
+    let [condition, a, b]: [&'static AtomicI32; 3] = [&*words, &*words.add(1), &*words.add(2)];
+    let waiter = spawn(|| {
+        ok(futex(b, libc::FUTEX_LOCK_PI, 0))?;
+        ok(libc::syscall(libc::SYS_futex, condition, libc::FUTEX_WAIT_REQUEUE_PI, 0, 0, a, 0)).map(drop)
+    })?;
+    asleep(waiter);
+    let owner = spawn(|| {
+        ok(futex(a, libc::FUTEX_LOCK_PI, 0))?;
+        ok(futex(b, libc::FUTEX_LOCK_PI, 0)).map(drop)
+    })?;
+    asleep(owner);
+    fails(requeue_pi(condition, a), libc::EDEADLK)?;
+    ok(libc::kill(waiter, libc::SIGKILL))?;
+    dies_of(waiter, libc::SIGKILL)?;
+    join(owner)
+}
+
+unsafe fn requeue_pi_needs_a_live_owner() -> Done {
+    let words = shared(PAGE)?.cast::<AtomicI32>();
+    let (condition, lock): (&'static AtomicI32, &'static AtomicI32) = (&*words, &*words.add(1));
+    let waiter = spawn(|| {
+        ok(libc::syscall(libc::SYS_futex, condition, libc::FUTEX_WAIT_REQUEUE_PI, 0, 0, lock, 0))?;
+        eq(owner(lock), libc::getpid())
+    })?;
+    asleep(waiter);
+    lock.store(0x3fff_fff0, SeqCst);
+    fails(requeue_pi(condition, lock), libc::ESRCH)?;
+    lock.store(0, SeqCst);
+    eq(ok(requeue_pi(condition, lock))?, 1)?;
+    join(waiter)
 }
