@@ -5,13 +5,12 @@ use alloc::vec::Vec;
 
 use crate::errno::{EINVAL, EPERM, ESRCH, Result};
 use crate::host::Host;
-use crate::syscall::{Cx, SysResult};
+use crate::syscall::{Cx, SysResult, priority};
 use crate::task::Task;
 use crate::task::cred::Caps;
 
+/// `IOPRIO_WHO_PROCESS`.
 const PROCESS: i32 = 1;
-const GROUP: i32 = 2;
-const USER: i32 = 3;
 
 const CLASS_SHIFT: u16 = 13;
 const NONE: u16 = 0;
@@ -21,23 +20,10 @@ const IDLE: u16 = 3;
 /// Levels of a class.
 const LEVELS: u16 = 8;
 
-/// The threads that are meant; `who` 0 is the caller, its group or its user.
+/// The threads that are meant; `who` 0 is the caller, its group or its user. EINVAL, ESRCH.
 fn threads<H: Host>(cx: &Cx<'_, H>, which: i32, who: i32) -> Result<Vec<Arc<Task<H>>>> {
-    let id = who.cast_unsigned();
-    let tree = cx.kernel.tree.lock();
-    let found: Vec<Arc<Task<H>>> = match which {
-        PROCESS if who == 0 => alloc::vec![cx.task.clone()],
-        PROCESS => tree.thread(cx.kernel_pid(id).unwrap_or(0)).into_iter().collect(),
-        GROUP => {
-            let group = if who == 0 { cx.task.process.group() } else { cx.kernel_pid(id).unwrap_or(0) };
-            tree.group(group).iter().flat_map(|process| process.threads()).collect()
-        }
-        USER => {
-            let user = if who == 0 { cx.cred().uid } else { cx.cred().user_ns.uid(id).ok_or(EINVAL)? };
-            tree.threads().filter(|task| task.cred().uid == user).cloned().collect()
-        }
-        _ => return Err(EINVAL),
-    };
+    // The kinds are those of priorities, counted from 1.
+    let found = priority::threads(cx, which.wrapping_sub(PROCESS), who)?;
     if found.is_empty() { Err(ESRCH) } else { Ok(found) }
 }
 

@@ -10,7 +10,7 @@ use crate::host::Host;
 use crate::sched::nice::Nice;
 use crate::syscall::{Cx, SysResult};
 use crate::task::Task;
-use crate::task::cred::Caps;
+use crate::task::cred::{Caps, Cred};
 
 const PRIO_PROCESS: i32 = 0;
 const PRIO_PGRP: i32 = 1;
@@ -40,7 +40,7 @@ pub fn setpriority<H: Host>(cx: &Cx<'_, H>, which: i32, who: i32, nice: i32) -> 
 }
 
 /// The threads that are meant; `who` 0 is the caller, its group or its user. EINVAL for an unknown `which`.
-fn threads<H: Host>(cx: &Cx<'_, H>, which: i32, who: i32) -> Result<Vec<Arc<Task<H>>>> {
+pub(super) fn threads<H: Host>(cx: &Cx<'_, H>, which: i32, who: i32) -> Result<Vec<Arc<Task<H>>>> {
     // No id is negative, but for a user's, which has no sign.
     let id = who.cast_unsigned();
     if which == PRIO_PROCESS && who != 0 {
@@ -61,21 +61,18 @@ fn threads<H: Host>(cx: &Cx<'_, H>, which: i32, who: i32) -> Result<Vec<Arc<Task
     })
 }
 
-/// Gives a thread a nice value, as `sched_setattr(2)` does: EPERM.
-pub(super) fn set_nice<H: Host>(cx: &Cx<'_, H>, task: &Task<H>, nice: i32) -> Result<()> {
-    let nice = Nice::clamped(nice);
-    check(cx, task, nice).map_err(|_| EPERM)?;
-    task.set_nice(nice);
-    Ok(())
+/// Whether the thread with these credentials is the caller's.
+pub(super) fn is_own(cred: &Cred, other: &Cred) -> bool {
+    cred.euid == other.uid || cred.euid == other.euid
 }
 
 /// EPERM for threads of others, EACCES for less niceness than RLIMIT_NICE grants.
-fn check<H: Host>(cx: &Cx<'_, H>, task: &Task<H>, nice: Nice) -> Result<()> {
+pub(super) fn check<H: Host>(cx: &Cx<'_, H>, task: &Task<H>, nice: Nice) -> Result<()> {
     let (cred, other) = (cx.cred(), task.cred());
     if cred.capable_in(&other.user_ns, Caps::SYS_NICE) {
         return Ok(());
     }
-    if cred.euid != other.uid && cred.euid != other.euid {
+    if !is_own(&cred, &other) {
         return Err(EPERM);
     }
     if nice < task.nice() && nice.priority() > task.process.rlimit(RLIMIT_NICE) {

@@ -7,6 +7,7 @@ use linux_raw_sys::general::RLIMIT_NICE;
 use crate::errno::{EINVAL, EPERM, ESRCH, Result};
 use crate::host::Host;
 use crate::sched::policy::{Policy, RESET_ON_FORK};
+use crate::syscall::priority::is_own;
 use crate::syscall::{Cx, SysResult};
 use crate::task::Task;
 use crate::task::cred::Caps;
@@ -55,7 +56,10 @@ pub fn sched_setaffinity<H: Host>(cx: &Cx<'_, H>, pid: i32, size: usize, mask: u
     let len = size.min(8);
     cx.user().read_bytes(mask, &mut word[..len])?;
     let task = thread(cx, pid).map_err(|_| ESRCH)?;
-    check_owner(cx, &task)?;
+    let (cred, other) = (cx.cred(), task.cred());
+    if !is_own(&cred, &other) && !cred.capable_in(&other.user_ns, Caps::SYS_NICE) {
+        return Err(EPERM.into());
+    }
     let all = all_vcpus(cx);
     let mask = u64::from_le_bytes(word) & all;
     if mask == 0 {
@@ -68,13 +72,6 @@ pub fn sched_setaffinity<H: Host>(cx: &Cx<'_, H>, pid: i32, size: usize, mask: u
         task.interrupt();
     }
     Ok(0)
-}
-
-/// EPERM for threads of others.
-fn check_owner<H: Host>(cx: &Cx<'_, H>, task: &Task<H>) -> Result<()> {
-    let (cred, other) = (cx.cred(), task.cred());
-    let own = cred.euid == other.uid || cred.euid == other.euid;
-    if own || cred.capable(Caps::SYS_NICE) { Ok(()) } else { Err(EPERM) }
 }
 
 /// `getcpu(2)`.
@@ -106,20 +103,31 @@ pub fn sched_setscheduler<H: Host>(cx: &Cx<'_, H>, tid: i32, policy: u32, param:
 }
 
 /// Gives a task a policy, by its number and maybe [`RESET_ON_FORK`]: EINVAL, EPERM.
-pub(super) fn set_policy<H: Host>(cx: &Cx<'_, H>, task: &Task<H>, number: u32, priority: i32) -> Result<()> {
+fn set_policy<H: Host>(cx: &Cx<'_, H>, task: &Task<H>, number: u32, priority: i32) -> Result<()> {
+    let (policy, reset) = check_policy(cx, task, number, priority)?;
+    task.set_policy(policy, reset);
+    Ok(())
+}
+
+/// The policy that a task may be given, and whether it is reset on fork: EINVAL, EPERM.
+pub(super) fn check_policy<H: Host>(
+    cx: &Cx<'_, H>,
+    task: &Task<H>,
+    number: u32,
+    priority: i32,
+) -> Result<(Policy, bool)> {
     let reset = number & RESET_ON_FORK != 0;
     let policy = Policy::new(number & !RESET_ON_FORK, priority)?;
     if !cx.cred().capable(Caps::SYS_NICE) {
         // Whoever leaves the lowest policy gets its nice value back.
         let leaves_idle = task.policy() == Policy::Idle && policy != Policy::Idle;
         let may_leave = task.nice().priority() <= task.process.rlimit(RLIMIT_NICE);
-        if leaves_idle && !may_leave || task.resets_on_fork() && !reset {
+        let is_allowed = !leaves_idle || may_leave;
+        if !is_allowed || task.resets_on_fork() && !reset || !is_own(&cx.cred(), &task.cred()) {
             return Err(EPERM);
         }
-        check_owner(cx, task)?;
     }
-    task.set_policy(policy, reset);
-    Ok(())
+    Ok((policy, reset))
 }
 
 /// `sched_getparam(2)`.

@@ -2,10 +2,11 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::errno::{E2BIG, EFAULT, EINVAL, Result};
+use crate::errno::{E2BIG, EFAULT, EINVAL, EPERM, Result};
 use crate::host::Host;
+use crate::sched::nice::Nice;
 use crate::sched::policy::{Policy, RESET_ON_FORK};
-use crate::syscall::scheduling::{set_policy, thread};
+use crate::syscall::scheduling::{check_policy, thread};
 use crate::syscall::{Cx, SysResult, priority};
 
 /// `struct sched_attr`, as Linux has it since 5.3.
@@ -26,11 +27,10 @@ const FIRST_SIZE: u32 = 48;
 const SIZE: u32 = 56;
 static_assertions::const_assert_eq!(size_of::<Attr>(), SIZE as usize);
 
-/// `SCHED_FLAG_RESET_ON_FORK`, `SCHED_FLAG_KEEP_POLICY`, `SCHED_FLAG_KEEP_PARAMS`; and all that Linux knows.
+/// `SCHED_FLAG_RESET_ON_FORK`, `SCHED_FLAG_KEEP_POLICY`, `SCHED_FLAG_KEEP_PARAMS`.
 const FLAG_RESET: u64 = 1;
 const FLAG_KEEP_POLICY: u64 = 8;
 const FLAG_KEEP_PARAMS: u64 = 16;
-const ALL_FLAGS: u64 = 0x7f;
 
 fn read<H: Host>(cx: &Cx<'_, H>, addr: u64) -> Result<Attr> {
     let size: u32 = cx.user().get(addr)?;
@@ -50,7 +50,6 @@ fn read<H: Host>(cx: &Cx<'_, H>, addr: u64) -> Result<Attr> {
     }
     let mut attr = Attr::read_from_bytes(known).map_err(|_| EFAULT)?;
     attr.size = size;
-    attr.nice = attr.nice.clamp(-20, 19);
     Ok(attr)
 }
 
@@ -60,23 +59,23 @@ pub fn sched_setattr<H: Host>(cx: &Cx<'_, H>, tid: i32, addr: u64, flags: u32) -
         return Err(EINVAL.into());
     }
     let attr = read(cx, addr)?;
-    if attr.policy as i32 >= 0 && attr.flags & !ALL_FLAGS == 0 {
-        let task = thread(cx, tid)?;
-        let keep = attr.flags & FLAG_KEEP_POLICY != 0;
-        let kept = task.policy();
-        let number = if keep { kept.number() } else { attr.policy };
-        let reset = if attr.flags & FLAG_RESET != 0 { RESET_ON_FORK } else { 0 };
-        if attr.flags & !(FLAG_RESET | FLAG_KEEP_POLICY | FLAG_KEEP_PARAMS) != 0 {
-            // Deadlines and utilization are not there.
-            return Err(EINVAL.into());
-        }
-        set_policy(cx, &task, number | reset, attr.priority as i32)?;
-        if attr.flags & FLAG_KEEP_PARAMS == 0 && task.policy() != Policy::Idle {
-            priority::set_nice(cx, &task, attr.nice)?;
-        }
-        return Ok(0);
+    if (attr.policy as i32) < 0 {
+        return Err(EINVAL.into());
     }
-    Err(EINVAL.into())
+    let task = thread(cx, tid)?;
+    // Deadlines and utilization are not there.
+    if attr.flags & !(FLAG_RESET | FLAG_KEEP_POLICY | FLAG_KEEP_PARAMS) != 0 {
+        return Err(EINVAL.into());
+    }
+    let number = if attr.flags & FLAG_KEEP_POLICY != 0 { task.policy().number() } else { attr.policy };
+    let reset = if attr.flags & FLAG_RESET != 0 { RESET_ON_FORK } else { 0 };
+    let (policy, reset) = check_policy(cx, &task, number | reset, attr.priority as i32)?;
+    let sets_nice = attr.flags & FLAG_KEEP_PARAMS == 0 && policy != Policy::Idle;
+    let nice = if sets_nice { Nice::clamped(attr.nice) } else { task.nice() };
+    priority::check(cx, &task, nice).map_err(|_| EPERM)?;
+    task.set_policy(policy, reset);
+    task.set_nice(nice);
+    Ok(0)
 }
 
 /// `sched_getattr(2)`.

@@ -16,6 +16,7 @@ pub const CASES: &[Case] = cases![
     policies,
     policy_is_inherited,
     attributes,
+    refused_attributes_change_nothing,
     attribute_sizes,
     affinity,
     io_priority,
@@ -242,6 +243,20 @@ unsafe fn attributes() -> Done {
         eq((got.size, got.flags), (48, 1))?;
         attr.priority = 1;
         fails(libc::syscall(libc::SYS_sched_setattr, 0, &attr, 0), libc::EINVAL)
+    })
+}
+
+unsafe fn refused_attributes_change_nothing() -> Done {
+    in_child(|| {
+        drop_root()?;
+        ok(libc::setrlimit(libc::RLIMIT_NICE, &libc::rlimit { rlim_cur: 0, rlim_max: 0 }))?;
+        let nice = libc::getpriority(libc::PRIO_PROCESS, 0);
+        let attr =
+            Attr { size: 56, policy: libc::SCHED_BATCH as u32, flags: 1, nice: nice - 1, ..Attr::default() };
+        fails(libc::syscall(libc::SYS_sched_setattr, 0, &attr, 0), libc::EPERM)?;
+        let mut got = Attr::default();
+        ok(libc::syscall(libc::SYS_sched_getattr, 0, &mut got, 56, 0))?;
+        eq((got.policy, got.flags, got.nice), (0, 0, nice))
     })
 }
 
