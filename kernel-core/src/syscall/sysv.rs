@@ -10,6 +10,7 @@ use crate::abi::sysv::IpcPerm;
 use crate::errno::{EINVAL, Result};
 use crate::host::Host;
 use crate::ipc::sysv::IpcNamespace;
+use crate::ipc::sysv::perm::shown_in;
 use crate::syscall::Cx;
 
 /// Commands that all kinds of objects have (`IPC_*`).
@@ -25,10 +26,7 @@ fn namespace<H: Host>(cx: &Cx<'_, H>) -> Arc<IpcNamespace> {
 
 /// Permissions with ids as the caller sees them.
 fn shown<H: Host>(cx: &Cx<'_, H>, perm: IpcPerm) -> IpcPerm {
-    let user_ns = &cx.cred().user_ns;
-    let [uid, cuid] = [perm.uid, perm.cuid].map(|uid| user_ns.shown_uid(uid));
-    let [gid, cgid] = [perm.gid, perm.cgid].map(|gid| user_ns.shown_gid(gid));
-    IpcPerm { uid, gid, cuid, cgid, ..perm }
+    shown_in(&cx.cred().user_ns, perm)
 }
 
 /// Permissions that the caller sets, with ids as the kernel has them: EINVAL.

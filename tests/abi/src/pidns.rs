@@ -23,6 +23,7 @@ pub const CASES: &[Case] = cases![
     groups_and_sessions_are_translated,
     credentials_are_translated,
     locks_tell_the_holder,
+    ipc_tells_who_used_it,
     threads_have_numbers,
     exec_by_a_thread_keeps_one,
     setns_is_for_children,
@@ -337,6 +338,33 @@ unsafe fn locks_tell_the_holder() -> Done {
         eq((asked.l_type, asked.l_pid), (libc::F_WRLCK as i16, 0))
     })?;
     join(pid)
+}
+
+unsafe fn ipc_tells_who_used_it() -> Done {
+    need_pid_ns()?;
+    let id = ok(libc::shmget(libc::IPC_PRIVATE, PAGE, libc::IPC_CREAT | 0o600))?;
+    let name = std::ffi::CString::new(format!("/abi-pidns-{}", libc::getpid())).unwrap_or_default();
+    let flags = libc::O_CREAT | libc::O_RDWR;
+    let queue = libc::mq_open(name.as_ptr(), flags, 0o600, std::ptr::null::<libc::mq_attr>());
+    libc::mq_unlink(name.as_ptr());
+    let tell = |creator: c_int, notified: c_int| {
+        let text = std::fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+        let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(&id.to_string()));
+        let words: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
+        eq(words.get(4), Some(&&*creator.to_string()))?;
+        let text = String::from_utf8_lossy(&get(queue)?).into_owned();
+        check(text.trim_end().ends_with(&format!("NOTIFY_PID:{notified}")), &text)?;
+        ok(libc::lseek(queue, 0, libc::SEEK_SET)).map(drop)
+    };
+    let mut event: libc::sigevent = std::mem::zeroed();
+    event.sigev_notify = libc::SIGEV_NONE;
+    let done = ok(queue).and_then(|_| {
+        ok(libc::mq_notify(queue, &event))?;
+        tell(libc::getpid(), libc::getpid())?;
+        join(first(|| tell(0, 0))?)
+    });
+    libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut());
+    done
 }
 
 unsafe fn threads_have_numbers() -> Done {

@@ -23,6 +23,8 @@ pub const CASES: &[Case] = cases![
     harmless_types_can_be_mounted,
     strangers_cannot_make_files,
     credentials_are_translated,
+    owners_of_ipc_are_translated,
+    root_inside_binds_threads_of_others,
     signals_stop_at_the_border,
     relations_are_told,
     entering_gives_all,
@@ -310,6 +312,47 @@ unsafe fn credentials_are_translated() -> Done {
     eq(peer(pair[0])?.uid, own)?;
     inside(|| eq(peer(pair[0])?.uid, NOBODY))?;
     inside_as_root(|| eq(peer(pair[0])?.uid, 0))
+}
+
+unsafe fn owners_of_ipc_are_translated() -> Done {
+    let id = ok(libc::shmget(libc::IPC_PRIVATE, PAGE, libc::IPC_CREAT | 0o600))?;
+    let owner = |want: u32| {
+        let text = read("/proc/sysvipc/shm");
+        let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(&id.to_string()));
+        let words: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
+        eq(words.get(7), Some(&&*want.to_string()))
+    };
+    let done = owner(libc::getuid())
+        .and_then(|()| inside(|| owner(NOBODY)))
+        .and_then(|()| inside_as_root(|| owner(0)));
+    libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut());
+    done
+}
+
+unsafe fn root_inside_binds_threads_of_others() -> Done {
+    need_root()?;
+    mapped_by_parent("0 1000 10\n", "0 1000 10\n", || {
+        ok(libc::setresuid(0, 0, 0))?;
+        let bound = |pid: c_int| {
+            let mut mask = [0u64; 16];
+            ok(libc::syscall(libc::SYS_sched_getaffinity, pid, 128, mask.as_mut_ptr()))?;
+            ok(libc::syscall(libc::SYS_sched_setaffinity, pid, 128, mask.as_ptr())).map(drop)
+        };
+        let (r, w) = pipe()?;
+        let outside = libc::getppid();
+        let other = spawn(|| {
+            ok(libc::setresuid(5, 5, 5))?;
+            fails(libc::syscall(libc::SYS_sched_setaffinity, outside, 8, &1u64), libc::EPERM)?;
+            put(w, b"x")?;
+            libc::pause();
+            Ok(())
+        })?;
+        check(get_one(r), "another's process runs")?;
+        let done = bound(other);
+        ok(libc::kill(other, libc::SIGKILL))?;
+        dies_of(other, libc::SIGKILL)?;
+        done
+    })
 }
 
 unsafe fn signals_stop_at_the_border() -> Done {

@@ -9,9 +9,11 @@ use core::fmt::Write as _;
 
 use super::tree::Item;
 use super::tree::Item::{File, Setting};
+use crate::abi::sysv::IpcPerm;
 use crate::errno::{EINVAL, Result};
 use crate::ipc::sysv::IpcNamespace;
 use crate::ipc::sysv::limits::Limit;
+use crate::ipc::sysv::perm::shown_in;
 use crate::vfs::caller::Caller;
 
 /// `/proc/sysvipc`.
@@ -26,15 +28,22 @@ const SEM_HEAD: &str =
     "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n";
 const SHM_HEAD: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n";
 
-fn table(caller: &dyn Caller, head: &str, rows: fn(&IpcNamespace, &mut String)) -> Vec<u8> {
+/// Numbers are those that the caller has for users and processes.
+fn table(caller: &dyn Caller, head: &str, rows: fn(&IpcNamespace, &dyn Caller, &mut String)) -> Vec<u8> {
     let mut text = String::from(head);
     if let Some(ipc) = caller.ipc_namespace() {
-        rows(&ipc, &mut text);
+        rows(&ipc, caller, &mut text);
     }
     text.into_bytes()
 }
 
-fn msg(ipc: &IpcNamespace, text: &mut String) {
+/// Owner, owner's group, creator and creator's group.
+fn owners(caller: &dyn Caller, perm: IpcPerm) -> [u32; 4] {
+    let IpcPerm { uid, gid, cuid, cgid, .. } = shown_in(&caller.cred().user_ns, perm);
+    [uid, gid, cuid, cgid]
+}
+
+fn msg(ipc: &IpcNamespace, caller: &dyn Caller, text: &mut String) {
     for (id, ds) in ipc.msg.all() {
         let perm = ds.perm;
         let _ = write!(
@@ -42,27 +51,31 @@ fn msg(ipc: &IpcNamespace, text: &mut String) {
             "{:>10} {id:>10}  {:>4o}  {:>10} {:>10} ",
             perm.key, perm.mode, ds.bytes, ds.messages
         );
-        let _ = write!(text, "{:>5} {:>5} {:>5} {:>5} ", ds.lspid, ds.lrpid, perm.uid, perm.gid);
-        let _ = write!(text, "{:>5} {:>5} ", perm.cuid, perm.cgid);
+        let [lspid, lrpid] = [ds.lspid, ds.lrpid].map(|pid| caller.pid_ns().shown(pid));
+        let [uid, gid, cuid, cgid] = owners(caller, perm);
+        let _ = write!(text, "{lspid:>5} {lrpid:>5} {uid:>5} {gid:>5} {cuid:>5} {cgid:>5} ");
         let _ = writeln!(text, "{:>10} {:>10} {:>10}", ds.stime, ds.rtime, ds.ctime);
     }
 }
 
-fn sem(ipc: &IpcNamespace, text: &mut String) {
+fn sem(ipc: &IpcNamespace, caller: &dyn Caller, text: &mut String) {
     for (id, ds) in ipc.sem.all() {
         let perm = ds.perm;
         let _ = write!(text, "{:>10} {id:>10}  {:>4o} {:>10} ", perm.key, perm.mode, ds.nsems);
-        let _ = write!(text, "{:>5} {:>5} {:>5} {:>5} ", perm.uid, perm.gid, perm.cuid, perm.cgid);
+        let [uid, gid, cuid, cgid] = owners(caller, perm);
+        let _ = write!(text, "{uid:>5} {gid:>5} {cuid:>5} {cgid:>5} ");
         let _ = writeln!(text, "{:>10} {:>10}", ds.otime, ds.ctime);
     }
 }
 
-fn shm(ipc: &IpcNamespace, text: &mut String) {
+fn shm(ipc: &IpcNamespace, caller: &dyn Caller, text: &mut String) {
     for stat in ipc.shm.all() {
         let (ds, perm) = (stat.ds, stat.ds.perm);
         let _ = write!(text, "{:>10} {:>10}  {:>4o} {:>21} ", perm.key, stat.id, perm.mode, ds.size);
-        let _ = write!(text, "{:>5} {:>5}  {:>5} ", ds.cpid, ds.lpid, ds.nattch);
-        let _ = write!(text, "{:>5} {:>5} {:>5} {:>5} ", perm.uid, perm.gid, perm.cuid, perm.cgid);
+        let [cpid, lpid] = [ds.cpid, ds.lpid].map(|pid| caller.pid_ns().shown(pid));
+        let [uid, gid, cuid, cgid] = owners(caller, perm);
+        let _ = write!(text, "{cpid:>5} {lpid:>5}  {:>5} ", ds.nattch);
+        let _ = write!(text, "{uid:>5} {gid:>5} {cuid:>5} {cgid:>5} ");
         let _ = writeln!(
             text,
             "{:>10} {:>10} {:>10} {:>21} {:>21}",

@@ -331,8 +331,8 @@ impl FileOps for QueueFile {
         Ok(read)
     }
 
-    fn read_at(&self, _: Op<'_>, offset: u64, dst: &mut dyn Sink) -> Result<usize> {
-        let text = self.0.text();
+    fn read_at(&self, op: Op<'_>, offset: u64, dst: &mut dyn Sink) -> Result<usize> {
+        let text = self.0.text(op.caller);
         let rest = usize::try_from(offset).ok().and_then(|start| text.get(start..)).unwrap_or_default();
         if rest.is_empty() { Ok(0) } else { dst.put(rest) }
     }

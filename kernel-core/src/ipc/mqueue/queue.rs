@@ -16,6 +16,7 @@ use crate::sched::wait::{Events, WaitQueue};
 use crate::services::Services;
 use crate::sync::Mutex;
 use crate::task::siginfo::{Payload, SigInfo};
+use crate::vfs::caller::Caller;
 use crate::vfs::inode::{Owner, Timestamp};
 
 /// `SI_MESGQ`.
@@ -259,13 +260,14 @@ impl Queue {
     }
 
     /// What a read of the queue's file shows.
-    pub(super) fn text(&self) -> Vec<u8> {
+    pub(super) fn text(&self, caller: &dyn Caller) -> Vec<u8> {
         let state = self.state.lock();
         let (notify, signal, pid) = match &state.registration {
             Some(Registration { pid, notify: Notify::Signal { signal, .. } }) => (0, *signal, *pid),
             Some(Registration { pid, notify: Notify::Nothing }) => (1, 0, *pid),
             None => (0, 0, 0),
         };
+        let pid = caller.pid_ns().shown(pid);
         format!("QSIZE:{:<10} NOTIFY:{notify:<5} SIGNO:{signal:<5} NOTIFY_PID:{pid:<6}\n", state.bytes)
             .into_bytes()
     }

@@ -3,6 +3,7 @@
 use crate::abi::sysv::IpcPerm;
 use crate::errno::{EACCES, EPERM, Result};
 use crate::task::cred::{Caps, Cred};
+use crate::task::user_ns::UserNs;
 
 /// Read permission.
 pub const READ: u32 = 0o444;
@@ -68,4 +69,11 @@ impl Perm {
             super::ids::sequence(id),
         )
     }
+}
+
+/// Permissions with the ids that they have in a user namespace.
+pub fn shown_in(user_ns: &UserNs, perm: IpcPerm) -> IpcPerm {
+    let [uid, cuid] = [perm.uid, perm.cuid].map(|uid| user_ns.shown_uid(uid));
+    let [gid, cgid] = [perm.gid, perm.cgid].map(|gid| user_ns.shown_gid(gid));
+    IpcPerm { uid, gid, cuid, cgid, ..perm }
 }
