@@ -273,6 +273,13 @@ unsafe fn proc_lists_segments() -> Done {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let line = maps.lines().find(|line| line.starts_with(&format!("{:x}-", at as usize))).unwrap_or_default();
     check(line.contains("rw-s") && line.contains("/SYSV00000000 (deleted)"), line)?;
+    let name = format!("/SYSV{:08x}", key(9));
+    let keyed = Segment(ok(libc::shmget(key(9), PAGE, libc::IPC_CREAT | 0o600))?);
+    let at = keyed.attach(0)?;
+    drop(keyed);
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let line = maps.lines().find(|line| line.starts_with(&format!("{:x}-", at as usize))).unwrap_or_default();
+    check(line.contains(&name), line)?;
     let max = std::fs::read_to_string("/proc/sys/kernel/shmmni").unwrap_or_default();
     check(max.trim().parse::<u64>().is_ok(), "a limit is a number")
 }

@@ -53,6 +53,8 @@ struct Table {
 /// A segment.
 pub struct Segment {
     id: i32,
+    /// The key it was made with, which finds it no more once it is removed.
+    key: i32,
     size: u64,
     pages: Arc<PageCache>,
     state: Mutex<State>,
@@ -156,7 +158,7 @@ impl Segments {
             locked_by: None,
         };
         let id = table.ids.add(key, limits.shm_segments.get(), |id| {
-            Ok(Segment { id, size, pages: cache, state: Mutex::new(state) })
+            Ok(Segment { id, key, size, pages: cache, state: Mutex::new(state) })
         })?;
         table.pages += pages;
         Ok(id)
@@ -437,6 +439,6 @@ impl Inode for SegmentInode {
     }
 
     fn anonymous_name(&self) -> Option<Vec<u8>> {
-        Some(format!("/SYSV{:08x} (deleted)", self.0.state.lock().perm.key).into_bytes())
+        Some(format!("/SYSV{:08x} (deleted)", self.0.key).into_bytes())
     }
 }
