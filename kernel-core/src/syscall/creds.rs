@@ -17,8 +17,8 @@ const GROUPS_MAX: usize = 65536;
 
 /// Sets credentials; the process's other threads keep theirs, as on Linux (the C library tells them).
 fn set<H: Host>(cx: &Cx<'_, H>, cred: Cred) {
-    let changed = cred.euid != cx.cred().euid || cred.egid != cx.cred().egid;
-    if changed {
+    let effective = |cred: &Cred| [cred.euid, cred.egid, cred.fsuid, cred.fsgid];
+    if effective(&cred) != effective(&cx.cred()) {
         let process = &cx.task.process;
         process.dumpable.store(0, core::sync::atomic::Ordering::Relaxed);
         process.parent_death_signal.store(0, core::sync::atomic::Ordering::Relaxed);
@@ -168,7 +168,7 @@ pub fn setfsuid<H: Host>(cx: &Cx<'_, H>, uid: u32) -> SysResult {
         let before = cred.clone();
         cred.fsuid = uid;
         cred.after_fsuid_change(&before);
-        cx.task.set_cred(cred);
+        set(cx, cred);
     }
     Ok(u64::from(old))
 }
@@ -181,7 +181,7 @@ pub fn setfsgid<H: Host>(cx: &Cx<'_, H>, gid: u32) -> SysResult {
         && (cred.capable_here(Caps::SETGID) || [cred.gid, cred.egid, cred.sgid, cred.fsgid].contains(&gid))
     {
         cred.fsgid = gid;
-        cx.task.set_cred(cred);
+        set(cx, cred);
     }
     Ok(u64::from(old))
 }

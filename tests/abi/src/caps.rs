@@ -228,6 +228,7 @@ unsafe fn fsuid_takes_file_capabilities() -> Done {
         libc::setfsuid(1000);
         let effective = capabilities()?[0];
         eq((effective >> CHOWN & 1, effective >> KILL & 1), (0, 1))?;
+        check(libc::prctl(libc::PR_GET_DUMPABLE) != 1, "it can be dumped no more")?;
         libc::setfsuid(0);
         eq(capabilities()?[0] >> CHOWN & 1, 1)
     })
