@@ -12,6 +12,7 @@ pub const CASES: &[Case] = cases![
     waits_for_more_and_for_zero,
     waiters_in_order,
     complex_waiter_does_not_hold_up_others,
+    waiter_for_zero_between_changes,
     removal_wakes,
     signals_end_a_wait,
     time_limit,
@@ -172,6 +173,19 @@ unsafe fn complex_waiter_does_not_hold_up_others() -> Done {
     ok(set.ops(&[op(0, 1, 0), op(1, 1, 0)]))?;
     join(both)?;
     eq((set.value(0)?, set.value(1)?), (0, 0))
+}
+
+unsafe fn waiter_for_zero_between_changes() -> Done {
+    let set = Set::new(1)?;
+    let exactly_one = spawn(|| ok(set.ops(&[op(0, -1, 0), op(0, 0, 0)])).map(drop))?;
+    set.waiting(0, 1)?;
+    let two = spawn(|| ok(set.ops(&[op(0, -2, 0)])).map(drop))?;
+    set.waiting(0, 2)?;
+    // The first can go on once the second has.
+    ok(set.ops(&[op(0, 3, 0)]))?;
+    join(two)?;
+    join(exactly_one)?;
+    eq(set.value(0)?, 0)
 }
 
 unsafe fn removal_wakes() -> Done {

@@ -95,6 +95,10 @@ impl SemWaiter {
     fn alters(&self) -> bool {
         self.operations.ops.iter().any(|op| op.op != 0)
     }
+
+    fn waits_for_zero(&self) -> bool {
+        self.operations.ops.iter().any(|op| op.op == 0)
+    }
 }
 
 /// Waiters whose outcome is known, to be woken when nothing is locked.
@@ -182,6 +186,9 @@ impl State {
     /// Does what has become possible for those who wait.
     fn update(&mut self, now: i64) -> Woken {
         let mut woken = Woken::default();
+        // Where values only fall, and not to zero, nobody else can go on: so that waking many who take one each looks at
+        // each of them once.
+        let looks_again = self.waiting.iter().any(|waiter| waiter.alters() && waiter.waits_for_zero());
         let mut changed = true;
         while core::mem::take(&mut changed) {
             for alters in [false, true] {
@@ -205,8 +212,11 @@ impl State {
                     at -= 1;
                     self.waiting.remove(at);
                     *waiter.outcome.lock() = Some(result);
-                    woken.0.push(waiter);
-                    if alters && result.is_ok() {
+                    woken.0.push(waiter.clone());
+                    if alters
+                        && result.is_ok()
+                        && (looks_again || self.may_let_others_go_on(&waiter.operations))
+                    {
                         changed = true;
                         break;
                     }
@@ -214,6 +224,11 @@ impl State {
             }
         }
         woken
+    }
+
+    /// Whether what was just done can have made possible what was not, for those who wait for no zero between changes.
+    fn may_let_others_go_on(&self, operations: &Operations) -> bool {
+        operations.ops.iter().any(|op| op.op > 0 || self.semaphores[usize::from(op.num)].value == 0)
     }
 
     /// No process undoes what it did to this semaphore before, or to any.
