@@ -62,6 +62,18 @@ pub(super) fn ioctl(tty: &Tty, side: Side, op: Op<'_>, command: u32, arg: u64) -
             let exclusive = tty.state.lock().exclusive;
             set_user(op, arg, &u32::from(exclusive))
         }
+        nr::TIOCGLCKTRMIOS => {
+            let fixed = tty.state.lock().fixed;
+            set_user(op, arg, &fixed)
+        }
+        nr::TIOCSLCKTRMIOS => {
+            if !op.caller.cred().capable(Caps::SYS_ADMIN) {
+                return Err(EPERM);
+            }
+            let fixed = op.caller.memory().get(arg)?;
+            tty.state.lock().fixed = fixed;
+            Ok(0)
+        }
         nr::TIOCGDEV => set_user(op, arg, &(tty.device.raw() as u32)),
         nr::TIOCVHANGUP => {
             if !op.caller.cred().capable(Caps::SYS_ADMIN) {
@@ -154,7 +166,7 @@ fn set_termios(tty: &Tty, op: Op<'_>, command: u32, arg: u64, input: Input) -> R
             state.ldisc.flush_input();
             state.feed(effects);
         }
-        state.ldisc.set_termios(new);
+        state.ldisc.set_termios(new.with_locked(&old, &state.fixed));
         state.feed(effects);
         // What was not enough to read before may be now.
         effects.wake |= READABLE;

@@ -35,7 +35,7 @@ const_assert_eq!(size_of::<Termios>(), size_of::<sys::termios2>());
 
 /// `struct termios` of `TCGETS` and `TCSETS`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct RawTermios {
     /// Input modes.
     pub iflag: u32,
@@ -217,6 +217,23 @@ impl Termios {
             ..*self
         }
         .with_coded_speeds()
+    }
+
+    /// With what `locked` names as it is in `old`.
+    #[must_use]
+    pub fn with_locked(mut self, old: &Termios, locked: &RawTermios) -> Termios {
+        let keep = |new: u32, old: u32, locked: u32| new & !locked | old & locked;
+        self.iflag = keep(self.iflag, old.iflag, locked.iflag);
+        self.oflag = keep(self.oflag, old.oflag, locked.oflag);
+        self.cflag = keep(self.cflag, old.cflag, locked.cflag);
+        self.lflag = keep(self.lflag, old.lflag, locked.lflag);
+        if locked.line != 0 {
+            self.line = old.line;
+        }
+        for (index, new) in self.cc.iter_mut().enumerate().filter(|(index, _)| locked.cc[*index] != 0) {
+            *new = old.cc[index];
+        }
+        self
     }
 
     /// With what `TCSETA` brings.

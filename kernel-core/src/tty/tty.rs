@@ -19,7 +19,7 @@ use crate::task::session::Session;
 use crate::tty::ldisc::Ldisc;
 use crate::tty::ldisc::output::Origin;
 use crate::tty::read::ReadTimer;
-use crate::tty::termios::{Termios, WinSize};
+use crate::tty::termios::{RawTermios, Termios, WinSize};
 use crate::vfs::caller::Processes;
 use crate::vfs::inode::Device;
 
@@ -85,6 +85,8 @@ pub(super) struct State {
     pub size: WinSize,
     /// `TIOCEXCL`.
     pub exclusive: bool,
+    /// `TIOCSLCKTRMIOS`: the settings that stay as they are.
+    pub fixed: RawTermios,
     /// How often it was hung up: what was opened before is dead.
     pub hangups: u64,
     /// How many open files refer to it.
@@ -171,6 +173,7 @@ impl Tty {
                 foreground: None,
                 size: WinSize::default(),
                 exclusive: false,
+                fixed: RawTermios::default(),
                 hangups: 0,
                 opens: 0,
                 read_timer: None,

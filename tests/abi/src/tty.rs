@@ -40,6 +40,7 @@ pub const CASES: &[Case] = cases![
     fionread_of_a_line,
     packet_mode_tells,
     exclusive_and_queue_ioctls,
+    locked_settings_stay,
 ];
 
 struct Pty {
@@ -520,4 +521,26 @@ unsafe fn exclusive_and_queue_ioctls() -> Done {
     eq(n, 0)?;
     ok(libc::tcdrain(pty.slave))?;
     fails(libc::ioctl(pty.slave, libc::TIOCGPTN, &mut n), libc::ENOTTY)
+}
+
+unsafe fn locked_settings_stay() -> Done {
+    let pty = open()?;
+    let mut locked: termios = std::mem::zeroed();
+    locked.c_lflag = 1;
+    ok(libc::ioctl(pty.slave, libc::TIOCGLCKTRMIOS, &mut locked))?;
+    eq((locked.c_iflag, locked.c_oflag, locked.c_cflag, locked.c_lflag), (0, 0, 0, 0))?;
+    locked.c_lflag = libc::ECHO;
+    locked.c_cc[libc::VINTR] = 1;
+    fails(libc::ioctl(pty.slave, libc::TIOCGLCKTRMIOS, 8usize), libc::EFAULT)?;
+    if libc::geteuid() != 0 {
+        return fails(libc::ioctl(pty.slave, libc::TIOCSLCKTRMIOS, &locked), libc::EPERM);
+    }
+    ok(libc::ioctl(pty.slave, libc::TIOCSLCKTRMIOS, &locked))?;
+    change(pty.slave, |all| {
+        all.c_lflag &= !(libc::ECHO | libc::ICANON);
+        (all.c_cc[libc::VINTR], all.c_cc[libc::VEOF]) = (7, 7);
+    })?;
+    let all = attributes(pty.slave)?;
+    eq(all.c_lflag & (libc::ECHO | libc::ICANON), libc::ECHO)?;
+    eq((all.c_cc[libc::VINTR], all.c_cc[libc::VEOF]), (3, 7))
 }

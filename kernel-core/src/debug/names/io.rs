@@ -47,6 +47,8 @@ pub const IOCTL: Names = named![
     TCXONC,
     TCFLSH,
     TIOCEXCL,
+    TIOCGLCKTRMIOS,
+    TIOCSLCKTRMIOS,
     TIOCNXCL,
     TIOCSCTTY,
     TIOCNOTTY,
