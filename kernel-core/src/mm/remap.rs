@@ -1,14 +1,16 @@
-//! `mremap`. Source: `mremap(2)`.
+//! `mremap` and `remap_file_pages`. Sources: the manual pages of the same names.
 
+use alloc::sync::Arc;
 use core::ops::Range;
 
 use linux_raw_sys::general as sys;
 
-use crate::errno::{EAGAIN, EFAULT, EINVAL, ENOMEM, Result};
+use crate::errno::{EAGAIN, EFAULT, EINVAL, ENOMEM, EOVERFLOW, Result};
 use crate::host::{Access, Host, PAGE_SIZE, Prot, Space};
 use crate::mm::Mm;
 use crate::mm::backing::Inner;
 use crate::mm::batch::Batch;
+use crate::mm::map::{MapRequest, Object};
 use crate::mm::range::intersect;
 use crate::mm::vma::{Vma, VmaFlags};
 
@@ -99,6 +101,36 @@ impl<H: Host> Mm<H> {
             let _ = self.populate(grown, Access::Read);
         }
         Ok(addr)
+    }
+
+    /// `remap_file_pages(2)`, as Linux has done it since 4.0: the file is mapped anew, from `page` on, over a part of a
+    /// shared mapping of it.
+    pub fn remap_file_pages(&self, start: u64, len: u64, page: u64) -> Result<()> {
+        let (start, len) = (start - start % PAGE_SIZE, len - len % PAGE_SIZE);
+        let end = start.checked_add(len).filter(|&end| end > start).ok_or(EINVAL)?;
+        page.checked_add(len / PAGE_SIZE).ok_or(EINVAL)?;
+        let offset = page.checked_mul(PAGE_SIZE).ok_or(EOVERFLOW)?;
+        let (prot, flags, object) = {
+            let inner = self.contents.inner.lock();
+            let (range, vma) = inner.vmas.get(start).filter(|(_, vma)| !vma.is_private()).ok_or(EINVAL)?;
+            let Object::File { pages, file, .. } = &vma.object else { return Err(EINVAL) };
+            // Other parts may have been mapped anew before.
+            let mut at = range.end;
+            while at < end {
+                let (next, other) = inner.vmas.get(at).ok_or(EINVAL)?;
+                let same =
+                    matches!(&other.object, Object::File { pages: more, .. } if Arc::ptr_eq(pages, more));
+                if !same || (other.prot, other.flags) != (vma.prot, vma.flags) {
+                    return Err(EINVAL);
+                }
+                at = next.end;
+            }
+            let locked = if vma.flags.contains(VmaFlags::LOCKED) { sys::MAP_LOCKED } else { 0 };
+            let object = Object::File { pages: pages.clone(), file: file.clone(), offset };
+            (vma.prot, sys::MAP_SHARED | sys::MAP_FIXED | sys::MAP_POPULATE | locked, object)
+        };
+        let prot = u32::from(prot.bits());
+        self.mmap(&MapRequest { addr: start, len, prot, flags, object }).map(drop)
     }
 
     /// Moves `old`, a part of `vma` at `range`, to `target`, where nothing is.

@@ -71,6 +71,15 @@ pub fn mremap<H: Host>(cx: &Cx<'_, H>, [old, old_len, new_len, flags, new]: [u64
     Ok(cx.mm.mremap(old, old_len, new_len, flags, new)?)
 }
 
+/// `remap_file_pages(2)`. `MAP_NONBLOCK` is the only flag, and makes no difference.
+pub fn remap_file_pages<H: Host>(cx: &Cx<'_, H>, [start, len, prot, page]: [u64; 4]) -> SysResult {
+    if prot != 0 {
+        return Err(EINVAL.into());
+    }
+    cx.mm.remap_file_pages(start, len, page)?;
+    Ok(0)
+}
+
 /// `brk(2)`.
 pub fn brk<H: Host>(cx: &Cx<'_, H>, addr: u64) -> SysResult {
     Ok(cx.mm.brk(addr))

@@ -299,6 +299,13 @@ impl<H: Host> Table<H> {
         sys(25, "mremap", &[Ptr, Size, Size, Flags(names::MREMAP), Ptr], Full, |cx, a| {
             memory::mremap(cx, [a.ptr(0), a.raw(1), a.raw(2), a.raw(3), a.ptr(4)])
         }),
+        sys(
+            216,
+            "remap_file_pages",
+            &[Ptr, Size, Flags(names::PROT), Int, Flags(names::MAP)],
+            Full,
+            |cx, a| memory::remap_file_pages(cx, [a.ptr(0), a.raw(1), a.raw(2), a.raw(3)]),
+        ),
         sys(26, "msync", &[Ptr, Size, Flags(names::MSYNC)], Full, |cx, a| {
             memory::msync(cx, a.ptr(0), a.raw(1), a.uint(2))
         }),

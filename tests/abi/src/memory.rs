@@ -31,6 +31,7 @@ pub const CASES: &[Case] = cases![
     mremap_shrinks,
     mremap_fixed,
     mremap_refuses,
+    remap_file_pages_maps_anew,
     brk_grows_and_shrinks,
     dontneed_zeroes,
     dontneed_rereads_the_file,
@@ -294,6 +295,26 @@ unsafe fn mremap_fixed() -> Done {
     fails(libc::mremap(to.cast(), PAGE, PAGE, libc::MREMAP_FIXED, from), libc::EINVAL)?;
     let two = memory(2 * PAGE)?;
     fails(libc::mremap(two.cast(), 2 * PAGE, 2 * PAGE, flags, two.add(PAGE)), libc::EINVAL) // overlap
+}
+
+unsafe fn remap_file_pages_maps_anew() -> Done {
+    let at = ok(mmap(null_mut(), 4 * PAGE, RW, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, 0))?.cast::<u8>();
+    for (i, n) in (0..4).zip(10..) {
+        *at.add(i * PAGE) = n;
+    }
+    let remap = |at: *mut u8, len: usize, prot: usize, page: usize| {
+        libc::syscall(libc::SYS_remap_file_pages, at, len, prot, page, 0usize)
+    };
+    ok(remap(at.add(PAGE), PAGE, 0, 3))?;
+    let seen = |i: usize| *at.add(i * PAGE);
+    eq([seen(0), seen(1), seen(2), seen(3)], [10, 13, 12, 13])?;
+    *at.add(PAGE) = 77; // it is the same page
+    eq(seen(3), 77)?;
+    ok(remap(at, 2 * PAGE, 0, 2))?; // over two mappings of it
+    eq([seen(0), seen(1)], [12, 77])?;
+    fails(remap(at, PAGE, libc::PROT_READ as usize, 0), libc::EINVAL)?;
+    fails(remap(at, PAGE - 1, 0, 0), libc::EINVAL)?;
+    fails(remap(memory(PAGE)?, PAGE, 0, 0), libc::EINVAL) // private
 }
 
 unsafe fn mremap_refuses() -> Done {
