@@ -3,6 +3,7 @@
 
 pub mod debian;
 mod fetch;
+mod inside;
 mod open;
 mod page;
 mod suites;

@@ -26,10 +26,13 @@ const PACKAGES: [&str; 12] = [
     "vim-tiny",
 ];
 
+/// What the suites need that are run inside a Debian.
+const SUITES: [&str; 3] = ["libpython3.11-testsuite", "python3", "stress-ng"];
+
 /// Which suites to run.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only this suite: nolibc-test, busybox, nix, libuv, posix; or debian: work in a Debian, on both backends
+    /// Only this suite: nolibc-test, busybox, nix, libuv, posix, stress-ng, python; or debian: work in a Debian, on both backends
     pub suite: Option<String>,
     /// Only this task of `debian`, and no report
     pub task: Option<String>,
@@ -65,7 +68,10 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("only `debian` has tasks");
     }
     let backend = args.backend.as_deref().unwrap_or("skas");
+    let inside = matches!(args.suite.as_deref(), None | Some("stress-ng" | "python"));
+    let root = if inside { Some(rootfs::debian("suites", &SUITES, profile)?) } else { None };
     harness(profile, |command, cache| {
+        command.envs(root.map(|root| ("LODGER_DEBIAN", root)));
         command.arg("suites").arg(cache).arg(docs.join("conformance.md")).arg(backend).args(&args.suite);
     })
 }

@@ -1,6 +1,7 @@
 //! Runs what nobody here wrote, natively and in a guest, and prints both counts and what differs. Called by `cargo xtask`:
 //!
-//! * `conformance suites CACHE REPORT BACKEND [SUITE]` updates the report;
+//! * `conformance suites CACHE REPORT BACKEND [SUITE]` updates the report; those that are run inside a Debian find its root
+//!   in `$LODGER_DEBIAN`;
 //! * `conformance sample CACHE` runs a quick sample of some suites;
 //! * `conformance debian CACHE ROOT REPORT [TASK]` does what people do in a Debian, and without TASK writes the report;
 //! * `conformance smoke CACHE ROOT` does the shortest of that on each backend.

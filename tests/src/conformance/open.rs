@@ -26,18 +26,23 @@ pub const POSIX: Suite = Suite {
         fs::write(folder.join("each.sh"), EACH_SCRIPT)?;
         Ok(folder)
     },
+    inside: false,
     // Some of it sets the clock, which root can; this is run on the host too.
-    script: "[ $(id -u) != 0 ] || exec su -s /bin/sh nobody -c \"sh $SUITE/each.sh $SUITE/built 60 2\"
-             sh $SUITE/each.sh $SUITE/built 60 2",
+    script: "[ $(id -u) != 0 ] || exec su -s /bin/sh nobody -c \"sh $SUITE/each.sh $SUITE/built 60 4\"
+             sh $SUITE/each.sh $SUITE/built 60 4",
     sample: None,
     parse: parse_busybox,
-    explained: &[],
+    explained: &[
+        ("what is written through a mapping leaves the file's times as they are", "interfaces.mmap.14-1"),
+        ("eight million system calls take longer than a minute", "interfaces.clock.1-1"),
+    ],
 };
 
 /// libuv's own tests.
 pub const LIBUV: Suite = Suite {
     name: "libuv",
     build: |cache| from_source(cache, "libuv", "libuv1", LIBUV_SCRIPT),
+    inside: false,
     // It writes where it is, and refuses to be run by root.
     script: "rm -rf /tmp/uv && cp -r $SUITE/built /tmp/uv && cd /tmp/uv && mkdir test && mv fixtures test/ || exit 1
              [ $(id -u) != 0 ] || { chown -R nobody . && exec su -s /bin/sh nobody -c ./uv_run_tests_a; }
@@ -57,10 +62,16 @@ pub const NIX: Suite = Suite {
         }
         Ok(folder)
     },
+    inside: false,
     script: "cd $SUITE/built && for program in *; do echo \"program $program\"; ./$program --test-threads 2; done",
     sample: None,
     parse: parse_libtest,
-    explained: &[],
+    explained: &[
+        ("no AF_INET and AF_INET6", include_str!("../../conformance/nix-no-inet.txt")),
+        ("no fanotify", "test sys::test_fanotify::test_fanotify"),
+        ("no acct(2), as without CONFIG_BSD_PROCESS_ACCT", "test test_unistd::test_acct"),
+        ("no perf events", "test_prctl test_prctl::test_disable_enable_perf_events"),
+    ],
 };
 
 /// Unpacks a source package of Debian and has the script build it, once.

@@ -1,6 +1,7 @@
 //! The suites: how each is built, run and read.
 
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::Results;
 use super::fetch::{binary, find, output, source};
-use super::open;
+use super::{inside, open};
 use crate::backend::Backend;
 use crate::roots::{self, Root};
 use crate::run::Running;
@@ -23,6 +24,8 @@ pub struct Suite {
     pub name: &'static str,
     /// Fetches and builds it, and returns its folder.
     pub build: fn(&Path) -> Result<PathBuf>,
+    /// It runs in a Debian, whose root is its folder, and as an ordinary user.
+    pub inside: bool,
     /// The shell script that runs it; `$SUITE` is its folder, and `$CASES` the cases to run, empty for all.
     pub script: &'static str,
     /// The cases of the quick sample, empty for all; none if the suite is not in it.
@@ -47,6 +50,7 @@ pub const ALL: &[Suite] = &[
     Suite {
         name: "nolibc-test",
         build: build_nolibc,
+        inside: false,
         script: "$SUITE/nolibc-test",
         sample: Some(""),
         parse: parse_nolibc,
@@ -55,6 +59,7 @@ pub const ALL: &[Suite] = &[
     Suite {
         name: "busybox",
         build: build_busybox,
+        inside: false,
         // bc comes last: it makes some 16 million system calls, many times those of all the others.
         script: "cd $SUITE/testsuite; bindir=$SUITE tsdir=$SUITE/testsuite \
                  sh ./runtest ${CASES:-$(../busybox --list | grep -vx bc) bc}",
@@ -68,6 +73,8 @@ pub const ALL: &[Suite] = &[
     open::NIX,
     open::LIBUV,
     open::POSIX,
+    inside::STRESS_NG,
+    inside::PYTHON,
 ];
 
 impl Suite {
@@ -81,26 +88,24 @@ impl Suite {
 
 /// Runs a suite on this machine. Its output goes to a file: some leave children that hold it open.
 pub fn natively(suite: &Suite, folder: &Path, extent: Extent) -> Result<String> {
-    let mut command = Command::new("/bin/sh");
+    let mut command = if suite.inside { inside::natively(folder) } else { Command::new("/bin/sh") };
     command.args(["-c", suite.script]).env_clear();
     command.env("SUITE", folder).env("CASES", suite.cases(extent)).env("TERM", "linux");
     command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/tmp");
     logged(command, &folder.with_extension("native.log"))
 }
 
-/// Runs a suite in a guest, whose root is busybox, the suite's folder, and those programs of this machine that the
-/// suite finds natively too.
+/// Runs a suite in a guest.
 pub fn in_guest(suite: &Suite, folder: &Path, extent: Extent, on: Backend) -> Result<String> {
-    let root: Root = roots::busybox()?;
-    for (from, to) in [("/bin/sh", "bin/sh"), ("/bin/false", "bin/false"), ("/usr/bin/zip", "bin/zip")] {
-        if Path::new(from).exists() {
-            root.program(Path::new(from), to)?;
-        }
-    }
-    output(Command::new("cp").arg("-a").arg(folder).arg(root.path().join("suite")))?;
     let mut command = Command::new(crate::lodger()?);
-    command.args(on.run()).args(["--mem", "2G", "--env", "SUITE=/suite", "--env", "TERM=linux", "--env"]);
-    command.arg(format!("CASES={}", suite.cases(extent))).arg("--root").arg(root.path());
+    // Half of it is what fits into a file in memory.
+    command.args(on.run()).args(["--mem", "4G", "--env", "SUITE=/suite", "--env", "TERM=linux", "--env"]);
+    command.arg(format!("CASES={}", suite.cases(extent)));
+    let busybox = if suite.inside { None } else { Some(with_suite(folder)?) };
+    match &busybox {
+        Some(root) => drop(command.arg("--root").arg(root.path())),
+        None => inside::in_guest(&mut command, folder),
+    }
     command.args(["--", "/bin/sh", "-c", suite.script]);
     let text = logged(command, &folder.with_extension(format!("{}.log", on.flag())))?;
     ensure!(
@@ -109,6 +114,25 @@ pub fn in_guest(suite: &Suite, folder: &Path, extent: Extent, on: Backend) -> Re
         text.lines().last().unwrap_or_default()
     );
     Ok(text)
+}
+
+/// A root of busybox, the suite's folder, and those programs of this machine that the suite finds natively too.
+fn with_suite(folder: &Path) -> Result<Root> {
+    let root = roots::busybox()?;
+    for (from, to) in [("/bin/sh", "bin/sh"), ("/bin/false", "bin/false"), ("/usr/bin/zip", "bin/zip")] {
+        if Path::new(from).exists() {
+            root.program(Path::new(from), to)?;
+        }
+    }
+    // The C library loads it when a thread is cancelled or ends.
+    let unwinder = "lib/x86_64-linux-gnu/libgcc_s.so.1";
+    if Path::new("/").join(unwinder).exists() {
+        root.copy(&Path::new("/").join(unwinder), unwinder)?;
+    }
+    fs::create_dir(root.path().join("var"))?;
+    symlink("/tmp", root.path().join("var/tmp"))?;
+    output(Command::new("cp").arg("-a").arg(folder).arg(root.path().join("suite")))?;
+    Ok(root)
 }
 
 fn logged(mut command: Command, log: &Path) -> Result<String> {
