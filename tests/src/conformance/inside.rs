@@ -39,7 +39,10 @@ pub const PYTHON: Suite = Suite {
     script: include_str!("../../conformance/python.sh"),
     sample: None,
     parse: parse_busybox,
-    explained: &[],
+    explained: &[
+        ("some of its tests use AF_INET", include_str!("../../conformance/python-inet.txt")),
+        ("no dnotify", "test_fcntl"),
+    ],
 };
 
 /// The user they run as.
