@@ -8,7 +8,8 @@ use core::sync::atomic::Ordering;
 
 use rsext4::{
     DeviceNumber, Ext4Timestamp, FileName, FilePermissions, InodeInfo, InodeMetadataUpdate, InodeNumber,
-    MutationContext, RenameOptions, SpecialInodeKind, UnlinkOutcome, XattrNamespace, XattrSetMode,
+    MutationContext, RenameOptions, RenameOutcome, SpecialInodeKind, UnlinkOutcome, XattrNamespace,
+    XattrSetMode,
 };
 
 use super::core::{FileCore, FileStore, SPARE_BLOCKS};
@@ -158,6 +159,27 @@ impl ExtInode {
             _ => Err(EINVAL),
         }
     }
+}
+
+/// Gives what is `old` in a directory the name `new`, which nothing there has. The library's own way takes the new name into the
+/// directory, which may move the others in it, and removes the old one where it was before.
+fn rename_within(
+    fs: &mut Fs,
+    dir: InodeNumber,
+    old: FileName<'_>,
+    new: FileName<'_>,
+) -> rsext4::Ext4Result<RenameOutcome> {
+    let info = fs.lookup_child(dir, old)?.ok_or_else(rsext4::Ext4Error::not_found)?;
+    if info.is_directory() {
+        // One that is replaced is replaced where it is.
+        let context = MutationContext::new(info.uid, info.gid, 0, 0);
+        fs.create_directory(context, dir, new, permissions(u32::from(info.mode))?)?;
+        return fs.rename(dir, old, dir, new, RenameOptions::REPLACE);
+    }
+    fs.hard_link(info.number, dir, new)?;
+    // The new name is left.
+    let _ = fs.unlink(dir, old)?;
+    Ok(RenameOutcome::default())
 }
 
 /// An access, change or modification time as the library takes it.
@@ -373,7 +395,11 @@ impl Inode for ExtInode {
         };
         let (from, to) = (self.number(), new_dir.number());
         let ((outcome, moved, other), now) = self.change_dir(|fs| {
-            let outcome = fs.rename(from, old, to, new, options)?;
+            let outcome = if from == to && !options.exchange() && fs.lookup_child(to, new)?.is_none() {
+                rename_within(fs, from, old, new)?
+            } else {
+                fs.rename(from, old, to, new, options)?
+            };
             let other = fs.inode(to)?;
             Ok((outcome, fs.lookup_child(to, new)?, other))
         })?;

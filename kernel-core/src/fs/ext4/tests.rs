@@ -126,6 +126,33 @@ fn complaints(bytes: &[u8], name: &str) -> String {
     }
 }
 
+#[test]
+fn names_change_while_their_directory_grows() {
+    show_failures();
+    let machine = Machine::mounted(formatted(24 * MIB));
+    let world = &machine.world;
+    world.mkdir("/mnt/d").unwrap();
+    let name = |n: u32| format!("/mnt/d/{n}-{}", "x".repeat(60));
+    for n in 0..120 {
+        let new = format!("{}.new", name(n));
+        if n % 3 == 0 {
+            world.mkdir(&new).unwrap();
+        } else {
+            world.file(&new, b"x");
+        }
+        world.rename(&new, &name(n), RenameMode::NoReplace).unwrap();
+        assert_eq!(world.resolve(&new).err(), Some(ENOENT));
+    }
+    machine.remount();
+    for n in 0..120 {
+        let meta = world.resolve(&name(n)).unwrap().inode().metadata();
+        assert_eq!(meta.nlink, if n % 3 == 0 { 2 } else { 1 });
+    }
+    assert_eq!(world.resolve("/mnt/d").unwrap().inode().metadata().nlink, 42);
+    machine.unmount();
+    assert_eq!(complaints(&machine.disk.bytes(), "names"), "");
+}
+
 /// Random operations, and what must come of them.
 struct Model<'a> {
     machine: &'a Machine,
