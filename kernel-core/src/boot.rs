@@ -89,6 +89,13 @@ pub enum RootFs {
     Below(Arc<dyn tree::Node>),
     /// A directory of the host's, which changes.
     Directory(Arc<dyn tree::Node>),
+    /// An archive or a directory of the host's ([`RootFs::Below`]), which stays as it is: changes go to an ext4.
+    Over {
+        /// What is changed.
+        below: Box<RootFs>,
+        /// What the node of the disk with the ext4 is called.
+        disk: String,
+    },
     /// An ext4 on a disk or partition of this name (`ubda1`).
     Disk {
         /// What the node of the disk is called.
@@ -406,13 +413,14 @@ impl Storage {
         root: &RootFs,
     ) -> core::result::Result<Arc<dyn FileSystem>, BootError> {
         match root {
-            RootFs::Archive(blob) => {
-                let total = services.ram.total();
-                let rootfs = Tmpfs::new(services, "tmpfs", ROOT_DEVICE, root_options(total));
-                let unpacked = archive::unpack(blob, &rootfs, usize::try_from(total).unwrap_or(usize::MAX))
-                    .map_err(|error| BootError::Root(error.to_string()))?;
-                log::info!("root file system of {} entries", unpacked.entries);
-                Ok(rootfs)
+            RootFs::Archive(blob) => Ok(unpacked(services, blob, ROOT_DEVICE)?),
+            RootFs::Over { below, disk } => {
+                let lower: Arc<dyn FileSystem> = match &**below {
+                    RootFs::Archive(blob) => unpacked(services, blob, LOWER_DEVICE)?,
+                    RootFs::Below(node) => HostFs::new(services, node.clone(), LOWER_DEVICE)?,
+                    _ => return Err(EINVAL.into()),
+                };
+                Ok(Overlay::over(lower, self.ext4(disk)?, ROOT_DEVICE)?)
             }
             RootFs::Below(node) => {
                 let lower = HostFs::new(services, node.clone(), LOWER_DEVICE)?;
@@ -420,21 +428,36 @@ impl Storage {
                 Ok(Overlay::in_ram(lower, services, ROOT_DEVICE, UPPER_DEVICE, room)?)
             }
             RootFs::Directory(node) => Ok(HostFs::new(services, node.clone(), ROOT_DEVICE)?),
-            RootFs::Disk { name, .. } => {
-                let volumes = self.disks.volumes();
-                let volume = volumes.iter().find(|volume| volume.name == *name);
-                let volume = volume.ok_or_else(|| BootError::Root(format!("there is no disk {name}")))?;
-                let mut flags = MountFlags::REL_ATIME;
-                flags.set(MountFlags::READ_ONLY, volume.read_only());
-                let mounted = self.mounted.mount("ext4", volume.number, flags, b"");
-                mounted.map_err(|errno| {
-                    BootError::Root(format!(
-                        "it cannot be mounted as ext4 ({errno:?}); `e2fsck` may repair it"
-                    ))
-                })
-            }
+            RootFs::Disk { name, .. } => self.ext4(name),
         }
     }
+
+    /// The ext4 on the disk or partition of that name.
+    fn ext4(&self, name: &str) -> core::result::Result<Arc<dyn FileSystem>, BootError> {
+        let volumes = self.disks.volumes();
+        let volume = volumes.iter().find(|volume| volume.name == *name);
+        let volume = volume.ok_or_else(|| BootError::Root(format!("there is no disk {name}")))?;
+        let mut flags = MountFlags::REL_ATIME;
+        flags.set(MountFlags::READ_ONLY, volume.read_only());
+        let mounted = self.mounted.mount("ext4", volume.number, flags, b"");
+        mounted.map_err(|errno| {
+            BootError::Root(format!("it cannot be mounted as ext4 ({errno:?}); `e2fsck` may repair it"))
+        })
+    }
+}
+
+/// A new tmpfs with the files of an archive.
+fn unpacked(
+    services: &Arc<Services>,
+    blob: &Arc<dyn Blob>,
+    device: Device,
+) -> core::result::Result<Arc<Tmpfs>, BootError> {
+    let total = services.ram.total();
+    let rootfs = Tmpfs::new(services, "tmpfs", device, root_options(total));
+    let unpacked = archive::unpack(blob, &rootfs, usize::try_from(total).unwrap_or(usize::MAX))
+        .map_err(|error| BootError::Root(error.to_string()))?;
+    log::info!("root file system of {} entries", unpacked.entries);
+    Ok(rootfs)
 }
 
 /// The directory `name` of `dir`, made if it is missing.

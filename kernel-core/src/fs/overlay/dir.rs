@@ -11,9 +11,10 @@ use super::Shared;
 use super::file::open;
 use super::inode::OverlayInode;
 use super::lookup::{Lower, is_whiteout};
+use super::mounter::Mounter;
 use crate::errno::{ENOENT, ENOTEMPTY, Result};
 use crate::sync::Mutex;
-use crate::vfs::dentry::Dentry;
+use crate::vfs::dentry::{Dentry, DentryCache};
 use crate::vfs::dir::{DirSink, Directory, list_dots};
 use crate::vfs::file::{Op, OpenFlags};
 use crate::vfs::inode::{FileKind, Inode};
@@ -46,19 +47,35 @@ impl DirSink for Collector {
     }
 }
 
-impl Shared {
-    /// What a layer's directory has.
-    fn entries_of(&self, dir: &Arc<dyn Inode>) -> Result<Vec<Entry>> {
-        let flags = OpenFlags::DIRECTORY | OpenFlags::NOATIME | OpenFlags::LARGEFILE;
-        let file = open(dir, flags, &self.mounter)?;
-        let mut all = Collector(Vec::new());
-        loop {
-            let before = all.0.len();
-            file.ops.read_dir(Op { file: &file, caller: &self.mounter }, &mut all)?;
-            if all.0.len() == before {
-                return Ok(all.0);
-            }
+/// What a layer's directory has.
+fn entries_of(dir: &Arc<dyn Inode>, mounter: &Mounter) -> Result<Vec<Entry>> {
+    let flags = OpenFlags::DIRECTORY | OpenFlags::NOATIME | OpenFlags::LARGEFILE;
+    let file = open(dir, flags, mounter)?;
+    let mut all = Collector(Vec::new());
+    loop {
+        let before = all.0.len();
+        file.ops.read_dir(Op { file: &file, caller: mounter }, &mut all)?;
+        if all.0.len() == before {
+            return Ok(all.0);
         }
+    }
+}
+
+/// Removes all that a directory of a layer has, and all in directories in it, so many deep.
+pub(super) fn clear(dir: &Arc<Dentry>, depth: u32, mounter: &Mounter, cache: &DentryCache) -> Result<()> {
+    for entry in entries_of(dir.inode(), mounter)? {
+        let found = dir.child(&entry.name, cache)?;
+        if found.kind() == FileKind::Directory && depth > 0 {
+            clear(&found, depth - 1, mounter, cache)?;
+        }
+        dir.remove(&entry.name, &found, cache)?;
+    }
+    Ok(())
+}
+
+impl Shared {
+    fn entries_of(&self, dir: &Arc<dyn Inode>) -> Result<Vec<Entry>> {
+        entries_of(dir, &self.mounter)
     }
 
     /// Removes the whiteouts from a directory of the upper layer, which has nothing else.

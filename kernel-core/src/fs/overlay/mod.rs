@@ -30,18 +30,19 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::errno::{EROFS, Result};
+use crate::errno::{ENOENT, ENOTDIR, EROFS, Result};
 use crate::fs::tmpfs::{Options as TmpOptions, Tmpfs};
 use crate::services::Services;
 use crate::sync::Mutex;
 use crate::vfs::dentry::{Dentry, DentryCache};
-use crate::vfs::inode::{Device, Inode, MODE_BITS, NewAttr, NewNode};
+use crate::vfs::inode::{Device, FileKind, Inode, MODE_BITS, NewAttr, NewNode};
 use crate::vfs::mount::FileSystem;
 
 pub use inode::OverlayInode;
 use lookup::{Lower, Stack};
 use mounter::Mounter;
 pub use options::OverlayType;
+use options::work_dir;
 use table::Table;
 
 /// `OVERLAYFS_SUPER_MAGIC`.
@@ -102,15 +103,29 @@ impl Overlay {
         size: u64,
     ) -> Result<Arc<Overlay>> {
         let options = TmpOptions { size: Some(size), mode: 0o755, ..TmpOptions::default() };
-        let changes = Tmpfs::new(services, "tmpfs", upper_device, options);
+        Overlay::over(lower, Tmpfs::new(services, "tmpfs", upper_device, options), device)
+    }
+
+    /// `lower` with all changes kept in directories of `changes`, which are made if they are not there.
+    pub fn over(
+        lower: Arc<dyn FileSystem>,
+        changes: Arc<dyn FileSystem>,
+        device: Device,
+    ) -> Result<Arc<Overlay>> {
         let root = Dentry::root(changes.root());
-        let top = lower.root().owner();
-        let attr = NewAttr { mode: top.mode & MODE_BITS, uid: top.uid, gid: top.gid };
         let scratch = DentryCache::default();
-        let upper = Upper {
-            work: root.make(b"work", NewNode::Directory, &NewAttr { mode: 0, uid: 0, gid: 0 }, &scratch)?,
-            root: root.make(b"upper", NewNode::Directory, &attr, &scratch)?,
+        let upper = match root.child(b"upper", &scratch) {
+            Err(ENOENT) => {
+                let top = lower.root().owner();
+                let attr = NewAttr { mode: top.mode & MODE_BITS, uid: top.uid, gid: top.gid };
+                root.make(b"upper", NewNode::Directory, &attr, &scratch)?
+            }
+            found => found?,
         };
+        if upper.kind() != FileKind::Directory {
+            return Err(ENOTDIR);
+        }
+        let upper = Upper { work: work_dir(&root)?, root: upper };
         Ok(Overlay::new(
             device,
             Layers {

@@ -4,6 +4,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::dir::clear;
+use super::mounter::Mounter;
 use super::{DEPTH_MAX, Layers, Overlay, Upper, depth_of};
 use crate::errno::{EINVAL, ELOOP, ENOENT, ENOTDIR, Result};
 use crate::vfs::dentry::{Dentry, DentryCache};
@@ -14,6 +16,9 @@ use crate::vfs::types::{FsType, LookUp};
 
 /// The most lower layers (`OVL_MAX_STACK`).
 const LAYERS_MAX: usize = 500;
+
+/// How deep directories are that an overlay leaves in its work directory, and one more (`ovl_workdir_cleanup`).
+const CLEARED_DEPTH: u32 = 2;
 
 /// The type `overlay`.
 pub struct OverlayType;
@@ -84,16 +89,19 @@ fn directory(look_up: LookUp<'_>, name: &[u8]) -> Result<Path> {
     if path.dentry.kind() == FileKind::Directory { Ok(path) } else { Err(ENOTDIR) }
 }
 
-/// The directory `work` in the work directory, empty.
-fn work_dir(dir: &Path) -> Result<Arc<Dentry>> {
+/// The directory `work` in the work directory, empty: what an overlay left there that did not end well goes.
+pub(super) fn work_dir(dir: &Arc<Dentry>) -> Result<Arc<Dentry>> {
     let scratch = DentryCache::default();
-    match dir.dentry.child(b"work", &scratch) {
-        Ok(old) if old.kind() == FileKind::Directory => dir.dentry.remove(b"work", &old, &scratch)?,
+    match dir.child(b"work", &scratch) {
+        Ok(old) if old.kind() == FileKind::Directory => {
+            clear(&old, CLEARED_DEPTH, &Mounter::default(), &scratch)?;
+            dir.remove(b"work", &old, &scratch)?;
+        }
         Ok(_) => return Err(EINVAL),
         Err(ENOENT) => {}
         Err(error) => return Err(error),
     }
-    dir.dentry.make(b"work", NewNode::Directory, &NewAttr { mode: 0, uid: 0, gid: 0 }, &scratch)
+    dir.make(b"work", NewNode::Directory, &NewAttr { mode: 0, uid: 0, gid: 0 }, &scratch)
 }
 
 fn upper_layer(upper: &Path, work: &Path) -> Result<Upper> {
@@ -104,7 +112,7 @@ fn upper_layer(upper: &Path, work: &Path) -> Result<Upper> {
     if !Arc::ptr_eq(&upper.mount, &work.mount) || !apart || !writable || !fits {
         return Err(EINVAL);
     }
-    Ok(Upper { root: upper.dentry.clone(), work: work_dir(work)? })
+    Ok(Upper { root: upper.dentry.clone(), work: work_dir(&work.dentry)? })
 }
 
 impl FsType for OverlayType {

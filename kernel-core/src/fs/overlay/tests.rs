@@ -32,6 +32,33 @@ fn world(size: u64, fill: impl FnOnce(&World)) -> (World, Arc<Overlay>) {
 }
 
 #[test]
+fn changes_last_and_what_was_half_done_goes() {
+    let (world, _) = world(1 << 20, |world| drop(world.file("/l/f", b"below")));
+    let lower = world.resolve("/l").unwrap().mount.fs.clone();
+    let changes = Tmpfs::new(&world.services, "tmpfs", Device::new(0, 32), TmpOptions::default());
+    let at = |name: &str, fs: Arc<dyn FileSystem>| {
+        world.mkdir(name).unwrap();
+        let at = world.resolve(name).unwrap();
+        world.context.namespace().mount(fs, b"x", &at, MountFlags::REL_ATIME, &UserNs::INITIAL).unwrap();
+    };
+    at("/c", changes.clone());
+    at("/1", Overlay::over(lower.clone(), changes.clone(), Device::new(0, 33)).unwrap());
+    world.file("/1/new", b"new");
+    world.unlink("/1/f").unwrap();
+    // As after a crash.
+    world.file("/c/work/#0", b"half a file");
+    world.mkdir("/c/work/#1").unwrap();
+    world.file("/c/work/#1/f", b"");
+    at("/2", Overlay::over(lower, changes.clone(), Device::new(0, 34)).unwrap());
+    assert_eq!(world.resolve("/2/f").err(), Some(ENOENT));
+    // What the mount before knows of names is old.
+    at("/again", changes);
+    assert_eq!(world.list("/again/work"), [&b"."[..], b".."]);
+    assert!(world.resolve("/2/new").is_ok());
+    world.file("/2/f", b"again");
+}
+
+#[test]
 fn what_is_not_changed_takes_no_ram() {
     let data = alloc::vec![7; 3 << 20];
     let (world, _) = world(1 << 20, |world| drop(world.file("/l/big", &data)));
