@@ -1,13 +1,16 @@
 //! Disks: images and COW files through the real command line, as a guest and the host see them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use lodger_tests::backend::{self, Backend};
 use lodger_tests::run::{LIMIT, Ran, Running, first_line, lodger, run, words};
+use lodger_tests::user::Installed;
 use lodger_tests::{Missing, roots, userland};
+use nix::unistd::chown;
 use tempfile::TempDir;
 
 type Test = fn(Backend) -> Result<()>;
@@ -21,6 +24,15 @@ fn main() -> ExitCode {
         ("an_image_is_used_once", an_image_is_used_once),
         ("an_ext4_is_mounted", an_ext4_is_mounted),
         ("an_ext4_is_the_root", an_ext4_is_the_root),
+        ("changes_to_a_directory_are_kept", |on| changes_are_kept(on, Made::Directory, None)),
+        ("changes_to_an_archive_are_kept", |on| changes_are_kept(on, Made::Archive, None)),
+        ("changes_to_an_image_are_kept", |on| changes_are_kept(on, Made::Image, None)),
+        ("changes_of_a_user_are_kept", |on| {
+            let installed = Installed::new()?;
+            changes_are_kept(on, Made::Directory, Some(&installed))?;
+            changes_are_kept(on, Made::Image, Some(&installed))
+        }),
+        ("a_disk_is_of_one_root_and_one_guest", a_disk_is_of_one_root_and_one_guest),
     ];
     backend::run("disks", |trials| {
         trials.once("images_that_are_none", images_that_are_none);
@@ -192,6 +204,126 @@ fn an_ext4_is_the_root(on: Backend) -> Result<()> {
     check(&image)?;
     fs::write(&image, &before[..before.len() / 2])?;
     run(&words(on, &image, &[], &["/abi", "exit", "0"]))?.refused("cannot be mounted as ext4")
+}
+
+/// What a root file system is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Made {
+    Directory,
+    Archive,
+    Image,
+}
+
+/// An ordinary user.
+const USER: u32 = 65534;
+
+/// `lodger` with disks in a folder of this test, maybe as another user of the host.
+struct WithDisks<'a> {
+    home: TempDir,
+    user: Option<&'a Installed>,
+}
+
+impl<'a> WithDisks<'a> {
+    fn new(user: Option<&'a Installed>) -> Result<WithDisks<'a>> {
+        userland()?;
+        let home = TempDir::new()?;
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755))?;
+        if user.is_some() {
+            chown(home.path(), Some(USER.into()), Some(USER.into()))?;
+        }
+        Ok(WithDisks { home, user })
+    }
+
+    fn command(&self, words: &[&str]) -> Result<Command> {
+        let mut command = match self.user {
+            Some(installed) => installed.lodger(words, USER),
+            None => lodger(words)?,
+        };
+        command.env("LODGER_HOME", self.home.path());
+        Ok(command)
+    }
+
+    fn run(&self, words: &[&str]) -> Result<Ran> {
+        Running::start(self.command(words)?, Vec::new())?.wait(LIMIT)
+    }
+}
+
+fn changes_are_kept(on: Backend, made: Made, user: Option<&Installed>) -> Result<()> {
+    let with = WithDisks::new(user)?;
+    let files = roots::busybox()?;
+    let image = if made == Made::Image { Some(ext4(&with.home, files.path())?) } else { None };
+    let root = match (&image, made) {
+        (Some(image), _) => image.to_str(),
+        (None, Made::Archive) => Some("default"),
+        _ => files.path().to_str(),
+    };
+    let before = image.as_ref().map(fs::read).transpose()?;
+    let root = root.context("a strange name")?;
+    let sh = |disk: &str, script: &str| {
+        let words = [&on.run()[..], &["--root", root, "--disk", disk, "--", "sh", "-c", script]].concat();
+        with.run(&words)?.expect(0)
+    };
+    let change = "set -e; cd /root
+        echo first > new; ln -s new soft; mkdir d; mkfifo d/p; chown 5:6 d; chmod 4711 new
+        rm /etc/hosts; mv /etc/passwd passwd; echo more >> /etc/group
+        rm -r /tmp; mkdir -m 1777 /tmp; echo in tmp > /tmp/x
+        head -c 3000000 /dev/urandom > big; md5sum big > sum";
+    sh("a", change)?;
+    let look =
+        "cd /root; cat soft /tmp/x; stat -c '%a %u %g %F' new d d/p; ls /etc/hosts /etc/passwd 2>/dev/null
+        grep -c root passwd; tail -1 /etc/group; md5sum -c sum; echo second > new; rm big; touch /etc/hosts";
+    let want = "first\nin tmp\n4711 0 0 regular file\n755 5 6 directory\n644 0 0 fifo\n1\nmore\nbig: OK\n";
+    let second = sh("a", look)?.text();
+    ensure!(second == want, "{second}");
+    let third = sh("a", "cat /root/new; ls /etc/hosts; ls /root | tr '\\n' ' '")?.text();
+    ensure!(third == "second\n/etc/hosts\nd new passwd soft sum ", "{third:?}");
+    ensure!(sh("b", "ls /root/new 2>/dev/null; cat /etc/hosts | wc -l")?.text() != "0\n", "another disk");
+    ensure!(!files.path().join("root/new").exists() && files.path().join("etc/hosts").exists());
+    if let (Some(image), Some(before)) = (image, before) {
+        ensure!(fs::read(image)? == before, "the image stays as it was");
+    } else {
+        check(&with.home.path().join("disks/a/changes"))?;
+    }
+    let listed = with.run(&["disk", "ls", "--json"])?.expect(0)?;
+    let listed: serde_json::Value = serde_json::from_slice(&listed.out)?;
+    ensure!(listed["disks"][0]["name"] == "a" && listed["disks"][1]["name"] == "b", "{listed}");
+    with.run(&["disk", "rm", "a", "b"])?.expect(0)?;
+    ensure!(with.run(&["disk", "ls"])?.expect(0)?.text().is_empty());
+    with.run(&["disk", "rm", "a"])?.refused("no disk `a`")
+}
+
+fn a_disk_is_of_one_root_and_one_guest(on: Backend) -> Result<()> {
+    let with = WithDisks::new(None)?;
+    let root = with.home.path().join("root.cpio");
+    fs::copy(userland()?.join("default.cpio"), &root)?;
+    let root_name = root.to_str().context("a strange name")?;
+    let words = |root| [&on.run()[..], &["--root", root, "--disk", "d", "--", "sh", "-c"]].concat();
+    let start = |script| with.command(&[&words(root_name)[..], &[script]].concat());
+    let out = with.home.path().join("out");
+    let mut command = start("echo made > /root/before; sync; echo up; sleep 100")?;
+    command.stdout(fs::File::create(&out)?);
+    let first = Running::start(command, Vec::new())?;
+    first_line(&out)?;
+    let again = || Running::start(start("true")?, Vec::new())?.wait(LIMIT);
+    again()?.refused("in use by another instance")?;
+    with.run(&["disk", "rm", "d"])?.refused("in use")?;
+    ensure!(with.run(&["disk", "ls"])?.expect(0)?.text().contains("in use"));
+    first.signal(nix::sys::signal::Signal::SIGKILL)?;
+    first.wait(LIMIT)?;
+    // What was synced is there, and the disk is as good as before.
+    let look = start("cat /root/before; echo more > /root/after")?;
+    let found = Running::start(look, Vec::new())?.wait(LIMIT)?.expect(0)?;
+    ensure!(found.text() == "made\n", "{}", found.text());
+    check(&with.home.path().join("disks/d/changes"))?;
+    with.run(&[&words("default")[..], &["true"]].concat())?.refused("another root file system")?;
+    fs::File::options().write(true).open(&root)?.set_modified(std::time::UNIX_EPOCH)?;
+    again()?.refused("another than when the disk")?;
+    with.run(&["disk", "rm", "d"])?.expect(0)?;
+    again()?.expect(0)?;
+    fs::write(with.home.path().join("disks/d/changes"), [0; 1 << 20])?;
+    again()?.refused("with the disk `d`")?;
+    with.run(&[&on.run()[..], &["--disk", "../d", "--", "true"]].concat())?.refused("name of a disk")?;
+    with.run(&[&on.run()[..], &["--disk", "d", "--root-rw", "--", "true"]].concat())?.refused("--root-rw")
 }
 
 fn images_that_are_none() -> Result<()> {

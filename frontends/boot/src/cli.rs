@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 use crate::image::Image;
+use crate::kept::{self, Disk};
 use crate::{memory, share};
 
 const EXAMPLES: &str = "\
@@ -15,6 +16,7 @@ Examples:
   lodger run -- sh -c 'ls / | wc -l'      one command: its streams, its exit status
   lodger run --root DIR -- /bin/bash      a directory or cpio archive as the root
   lodger run --strace=LOG -- ls           its system calls, written to LOG
+  lodger run --disk work -- sh            changes are there the next time
   lodger run --ubd 0=disk.img -- sh       with the disk image as /dev/ubda
   lodger mem=256M init=/bin/sh            the same in User-mode Linux's words";
 
@@ -79,22 +81,21 @@ pub enum Verb {
     /// Make, describe and merge disk images
     #[command(subcommand)]
     Image(Image),
-    /// (not there yet) Manage disks
-    #[command(hide = true)]
-    Disk(Words),
+    /// List and remove the disks that `run --disk` has made
+    #[command(subcommand)]
+    Disk(Disk),
 }
 
 impl Verb {
     /// The name of a verb that is planned and not there yet.
     pub fn planned(&self) -> Option<&'static str> {
         match self {
-            Verb::Run(_) | Verb::Image(_) => None,
+            Verb::Run(_) | Verb::Image(_) | Verb::Disk(_) => None,
             Verb::Ps(_) => Some("ps"),
             Verb::Exec(_) => Some("exec"),
             Verb::Stop(_) => Some("stop"),
             Verb::Kill(_) => Some("kill"),
             Verb::Doctor(_) => Some("doctor"),
-            Verb::Disk(_) => Some("disk"),
         }
     }
 }
@@ -133,12 +134,16 @@ pub struct Run {
     pub backend: Option<Backend>,
     /// The root file system: a name (`default`, or what `cargo xtask rootfs` has made: `debian`, `busybox`) or a path with a
     /// `/` in it to a directory, a cpio archive, gzip-compressed or not, or an ext4 image; it is not changed without
-    /// --root-rw: changes go to memory
+    /// --root-rw: changes go to memory, or to --disk
     #[arg(long, value_name = "ROOT", default_value = "default")]
     pub root: OsString,
     /// Change the directory or image that --root names; else changes are in memory, and gone with the guest
     #[arg(long)]
     pub root_rw: bool,
+    /// Keep changes to the root file system on the disk of this name, which is made if it is not there, and used by one
+    /// guest at a time; `lodger disk` lists and removes them
+    #[arg(long, value_name = "NAME", value_parser = kept::name)]
+    pub disk: Option<String>,
     /// Show a directory of the host in the guest, at GUEST; with :ro it cannot be changed there; can be given often
     #[arg(long, value_name = "HOST:GUEST[:ro]")]
     pub share: Vec<OsString>,
@@ -207,8 +212,6 @@ pub struct Planned {
     cpus: Option<u32>,
     #[arg(long, hide = true, value_name = "N")]
     pids: Option<u32>,
-    #[arg(long, hide = true, value_name = "NAME")]
-    disk: Vec<OsString>,
     #[arg(long, hide = true, value_name = "ID")]
     name: Option<OsString>,
 }
@@ -239,7 +242,10 @@ impl Run {
                 planned.pids.is_some(),
                 "--pids is not there yet: the number of guest processes has no such limit",
             ),
-            (!planned.disk.is_empty(), "--disk is not there yet: --ubd gives a guest a disk"),
+            (
+                self.disk.is_some() && self.root_rw,
+                "--disk is not for --root-rw: either the disk has the changes, or the root itself is changed",
+            ),
             (planned.name.is_some(), "--name is not there yet: instances have no names"),
         ];
         refusals.into_iter().find(|(asked, _)| *asked).map(|(_, sentence)| sentence)
@@ -311,12 +317,14 @@ mod tests {
 
     #[test]
     fn planned_flags_are_refused_by_name() {
-        for flag in ["--cpus 2", "--pids 5", "--disk d", "--name n"] {
+        for flag in ["--cpus 2", "--pids 5", "--name n"] {
             for backend in [Backend::Skas, Backend::Tt] {
                 let sentence = run(flag).unwrap().refusal(backend).unwrap();
                 assert!(sentence.starts_with(flag.split(' ').next().unwrap()), "{flag}: {sentence}");
             }
         }
+        assert!(run("--disk d --root-rw").unwrap().refusal(Backend::Skas).unwrap().starts_with("--disk"));
+        assert_eq!(run("--disk d").unwrap().refusal(Backend::Tt), None);
         assert_eq!(run("--cpus 1 --trap ptrace").unwrap().refusal(Backend::Tt), None);
         for flag in ["--cpus 2", "--trap seccomp"] {
             assert!(run(flag).unwrap().refusal(Backend::Tt).unwrap().contains("tt"));

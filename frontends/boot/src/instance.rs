@@ -1,6 +1,5 @@
 //! One guest from its boot to its end.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -18,6 +17,7 @@ use kernel_core::log_ring::LogRing;
 use crate::cli;
 use crate::control::{self, Control, Guest};
 use crate::disks;
+use crate::kept;
 use crate::logger;
 use crate::plan::{self, Io, Surroundings};
 use crate::root;
@@ -78,6 +78,7 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
         .context("cannot start a thread")?;
     let root = match found {
         Found::Files(root, changes) => root.load(changes)?,
+        Found::Over(root, disk) => RootFs::Over { below: Box::new(root.load(Changes::InMemory)?), disk },
         Found::Disk(name, changes) => RootFs::Disk { name, changes },
     };
     let shares = shares.into_iter().map(share::Words::open).collect::<Result<_>>()?;
@@ -115,7 +116,7 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
             log,
         },
     )
-    .map_err(|error| cannot_boot(error, &run.root))?;
+    .map_err(|error| cannot_boot(error, run))?;
     control.attach(Arc::new(Running(kernel.clone()))).context("cannot start a thread")?;
     let body = kernel.clone();
     B::run_vcpus(&host, &move |vcpu| body.run_vcpu(vcpu));
@@ -131,6 +132,8 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
 enum Found {
     /// Files to be loaded.
     Files(root::Root, Changes),
+    /// Files to be loaded, and the disk of the guest that has the changes.
+    Over(root::Root, String),
     /// A disk of the guest.
     Disk(String, Changes),
 }
@@ -140,9 +143,19 @@ fn root_of(request: &Request, userland: &Userland, disks: &mut Vec<disks::Number
     let run = &request.run;
     let shown = run.root.to_string_lossy();
     if let Some(name) = shown.strip_prefix("/dev/").filter(|name| name.starts_with("ubd")) {
+        if run.disk.is_some() {
+            bail!("--disk is not for --root {shown}: that disk itself is changed");
+        }
         return Ok(Found::Disk(name.to_owned(), Changes::Kept));
     }
     let root = root::open(&run.root, userland)?;
+    if let Some(name) = &run.disk {
+        let disk = kept::open(name, &root, disks)?;
+        return Ok(match root.image() {
+            Some(_) => Found::Disk(disk, Changes::Kept),
+            None => Found::Over(root, disk),
+        });
+    }
     let changes = if run.root_rw { Changes::Kept } else { Changes::InMemory };
     root.check_changes(changes, request.backend)?;
     let Some(image) = root.image() else { return Ok(Found::Files(root, changes)) };
@@ -166,11 +179,12 @@ impl<H: Host> Guest for Running<H> {
     }
 }
 
-/// Why a kernel did not boot with this `--root`.
-fn cannot_boot(error: BootError, root: &OsStr) -> anyhow::Error {
+/// Why a kernel did not boot with this `--root` and what else there is.
+fn cannot_boot(error: BootError, run: &cli::Run) -> anyhow::Error {
     match error {
         BootError::Root(why) => {
-            anyhow!("cannot use {} as the root file system: {why}", root.to_string_lossy())
+            let disk = run.disk.as_ref().map(|name| format!(" with the disk `{name}`")).unwrap_or_default();
+            anyhow!("cannot use {}{disk} as the root file system: {why}", run.root.to_string_lossy())
         }
         BootError::Share(at, errno) => {
             let at = String::from_utf8_lossy(&at);

@@ -4,7 +4,6 @@
 //! From the words to a running guest: [`words`] (with [`cli`] and [`uml_words`]) reads what was asked, [`plan`] works out
 //! what PID 1 gets, [`userland`] and [`root`] find the files, and [`instance`] boots the kernel and serves it until its end.
 
-mod cache;
 pub mod cli;
 pub mod console;
 pub mod control;
@@ -12,9 +11,11 @@ pub mod disks;
 pub mod escape;
 pub mod image;
 pub mod instance;
+pub mod kept;
 pub mod logger;
 pub mod mapped;
 pub mod memory;
+mod places;
 pub mod plan;
 pub mod root;
 pub mod share;
@@ -45,6 +46,7 @@ pub fn main(own: Backend, boot: impl FnOnce(&Request) -> Result<u8>) -> ExitCode
     let status = match words::read(std::env::args_os().skip(1).collect(), own) {
         Ok(Asked::Generate(kind)) => generate(kind),
         Ok(Asked::Image(command)) => image::run(&command).map(|text| print(&text)),
+        Ok(Asked::Disk(command)) => kept::run(&command).map(|text| print(&text)),
         Ok(Asked::Run(request)) if request.backend != own => {
             become_other(request.backend, &request.words).map(|never| match never {})
         }

@@ -12,9 +12,9 @@ use anyhow::{Context, Result, bail};
 use host_linux::tree::{self, Rights};
 use kernel_core::boot::{Changes, RootFs};
 
-use crate::cache;
 use crate::cli::Backend;
 use crate::mapped;
+use crate::places;
 use crate::userland::Userland;
 
 /// How much of a file tells what it is.
@@ -38,7 +38,47 @@ enum Source {
     Pipe(File),
 }
 
+/// What a root file system is made of, if it is there another time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory of the host's.
+    Directory,
+    /// A cpio archive.
+    Archive,
+    /// A disk image.
+    Image,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 3] = [Kind::Directory, Kind::Archive, Kind::Image];
+
+    /// In one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Directory => "directory",
+            Kind::Archive => "archive",
+            Kind::Image => "image",
+        }
+    }
+}
+
 impl Root {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it is made of; none if it can be read only once.
+    pub fn kind(&self) -> Option<Kind> {
+        match self.source {
+            Source::Directory => Some(Kind::Directory),
+            Source::File(_) => Some(Kind::Archive),
+            Source::Image => Some(Kind::Image),
+            Source::Pipe(_) => None,
+        }
+    }
+
     /// The disk image, if it is one.
     pub fn image(&self) -> Option<&Path> {
         matches!(self.source, Source::Image).then_some(&*self.path)
@@ -104,7 +144,7 @@ fn named(name: &OsStr, userland: &Userland) -> Result<PathBuf> {
     if path.exists() {
         return Ok(path);
     }
-    if let Some(path) = cache::root(&shown) {
+    if let Some(path) = places::root(&shown) {
         return Ok(path);
     }
     match name.to_str() {

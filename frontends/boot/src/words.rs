@@ -48,6 +48,8 @@ pub enum Asked {
     Generate(crate::cli::Generate),
     /// Do something with a disk image.
     Image(crate::image::Image),
+    /// Do something with disks that have names.
+    Disk(crate::kept::Disk),
     /// Start a guest.
     Run(Box<Request>),
 }
@@ -70,6 +72,7 @@ fn run(words: Vec<OsString>, kernel_words: Vec<OsString>, own: Backend) -> Resul
         (Some(kind), _) => return Ok(Asked::Generate(kind)),
         (None, Some(Verb::Run(run))) => run,
         (None, Some(Verb::Image(command))) => return Ok(Asked::Image(command)),
+        (None, Some(Verb::Disk(command))) => return Ok(Asked::Disk(command)),
         (None, Some(verb)) => {
             return Err(format!("the verb `{}` is not there yet", verb.planned().unwrap_or_default()).into());
         }

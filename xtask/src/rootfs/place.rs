@@ -1,5 +1,5 @@
 //! Where roots are kept: `$LODGER_HOME`, else `$XDG_CACHE_HOME/lodger`, else `~/.cache/lodger`, else a folder of this user alone
-//! among the temporary ones. `frontends/boot/src/cache.rs` looks in the same places.
+//! among the temporary ones. `frontends/boot/src/places.rs` looks in the same places.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
