@@ -1,5 +1,8 @@
 //! From a configuration to a kernel with PID 1 on its way.
 
+#[cfg(any(test, feature = "fake-host"))]
+pub mod testing;
+
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};

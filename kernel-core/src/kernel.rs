@@ -1,10 +1,10 @@
 //! The kernel of one instance: what all of it shares. There are no statics: several kernels can live in one process.
 
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hashbrown::HashSet;
 

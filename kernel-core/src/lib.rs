@@ -35,6 +35,8 @@ pub mod ipc;
 pub mod kernel;
 pub mod log_ring;
 pub mod mm;
+#[cfg(test)]
+mod model;
 pub mod sched;
 pub mod services;
 pub mod sync;

@@ -1,21 +1,35 @@
-//! The kernel's locks.
+//! The kernel's locks, and the atomics that its scheduling rests on.
 //!
 //! [`Mutex`] is a spin lock for short sections. Kernel code is not preempted and never suspends with a guard alive,
 //! so a holder is always on its way out. In builds with a std (unit tests), guards are counted by thread and
 //! [`assert_no_guards`] shows that none lives across a suspension.
+//!
+//! In a build with `--cfg shuttle` both are those of the model checker, which decides at each use of one who goes on
+//! (see [`crate::model`]).
 
 use core::ops::{Deref, DerefMut};
+
+#[cfg(not(shuttle))]
+pub use core::sync::atomic;
+#[cfg(shuttle)]
+pub use shuttle::sync::atomic;
+
+#[cfg(not(shuttle))]
+use spin::{Mutex as Lock, MutexGuard as Guard};
+
+#[cfg(shuttle)]
+use shuttled::{Guard, Lock};
 
 /// A spin lock around `T`.
 #[derive(Default)]
 pub struct Mutex<T: ?Sized> {
-    inner: spin::Mutex<T>,
+    inner: Lock<T>,
 }
 
 impl<T> Mutex<T> {
     /// An unlocked lock.
     pub const fn new(value: T) -> Self {
-        Mutex { inner: spin::Mutex::new(value) }
+        Mutex { inner: Lock::new(value) }
     }
 }
 
@@ -37,7 +51,7 @@ impl<T: ?Sized> Mutex<T> {
 
 /// A held lock; gives way when dropped.
 pub struct MutexGuard<'a, T: ?Sized> {
-    guard: spin::MutexGuard<'a, T>,
+    guard: Guard<'a, T>,
 }
 
 impl<T: ?Sized> Deref for MutexGuard<'_, T> {
@@ -64,7 +78,36 @@ pub fn assert_no_guards() {
     count::assert_zero();
 }
 
-#[cfg(any(test, feature = "fake-host"))]
+/// The model checker's lock with the face of the spin lock.
+#[cfg(shuttle)]
+mod shuttled {
+    extern crate std;
+    use std::sync::PoisonError;
+
+    pub use shuttle::sync::MutexGuard as Guard;
+
+    #[derive(Default)]
+    pub struct Lock<T: ?Sized>(shuttle::sync::Mutex<T>);
+
+    impl<T> Lock<T> {
+        pub const fn new(value: T) -> Self {
+            Lock(shuttle::sync::Mutex::new(value))
+        }
+    }
+
+    impl<T: ?Sized> Lock<T> {
+        pub fn lock(&self) -> Guard<'_, T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub fn try_lock(&self) -> Option<Guard<'_, T>> {
+            self.0.try_lock().ok()
+        }
+    }
+}
+
+// Not with the model checker: its threads are one thread of the host's.
+#[cfg(all(any(test, feature = "fake-host"), not(shuttle)))]
 mod count {
     use core::cell::Cell;
     extern crate std;
@@ -80,7 +123,7 @@ mod count {
     }
 }
 
-#[cfg(not(any(test, feature = "fake-host")))]
+#[cfg(any(shuttle, not(any(test, feature = "fake-host"))))]
 mod count {
     pub fn up() {}
     pub fn down() {}

@@ -6,15 +6,20 @@ use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
+#[cfg(not(shuttle))]
 use std::thread;
 use std::time::Duration;
 
+#[cfg(shuttle)]
+use shuttle::thread;
+
 use linux_raw_sys::general as sys;
 
-use crate::boot::{BootConfig, Init, RootFs, Stdio};
+use crate::boot::BootConfig;
+use crate::boot::testing::{self, Segment};
 use crate::debug::inspect::{self, AddressSpace, What};
 use crate::host::fake::{FakeHost, FakeSpace, GuestMem};
-use crate::host::{ByteStream, Exit, HostError, Ready, Registers, Space, StreamError, VcpuId};
+use crate::host::{Exit, HostError, Registers, Space, VcpuId};
 use crate::kernel::{Kernel, Shutdown};
 use crate::task::process::ExitStatus;
 
@@ -25,27 +30,12 @@ const HANDLER: u64 = 0x40_1100;
 /// Where handlers return to.
 const RESTORER: u64 = 0x40_1200;
 
-/// A stream nobody is at: it has hung up.
-struct Nobody;
-
-impl ByteStream for Nobody {
-    fn read(&self, _: &mut [u8]) -> Result<usize, StreamError> {
-        Ok(0)
-    }
-    fn write(&self, bytes: &[u8]) -> Result<usize, StreamError> {
-        Ok(bytes.len())
-    }
-    fn ready(&self, wanted: Ready) -> Ready {
-        wanted | Ready::HANGUP
-    }
-}
-
 /// A system call: number and arguments.
-type Call = (u32, [u64; 4]);
+pub type Call = (u32, [u64; 4]);
 
 /// A guest program: given the number of calls made so far and the result of the last, the next call. The count is kept in
 /// `rbx`, so a forked child goes on where its parent was.
-fn guest(
+pub fn guest(
     host: &FakeHost,
     step: impl Fn(u64, i64, &mut Registers, &dyn GuestMem) -> Result<Call, Exit> + Send + 'static,
 ) {
@@ -67,41 +57,13 @@ fn guest(
     });
 }
 
-/// A static program that is one page of nothing; what runs is found by its address.
-fn elf() -> Vec<u8> {
-    let mut file = std::vec![0u8; 0x2000];
-    file[..16].copy_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
-    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
-    put(16, &2u16.to_le_bytes());
-    put(18, &62u16.to_le_bytes());
-    put(20, &1u32.to_le_bytes());
-    put(24, &ENTRY.to_le_bytes());
-    put(32, &64u64.to_le_bytes());
-    put(52, &64u16.to_le_bytes());
-    put(54, &56u16.to_le_bytes());
-    put(56, &1u16.to_le_bytes());
-    put(64, &1u32.to_le_bytes());
-    put(68, &5u32.to_le_bytes());
-    put(80, &0x40_0000u64.to_le_bytes());
-    put(88, &0x40_0000u64.to_le_bytes());
-    put(96, &0x2000u64.to_le_bytes());
-    put(104, &0x2000u64.to_le_bytes());
-    put(112, &0x1000u64.to_le_bytes());
-    file
-}
-
-/// An empty cpio archive.
-fn empty_root() -> Vec<u8> {
-    let mut archive = b"070701".to_vec();
-    for field in [0u32, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 11, 0] {
-        archive.extend_from_slice(std::format!("{field:08x}").as_bytes());
-    }
-    archive.extend_from_slice(b"TRAILER!!!\0\0\0\0");
-    archive
+/// PID 1's program.
+fn init() -> Vec<u8> {
+    testing::elf(ENTRY, &[Segment { flags: 5, offset: 0, addr: 0x40_0000, file_len: 0x2000, len: 0x2000 }])
 }
 
 /// Boots, runs all vCPUs until the end, and says how it ended.
-fn run(host: &Arc<FakeHost>, vcpus: usize) -> Option<Shutdown> {
+pub fn run(host: &Arc<FakeHost>, vcpus: usize) -> Option<Shutdown> {
     run_watched(host, vcpus, |_| ())
 }
 
@@ -111,22 +73,7 @@ fn run_watched(
     vcpus: usize,
     watch: impl FnOnce(&Arc<Kernel<FakeHost>>),
 ) -> Option<Shutdown> {
-    let config = BootConfig {
-        root: RootFs::Archive(Arc::new(empty_root())),
-        shares: Vec::new(),
-        init: Init::Image(Arc::new(elf())),
-        args: std::vec![b"init".to_vec()],
-        env: Vec::new(),
-        stdio: Stdio::Streams([Arc::new(Nobody), Arc::new(Nobody), Arc::new(Nobody)]),
-        disks: Vec::new(),
-        hostname: b"test".to_vec(),
-        command_line: Vec::new(),
-        memory: 64 << 20,
-        vcpus,
-        max_tasks: 64,
-        trace: None,
-        log: Arc::default(),
-    };
+    let config = BootConfig { vcpus, ..testing::config(&[], init()) };
     let kernel = Kernel::boot(host.clone(), config).expect("it boots");
     thread::scope(|scope| {
         for vcpu in 0..vcpus {
@@ -138,7 +85,7 @@ fn run_watched(
     kernel.shutdown()
 }
 
-fn exited(code: u8) -> Option<Shutdown> {
+pub fn exited(code: u8) -> Option<Shutdown> {
     Some(Shutdown::InitEnded(ExitStatus::Exited(code)))
 }
 
@@ -205,28 +152,6 @@ fn children_are_forked_and_waited_for() {
         });
         assert_eq!(run(&host, vcpus), exited(24), "{vcpus} vCPUs");
     }
-}
-
-#[test]
-fn a_signal_ends_a_sleeping_child() {
-    let host = FakeHost::new(2);
-    guest(&host, |step, result, regs, _| {
-        if step == 0 {
-            return Ok((sys::__NR_fork, [0; 4]));
-        }
-        if step == 1 && result == 0 {
-            return Ok((sys::__NR_pause, [0; 4]));
-        }
-        match step {
-            1 => {
-                regs.r12 = result as u64;
-                Ok((sys::__NR_kill, [regs.r12, 15, 0, 0]))
-            }
-            2 => Ok((sys::__NR_wait4, [regs.r12, regs.rsp - 64, 0, 0])),
-            _ => Ok((sys::__NR_exit_group, [u64::from(result as u64 == regs.r12), 0, 0, 0])),
-        }
-    });
-    assert_eq!(run(&host, 2), exited(1));
 }
 
 /// A handler runs on a frame with the interrupted registers and goes back to them.

@@ -9,6 +9,7 @@ use crate::cargo;
 use crate::conformance;
 use crate::demo;
 use crate::guest;
+use crate::model;
 use crate::sim;
 use crate::tidy;
 
@@ -28,11 +29,12 @@ struct Stage {
     run: fn() -> Result<()>,
 }
 
-const STAGES: [Stage; 7] = [
+const STAGES: [Stage; 8] = [
     Stage { name: "format", run: format },
     Stage { name: "clippy", run: clippy },
     Stage { name: "tidy", run: || tidy::run(&tidy::Args::default()) },
     Stage { name: "guest", run: guest },
+    Stage { name: "model", run: model::sample },
     Stage { name: "simulation", run: || sim::run(&sim::SAMPLE) },
     Stage { name: "conformance", run: conformance::sample },
     Stage { name: "debian", run: conformance::smoke },

@@ -8,6 +8,7 @@ mod demo;
 mod guest;
 mod install;
 mod later;
+mod model;
 mod rootfs;
 mod run;
 mod sim;
@@ -46,6 +47,8 @@ enum Verb {
     Demo(demo::Args),
     /// Run suites that nobody here wrote, natively and in a guest, and write docs/conformance.md
     Conformance(conformance::Args),
+    /// Try many orders of what vCPUs do, with a model checker
+    Model(model::Args),
     /// Run the kernel on a simulated host that fails, with guests that do anything
     Sim(sim::Args),
     /// Run a mix of work for minutes or hours, and see that nothing grows
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Verb::Install(args) => install::run(&args),
         Verb::Demo(args) => return demo::run(&args),
         Verb::Conformance(args) => conformance::run(&args),
+        Verb::Model(args) => model::run(&args),
         Verb::Sim(args) => sim::run(&args),
         Verb::Soak(args) => soak::run(&args),
         Verb::Rootfs(args) => rootfs::run(&args),

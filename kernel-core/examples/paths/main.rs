@@ -15,11 +15,9 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use kernel_core::boot::{BootConfig, Init, RootFs, Stdio};
-use kernel_core::host::{
-    Access, ByteStream, Cpu, Exit, FiberBody, Frames, Host, HostError, Ready, StreamError, UserContext,
-    VcpuId,
-};
+use kernel_core::boot::BootConfig;
+use kernel_core::boot::testing::{self, Segment};
+use kernel_core::host::{Access, Cpu, Exit, FiberBody, Frames, Host, HostError, UserContext, VcpuId};
 use kernel_core::kernel::Kernel;
 use linux_raw_sys::general as sys;
 
@@ -367,57 +365,9 @@ fn exiting_program(space: &Ranges, ctx: &mut UserContext) -> Result<(), Exit> {
 
 /// A static program: a page of headers, one of code, two of data, and zeroes.
 fn elf(entry: u64) -> Vec<u8> {
-    let mut file = vec![0u8; 0x4000];
-    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, b"\x7fELF\x02\x01\x01");
-    put(16, &[2, 0, 62, 0, 1]);
-    put(24, &entry.to_le_bytes());
-    put(32, &64u64.to_le_bytes());
-    put(52, &[64, 0, 56, 0, 2]);
-    let mut segment = |at: usize, flags: u32, offset: u64, file_len: u64, len: u64| {
-        put(at, &1u32.to_le_bytes());
-        put(at + 4, &flags.to_le_bytes());
-        for (index, word) in
-            [offset, 0x40_0000 + offset, 0x40_0000 + offset, file_len, len, PAGE].into_iter().enumerate()
-        {
-            put(at + 8 + 8 * index, &word.to_le_bytes());
-        }
-    };
-    segment(64, 5, 0, 0x2000, 0x2000);
-    segment(120, 6, 0x2000, 0x1f00, DATA_END - DATA);
-    file
-}
-
-/// A cpio archive with one program.
-fn root() -> Vec<u8> {
-    let mut archive = Vec::new();
-    for (name, mode, bytes) in [("program", 0o100755, elf(EXIT_ENTRY)), ("TRAILER!!!", 0, Vec::new())] {
-        archive.extend_from_slice(b"070701");
-        for field in [1, mode, 0, 0, 1, 0, bytes.len(), 0, 0, 0, 0, name.len() + 1, 0] {
-            archive.extend_from_slice(format!("{field:08x}").as_bytes());
-        }
-        archive.extend_from_slice(name.as_bytes());
-        archive.push(0);
-        archive.resize(archive.len().next_multiple_of(4), 0);
-        archive.extend_from_slice(&bytes);
-        archive.resize(archive.len().next_multiple_of(4), 0);
-    }
-    archive
-}
-
-/// A stream nobody is at.
-struct Nobody;
-
-impl ByteStream for Nobody {
-    fn read(&self, _: &mut [u8]) -> Result<usize, StreamError> {
-        Ok(0)
-    }
-    fn write(&self, bytes: &[u8]) -> Result<usize, StreamError> {
-        Ok(bytes.len())
-    }
-    fn ready(&self, wanted: Ready) -> Ready {
-        wanted
-    }
+    let segment =
+        |flags, offset, file_len, len| Segment { flags, offset, addr: 0x40_0000 + offset, file_len, len };
+    testing::elf(entry, &[segment(5, 0, 0x2000, 0x2000), segment(6, 0x2000, 0x1f00, DATA_END - DATA)])
 }
 
 fn main() {
@@ -435,20 +385,8 @@ fn main() {
     let kernel = Kernel::boot(
         machine,
         BootConfig {
-            root: RootFs::Archive(Arc::new(root())),
-            shares: Vec::new(),
-            init: Init::Image(Arc::new(elf(ENTRY))),
-            args: vec![b"init".to_vec()],
-            env: Vec::new(),
-            stdio: Stdio::Streams([Arc::new(Nobody), Arc::new(Nobody), Arc::new(Nobody)]),
-            disks: Vec::new(),
-            hostname: b"paths".to_vec(),
-            command_line: Vec::new(),
             memory: 1 << 30,
-            vcpus: 1,
-            max_tasks: 64,
-            trace: None,
-            log: Arc::default(),
+            ..testing::config(&[("program", 0o100_755, elf(EXIT_ENTRY))], elf(ENTRY))
         },
     )
     .expect("it boots");

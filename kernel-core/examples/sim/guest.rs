@@ -1,5 +1,6 @@
 //! Guest programs: PID 1, which makes children for as long as the instance lives, and children, which do anything.
 
+use kernel_core::boot::testing::{self, Segment};
 use kernel_core::host::fake::{FakeSpace, GuestMem};
 use kernel_core::host::{Access, Exit, Registers, Trap};
 use kernel_core::syscall::Arg;
@@ -346,60 +347,30 @@ fn init(random: &Random, regs: &mut Registers) -> Exit {
     Exit::Syscall
 }
 
-/// PID 1's program: a page that can be executed, a page of strings, and zeroes.
+/// The program of PID 1: a page that can be executed, a page of strings, and zeroes.
 pub fn elf() -> Vec<u8> {
     program(INIT)
 }
 
 fn program(entry: u64) -> Vec<u8> {
-    let mut file = vec![0u8; 2 * PAGE as usize];
-    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, b"\x7fELF\x02\x01\x01");
-    put(16, &2u16.to_le_bytes());
-    put(18, &62u16.to_le_bytes());
-    put(20, &1u32.to_le_bytes());
-    put(24, &entry.to_le_bytes());
-    put(32, &64u64.to_le_bytes());
-    for (at, size) in [(52, 64u16), (54, 56), (56, 2)] {
-        put(at, &size.to_le_bytes());
-    }
-    let headers = [(5u32, 0, 0x40_0000, PAGE, PAGE), (6, PAGE, STRINGS, PAGE, DATA_END - STRINGS)];
-    for (n, (flags, offset, address, in_file, in_memory)) in headers.into_iter().enumerate() {
-        let at = 64 + 56 * n;
-        put(at, &1u32.to_le_bytes());
-        put(at + 4, &flags.to_le_bytes());
-        for (word, value) in [offset, address, address, in_file, in_memory, PAGE].into_iter().enumerate() {
-            put(at + 8 + 8 * word, &value.to_le_bytes());
-        }
-    }
+    let text = Segment { flags: 5, offset: 0, addr: 0x40_0000, file_len: PAGE, len: PAGE };
+    let data = Segment { flags: 6, offset: PAGE, addr: STRINGS, file_len: PAGE, len: DATA_END - STRINGS };
+    let mut file = testing::elf(entry, &[text, data]);
     for (number, path) in PATHS.iter().enumerate() {
-        put(PAGE as usize + 64 * number, path.as_bytes());
+        let at = PAGE as usize + 64 * number;
+        file[at..at + path.len()].copy_from_slice(path.as_bytes());
     }
     file
 }
 
-/// A cpio archive with a few files.
-pub fn root() -> Vec<u8> {
-    let mut archive = Vec::new();
-    let mut entry = |name: &str, mode: u32, data: &[u8]| {
-        archive.extend_from_slice(b"070701");
-        let (size, name_size) = (data.len() as u32, name.len() as u32 + 1);
-        for field in [0, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0] {
-            archive.extend_from_slice(format!("{field:08x}").as_bytes());
-        }
-        archive.extend_from_slice(name.as_bytes());
-        archive.push(0);
-        archive.resize(archive.len().next_multiple_of(4), 0);
-        archive.extend_from_slice(data);
-        archive.resize(archive.len().next_multiple_of(4), 0);
-    };
-    for folder in ["bin", "dev", "dir", "proc", "sys", "tmp"] {
-        entry(folder, 0o040_777, b"");
-    }
-    entry("bin/prog", 0o100_755, &program(CHILD));
-    entry("bin/script", 0o100_755, b"#!/bin/prog\n");
-    entry("dir/file", 0o100_644, &[b'x'; 10_000]);
-    entry("dir/link", 0o120_777, b"../dir/file");
-    entry("TRAILER!!!", 0, b"");
-    archive
+/// The root file system: name, mode and contents of its files.
+pub fn files() -> Vec<(&'static str, u32, Vec<u8>)> {
+    let folders = ["bin", "dev", "dir", "proc", "sys", "tmp"].map(|name| (name, 0o040_777, Vec::new()));
+    let files = [
+        ("bin/prog", 0o100_755, program(CHILD)),
+        ("bin/script", 0o100_755, b"#!/bin/prog\n".to_vec()),
+        ("dir/file", 0o100_644, vec![b'x'; 10_000]),
+        ("dir/link", 0o120_777, b"../dir/file".to_vec()),
+    ];
+    folders.into_iter().chain(files).collect()
 }

@@ -18,30 +18,14 @@ mod random;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
-use kernel_core::boot::{BootConfig, Init, RootFs, Stdio};
-use kernel_core::host::{ByteStream, Ready, StreamError, VcpuId};
+use kernel_core::boot::{BootConfig, testing};
+use kernel_core::host::VcpuId;
 use kernel_core::kernel::{Kernel, TraceSink};
 
 use machine::Machine;
 use random::Random;
-
-/// A stream that takes everything and gives nothing.
-struct Nobody;
-
-impl ByteStream for Nobody {
-    fn read(&self, _: &mut [u8]) -> Result<usize, StreamError> {
-        Ok(0)
-    }
-    fn write(&self, bytes: &[u8]) -> Result<usize, StreamError> {
-        Ok(bytes.len())
-    }
-    fn ready(&self, wanted: Ready) -> Ready {
-        wanted
-    }
-}
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
@@ -80,20 +64,9 @@ fn main() -> ExitCode {
 fn simulate(seed: u64, steps: u64, traced: bool) -> Result<u64, String> {
     let random = Random::new(seed);
     let config = BootConfig {
-        root: RootFs::Archive(Arc::new(guest::root())),
-        shares: Vec::new(),
-        init: Init::Image(Arc::new(guest::elf())),
-        args: vec![b"init".to_vec()],
-        env: Vec::new(),
-        stdio: Stdio::Streams([Arc::new(Nobody), Arc::new(Nobody), Arc::new(Nobody)]),
-        disks: Vec::new(),
-        hostname: b"sim".to_vec(),
-        command_line: Vec::new(),
         memory: random.pick(&[4, 8, 16, 64]) << 20,
-        vcpus: 1,
-        max_tasks: 64,
         trace: traced.then(|| -> TraceSink { Box::new(|line| eprintln!("{line}")) }),
-        log: Arc::default(),
+        ..testing::config(&guest::files(), guest::elf())
     };
     let machine = Machine::new(random, steps);
     let kernel = Kernel::boot(machine.clone(), config).map_err(|error| format!("no boot: {error:?}"))?;

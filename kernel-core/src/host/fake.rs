@@ -25,7 +25,16 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+#[cfg(not(shuttle))]
+use std::sync::{Condvar, Mutex, MutexGuard};
+#[cfg(not(shuttle))]
+use std::thread;
+
+#[cfg(shuttle)]
+use shuttle::sync::{Condvar, Mutex, MutexGuard};
+#[cfg(shuttle)]
+use shuttle::thread;
 
 use super::{
     Access, Exit, Fiber, FiberBody, Frames, Host, HostError, MapOp, PAGE_SIZE, Phys, Prot, Resumed, Space,
@@ -481,14 +490,14 @@ struct Abandon;
 /// A fiber: a thread that runs only during [`Fiber::resume`].
 pub struct FakeFiber {
     switch: Arc<Switch>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl FakeFiber {
     fn new(body: FiberBody) -> FakeFiber {
         let switch = Arc::new(Switch { turn: Mutex::new(Turn::Resumer), changed: Condvar::new() });
         let inside = switch.clone();
-        let thread = std::thread::spawn(move || {
+        let thread = thread::spawn(move || {
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 if inside.while_it_is(Turn::Resumer) == Turn::Body {
                     body(&*inside);
@@ -511,7 +520,7 @@ impl Fiber for FakeFiber {
         self.switch.give(Turn::Body);
         match self.switch.while_it_is(Turn::Body) {
             Turn::Finished => {
-                if let Some(Err(cause)) = self.thread.take().map(std::thread::JoinHandle::join) {
+                if let Some(Err(cause)) = self.thread.take().map(thread::JoinHandle::join) {
                     std::panic::resume_unwind(cause);
                 }
                 Resumed::Finished

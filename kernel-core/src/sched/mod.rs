@@ -11,10 +11,10 @@ pub mod timers;
 pub mod vcpu;
 pub mod wait;
 
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::host::{Host, VcpuId};
 use crate::sync::Mutex;

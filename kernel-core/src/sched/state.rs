@@ -12,7 +12,7 @@
 //! A task that is woken while it runs keeps a token (Woken): when it then suspends it is queued again at once. So a
 //! wake-up between a waiter's last look at its condition and its suspension counts.
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::atomic::{AtomicU8, Ordering};
 
 const RUNNING: u8 = 0;
 const WOKEN: u8 = 1;

@@ -1,7 +1,7 @@
 //! The loop of a virtual CPU: run what can run, else look at timers and devices, else wait.
 
+use crate::sync::atomic::Ordering;
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
 
 use crate::host::{Fiber, Host, Resumed, VcpuId};
 use crate::kernel::Kernel;

@@ -11,9 +11,9 @@
 //!
 //! A wake-up may be spurious: waiters look again. Wake after unlock: wakers take locks of their own.
 
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
 use smallvec::SmallVec;
 

@@ -1,10 +1,10 @@
 //! A task: one thread of a guest program.
 
-use alloc::boxed::Box;
-use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{
+use crate::sync::atomic::{
     AtomicBool, AtomicI8, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
 
 use crate::host::{Host, VcpuId};
 use crate::ipc::pi_futex::Who;
