@@ -22,6 +22,24 @@ pub trait Clock: Send + Sync {
     fn entropy(&self, buf: &mut [u8]);
 }
 
+/// Times of the monotonic clock.
+impl dyn Clock + '_ {
+    /// In so many nanoseconds.
+    pub fn after(&self, ns: u64) -> u64 {
+        self.monotonic_ns().saturating_add(ns)
+    }
+
+    /// When the real-time clock says `ns`.
+    pub fn at_realtime(&self, ns: u64) -> u64 {
+        self.after(ns.saturating_sub(self.realtime_ns()))
+    }
+
+    /// When the clock that counts sleep too says `ns`.
+    pub fn at_boottime(&self, ns: u64) -> u64 {
+        self.after(ns.saturating_sub(self.boottime_ns()))
+    }
+}
+
 /// Something outside that may have news when the host has kicked vCPU 0: a console, a stream.
 pub trait Device: Send + Sync {
     /// Takes what came in, gives out what waits, and wakes whoever that concerns. Never blocks.

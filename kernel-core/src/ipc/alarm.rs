@@ -152,7 +152,7 @@ impl Alarm {
                 let (before_ns, last_ns) = state.looked;
                 let look_ns = next_look_ns(left_ns, &**meter, last_ns, now_ns != before_ns);
                 state.looked = (now_ns, look_ns);
-                next_ns = self.clock.monotonic_ns().saturating_add(look_ns);
+                next_ns = self.clock.after(look_ns);
             }
             state.token = Some(self.timers.add(next_ns.max(not_before_ns), wake));
         }

@@ -218,7 +218,7 @@ impl<'a, H: Host> Cx<'a, H> {
             return first.map_err(SysError::from);
         }
         let limit_ns = file.ops.time_limit_ns(events);
-        let deadline_ns = limit_ns.map(|ns| self.kernel.services.clock.monotonic_ns().saturating_add(ns));
+        let deadline_ns = limit_ns.map(|ns| self.kernel.services.clock.after(ns));
         let waited = self.wait(&queues, deadline_ns, Interruptible::AnySignal, || match attempt(op) {
             Err(errno) if errno == EAGAIN => None,
             other => Some(other),

@@ -66,10 +66,10 @@ pub fn timerfd_settime<H: Host>(cx: &Cx<'_, H>, fd: RawFd, flags: u32, new: u64,
     if flags & !(ABSOLUTE | CANCEL_ON_SET) != 0 {
         return Err(EINVAL.into());
     }
-    spec.check()?;
+    let times = spec.times()?;
     let file = cx.file(fd)?;
     let timer = timer_of(&file)?;
-    let before = timer.set(spec.setting(timer.base, flags & ABSOLUTE != 0, &*cx.services().clock)?);
+    let before = timer.set(times.setting(timer.base, flags & ABSOLUTE != 0, &*cx.services().clock));
     if old != 0 {
         cx.user().set(old, &TimerSpec::from_remaining(before))?;
     }

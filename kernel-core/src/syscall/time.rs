@@ -19,51 +19,47 @@ use crate::task::{Process, Task};
 const COARSE_NS: u64 = 4_000_000;
 
 /// A clock that can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
+enum Source<H: Host> {
     Realtime,
     Monotonic,
     /// Since the same start, while the machine slept too.
     Boottime,
-    /// CPU time of the calling process.
-    Process,
-    /// CPU time of the calling thread.
-    Thread,
-    /// CPU time of another process, or thread of this one.
-    Other(u32),
+    /// CPU time of a process.
+    Process(Arc<Process<H>>),
+    /// CPU time of a thread of the calling process.
+    Thread(Arc<Task<H>>),
 }
 
 /// EINVAL for an unknown clock. The coarse and the raw clock are the fine one here; where programs read the host's clocks
 /// by themselves ([`Host::clock_image`]), they get the real ones.
-fn source<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<Source> {
+fn source<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<Source<H>> {
     let Ok(fixed) = u32::try_from(clock) else { return cpu_clock(cx, clock) };
     Ok(match fixed {
         sys::CLOCK_REALTIME | sys::CLOCK_REALTIME_COARSE | sys::CLOCK_TAI => Source::Realtime,
         sys::CLOCK_MONOTONIC | sys::CLOCK_MONOTONIC_RAW | sys::CLOCK_MONOTONIC_COARSE => Source::Monotonic,
         sys::CLOCK_BOOTTIME => Source::Boottime,
-        sys::CLOCK_PROCESS_CPUTIME_ID => Source::Process,
-        sys::CLOCK_THREAD_CPUTIME_ID => Source::Thread,
+        sys::CLOCK_PROCESS_CPUTIME_ID => Source::Process(cx.task.process.clone()),
+        sys::CLOCK_THREAD_CPUTIME_ID => Source::Thread(cx.task.clone()),
         _ => return Err(EINVAL),
     })
 }
 
 /// Negative clock numbers name CPU time: `~pid << 3`, bit 2 for a thread, the lowest two bits what is counted.
-fn cpu_clock<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<Source> {
+fn cpu_clock<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<Source<H>> {
     const OF_THREAD: i32 = 4;
     const COUNTED: i32 = 3;
     if clock & COUNTED == COUNTED {
         return Err(EINVAL);
     }
     let id = cx.kernel_pid(!(clock >> 3) as u32).or((!(clock >> 3) == 0).then_some(0)).ok_or(EINVAL)?;
-    let tree = cx.kernel.tree.lock();
     match clock & OF_THREAD != 0 {
-        true if id == 0 || id == cx.task.tid() => Ok(Source::Thread),
-        true => match tree.thread(id) {
-            Some(task) if task.process.pid == cx.task.process.pid => Ok(Source::Other(id)),
-            _ => Err(EINVAL),
-        },
-        false if id == 0 || id == cx.task.process.pid => Ok(Source::Process),
-        false => tree.process(id).map(|_| Source::Other(id)).ok_or(EINVAL),
+        true if id == 0 || id == cx.task.tid() => Ok(Source::Thread(cx.task.clone())),
+        true => {
+            let task = cx.kernel.tree.lock().thread(id).ok_or(EINVAL)?;
+            if task.process.pid == cx.task.process.pid { Ok(Source::Thread(task)) } else { Err(EINVAL) }
+        }
+        false if id == 0 || id == cx.task.process.pid => Ok(Source::Process(cx.task.process.clone())),
+        false => cx.kernel.tree.lock().process(id).map(Source::Process).ok_or(EINVAL),
     }
 }
 
@@ -73,20 +69,8 @@ fn read<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<u64> {
         Source::Realtime => cx.services().clock.realtime_ns(),
         Source::Monotonic => cx.services().clock.monotonic_ns(),
         Source::Boottime => cx.services().clock.boottime_ns(),
-        Source::Process => sum(cx.cpu_ns()),
-        Source::Thread => sum(cx.kernel.thread_cpu_ns(cx.task)),
-        Source::Other(id) => {
-            let tree = cx.kernel.tree.lock();
-            let of_thread = clock & 4 != 0;
-            let task = if of_thread { tree.thread(id) } else { None };
-            let process = tree.process(id);
-            drop(tree);
-            match (task, process) {
-                (Some(task), _) => sum(cx.kernel.thread_cpu_ns(&task)),
-                (None, Some(process)) => sum(cx.kernel.process_cpu_ns(&process)),
-                (None, None) => return Err(EINVAL),
-            }
-        }
+        Source::Process(process) => sum(cx.kernel.process_cpu_ns(&process)),
+        Source::Thread(task) => sum(cx.kernel.thread_cpu_ns(&task)),
     })
 }
 
@@ -177,16 +161,16 @@ pub fn clock_nanosleep<H: Host>(cx: &Cx<'_, H>, clock: i32, flags: u32, time: u6
     let absolute = flags & sys::TIMER_ABSTIME != 0;
     let deadline_ns = match source {
         // A thread cannot wait for its own CPU time.
-        Source::Thread => return Err(EINVAL.into()),
-        Source::Process | Source::Other(_) => {
+        Source::Thread(task) if Arc::ptr_eq(&task, cx.task) => return Err(EINVAL.into()),
+        Source::Process(_) | Source::Thread(_) => {
             let meter = cpu_meter(cx, clock)?.ok_or(EINVAL)?;
             let target_ns = if absolute { ns } else { meter.now_ns().saturating_add(ns) };
             return sleep_metered(cx, meter, target_ns, (!absolute).then_some(left));
         }
         _ if !absolute => deadline::after(cx, ns),
         Source::Monotonic => ns,
-        Source::Boottime => deadline::after(cx, ns.saturating_sub(cx.services().clock.boottime_ns())),
-        Source::Realtime => deadline::at_realtime(cx, ns),
+        Source::Boottime => cx.services().clock.at_boottime(ns),
+        Source::Realtime => cx.services().clock.at_realtime(ns),
     };
     if !absolute {
         return sleep(cx, deadline_ns, left);
@@ -257,14 +241,8 @@ impl<H: Host> Meter for CpuMeter<H> {
 /// What measures the CPU time that a clock shows; `None` for other clocks. EINVAL.
 pub(super) fn cpu_meter<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<Option<Arc<dyn Meter>>> {
     let of = match source(cx, clock)? {
-        Source::Process => CpuTimeOf::Process(Arc::downgrade(&cx.task.process)),
-        Source::Thread => CpuTimeOf::Thread(Arc::downgrade(cx.task)),
-        Source::Other(id) if clock & 4 != 0 => {
-            CpuTimeOf::Thread(Arc::downgrade(&cx.kernel.tree.lock().thread(id).ok_or(EINVAL)?))
-        }
-        Source::Other(id) => {
-            CpuTimeOf::Process(Arc::downgrade(&cx.kernel.tree.lock().process(id).ok_or(EINVAL)?))
-        }
+        Source::Process(process) => CpuTimeOf::Process(Arc::downgrade(&process)),
+        Source::Thread(task) => CpuTimeOf::Thread(Arc::downgrade(&task)),
         Source::Realtime | Source::Monotonic | Source::Boottime => return Ok(None),
     };
     Ok(Some(Arc::new(CpuMeter { kernel: Arc::downgrade(cx.kernel), of, last_ns: AtomicU64::new(0) })))

@@ -32,37 +32,38 @@ impl TimerSpec {
         }
     }
 
-    /// EINVAL if a time is negative or not normalised.
-    pub fn check(&self) -> Result<()> {
-        self.interval.to_ns()?;
-        self.value.to_ns()?;
-        Ok(())
+    /// The times in nanoseconds: EINVAL if one is negative or not normalised.
+    pub fn times(&self) -> Result<Times> {
+        Ok(Times { interval_ns: self.interval.to_ns()?, value_ns: self.value.to_ns()? })
     }
+}
 
+/// What a [`TimerSpec`] says.
+#[derive(Clone, Copy)]
+pub struct Times {
+    interval_ns: u64,
+    value_ns: u64,
+}
+
+impl Times {
     /// What to set a timer of CPU time to.
-    fn metered(&self, absolute: bool, meter: &dyn Meter) -> Result<Setting> {
-        let (value_ns, interval_ns) = (self.value.to_ns()?, self.interval.to_ns()?);
+    fn metered(self, absolute: bool, meter: &dyn Meter) -> Setting {
         let start_ns = if absolute { 0 } else { meter.now_ns() };
-        let first_ns = (value_ns > 0).then(|| start_ns.saturating_add(value_ns));
-        Ok(Setting { first_ns, interval_ns })
+        let first_ns = (self.value_ns > 0).then(|| start_ns.saturating_add(self.value_ns));
+        Setting { first_ns, interval_ns: self.interval_ns }
     }
 
-    /// What to set a timer of that clock to; EINVAL as [`TimerSpec::check`].
-    pub fn setting(&self, base: TimeBase, absolute: bool, clock: &dyn Clock) -> Result<Setting> {
-        let (value_ns, interval_ns) = (self.value.to_ns()?, self.interval.to_ns()?);
-        let now = clock.monotonic_ns();
+    /// What to set a timer of that clock to.
+    pub fn setting(self, base: TimeBase, absolute: bool, clock: &dyn Clock) -> Setting {
+        let Times { interval_ns, value_ns } = self;
         let first_ns = match (base, absolute) {
             _ if value_ns == 0 => None,
             (TimeBase::Monotonic, true) => Some(value_ns),
-            (TimeBase::Boottime, true) => {
-                Some(now.saturating_add(value_ns.saturating_sub(clock.boottime_ns())))
-            }
-            (TimeBase::Realtime, true) => {
-                Some(now.saturating_add(value_ns.saturating_sub(clock.realtime_ns())))
-            }
-            (_, false) => Some(now.saturating_add(value_ns)),
+            (TimeBase::Boottime, true) => Some(clock.at_boottime(value_ns)),
+            (TimeBase::Realtime, true) => Some(clock.at_realtime(value_ns)),
+            (_, false) => Some(clock.after(value_ns)),
         };
-        Ok(Setting { first_ns, interval_ns })
+        Setting { first_ns, interval_ns }
     }
 }
 
@@ -118,13 +119,12 @@ pub fn timer_settime<H: Host>(cx: &Cx<'_, H>, id: i32, flags: u32, new: u64, old
     if new == 0 {
         return Err(EINVAL.into());
     }
-    let spec: TimerSpec = cx.user().get(new)?;
-    spec.check()?;
+    let times = cx.user().get::<TimerSpec>(new)?.times()?;
     let timer = cx.task.process.timers.get(id)?;
     let absolute = flags & sys::TIMER_ABSTIME != 0;
     let setting = match &timer.base {
-        Base::Time(base) => spec.setting(*base, absolute, &*cx.services().clock)?,
-        Base::Cpu(meter) => spec.metered(absolute, &**meter)?,
+        Base::Time(base) => times.setting(*base, absolute, &*cx.services().clock),
+        Base::Cpu(meter) => times.metered(absolute, &**meter),
     };
     let before = timer.set(setting);
     if old != 0 {
@@ -218,8 +218,7 @@ pub fn setitimer<H: Host>(cx: &Cx<'_, H>, which: u32, new: u64, old: u64) -> Sys
 }
 
 fn set_real<H: Host>(cx: &Cx<'_, H>, value_ns: u64, interval_ns: u64) -> Remaining {
-    let now = cx.services().clock.monotonic_ns();
-    let first_ns = (value_ns > 0).then(|| now.saturating_add(value_ns));
+    let first_ns = (value_ns > 0).then(|| cx.services().clock.after(value_ns));
     // A timer that is off has no period.
     let interval_ns = if value_ns > 0 { interval_ns } else { 0 };
     cx.task.process.timers.set_real(Setting { first_ns, interval_ns })

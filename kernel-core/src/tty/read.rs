@@ -154,7 +154,7 @@ impl Tty {
         if let Some(old) = state.read_timer.take() {
             self.services.timers.cancel(old.token);
         }
-        let deadline_ns = self.services.clock.monotonic_ns().saturating_add(time_ns);
+        let deadline_ns = self.services.clock.after(time_ns);
         let token = self.services.timers.add(deadline_ns, Arc::new(TimeUp(self.me.clone())));
         state.read_timer = Some(ReadTimer { tid: reader.tid, seen, token, deadline_ns, expired: false });
     }
