@@ -24,6 +24,15 @@ fn place(id: i32) -> u32 {
     id as u32 & (MAX - 1)
 }
 
+/// How an object is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// By its id.
+    Id(i32),
+    /// By its place.
+    Place(i32),
+}
+
 /// Objects by place, with their ids.
 pub struct Ids<T> {
     objects: BTreeMap<u32, (i32, Arc<T>)>,
@@ -56,10 +65,15 @@ impl<T> Ids<T> {
         if *found == id { Ok(object.clone()) } else { Err(EINVAL) }
     }
 
-    /// The object in a place, and its id: EINVAL.
-    pub fn at(&self, place: i32) -> Result<(i32, Arc<T>)> {
-        let place = u32::try_from(place).map_err(|_| EINVAL)?;
-        self.objects.get(&place).cloned().ok_or(EINVAL)
+    /// The object that is meant: EINVAL.
+    pub fn which(&self, which: Which) -> Result<Arc<T>> {
+        match which {
+            Which::Id(id) => self.get(id),
+            Which::Place(place) => {
+                let place = u32::try_from(place).map_err(|_| EINVAL)?;
+                self.objects.get(&place).map(|(_, object)| object.clone()).ok_or(EINVAL)
+            }
+        }
     }
 
     /// All objects.
@@ -81,7 +95,7 @@ impl<T> Ids<T> {
     }
 
     /// Adds an object and gives its id. There may be `limit` in all: ENOSPC.
-    pub fn add(&mut self, key: i32, limit: u64, make: impl FnOnce(i32) -> Result<T>) -> Result<i32> {
+    pub fn add(&mut self, key: i32, limit: u64, make: impl FnOnce(i32) -> T) -> Result<i32> {
         if self.objects.len() as u64 >= limit.min(u64::from(MAX)) {
             return Err(ENOSPC);
         }
@@ -90,7 +104,7 @@ impl<T> Ids<T> {
             free += 1;
         }
         let id = (u32::from(self.sequence) << SHIFT | free) as i32;
-        self.objects.insert(free, (id, Arc::new(make(id)?)));
+        self.objects.insert(free, (id, Arc::new(make(id))));
         self.first_free = free + 1;
         if key != PRIVATE {
             self.keys.insert(key, free);
@@ -123,16 +137,16 @@ mod tests {
     #[test]
     fn ids_are_not_used_again_soon() {
         let mut ids = Ids::default();
-        let first = ids.add(7, 2, |_| Ok('a')).unwrap();
-        let second = ids.add(PRIVATE, 2, |_| Ok('b')).unwrap();
+        let first = ids.add(7, 2, |_| 'a').unwrap();
+        let second = ids.add(PRIVATE, 2, |_| 'b').unwrap();
         assert_eq!((first, second, ids.highest()), (0, 1, 1));
-        assert_eq!(ids.add(8, 2, |_| Ok('c')), Err(ENOSPC));
+        assert_eq!(ids.add(8, 2, |_| 'c'), Err(ENOSPC));
         assert_eq!(ids.find(7, CREATE).unwrap().map(|(id, _)| id), Some(first));
         assert_eq!(ids.find(7, CREATE | EXCLUSIVE).err(), Some(EEXIST));
         assert!(ids.find(PRIVATE, 0).unwrap().is_none());
         ids.remove(first, 7);
         assert_eq!(ids.find(7, 0).err(), Some(ENOENT));
-        let third = ids.add(7, 2, |_| Ok('c')).unwrap();
+        let third = ids.add(7, 2, |_| 'c').unwrap();
         assert_ne!(third, first);
         assert_eq!((ids.get(first).err(), *ids.get(third).unwrap()), (Some(EINVAL), 'c'));
         assert!(ids.remove(first, 7).is_none(), "an old id removes nothing");

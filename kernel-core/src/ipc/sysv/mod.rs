@@ -61,6 +61,11 @@ impl IpcNamespace {
     }
 }
 
+/// Seconds since 1970.
+fn now(services: &Services) -> i64 {
+    (services.clock.realtime_ns() / 1_000_000_000) as i64
+}
+
 /// How much of the kernel's memory the objects of a namespace may take.
 pub struct Room {
     limit: u64,

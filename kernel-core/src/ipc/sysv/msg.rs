@@ -9,11 +9,10 @@ use alloc::vec::Vec;
 
 use crate::abi::sysv::{IpcPerm, MsgInfo, MsqidDs};
 use crate::errno::{E2BIG, EAGAIN, EIDRM, EINVAL, ENOMSG, EPERM, Result};
-use crate::ipc::sysv::ids::Ids;
+use crate::ipc::sysv::ids::{Ids, Which};
 use crate::ipc::sysv::limits::Limits;
 use crate::ipc::sysv::perm::{Perm, READ, WRITE};
-use crate::ipc::sysv::shm::now;
-use crate::ipc::sysv::{Held, Room};
+use crate::ipc::sysv::{Held, Room, now};
 use crate::sched::wait::{Events, WaitQueue};
 use crate::services::Services;
 use crate::sync::Mutex;
@@ -342,8 +341,11 @@ impl Queues {
             receivers: VecDeque::new(),
             removed: false,
         };
-        table.add(key, limits.msg_queues.get(), |id| {
-            Ok(Queue { id, state: Mutex::new(state), senders: WaitQueue::new(), _held: held })
+        table.add(key, limits.msg_queues.get(), |id| Queue {
+            id,
+            state: Mutex::new(state),
+            senders: WaitQueue::new(),
+            _held: held,
         })
     }
 
@@ -390,16 +392,9 @@ impl Queues {
         Ok(())
     }
 
-    /// `IPC_STAT`.
-    pub fn stat(&self, id: i32, cred: &Cred) -> Result<(i32, MsqidDs)> {
-        let queue = self.queue(id)?;
-        queue.check(cred, READ)?;
-        Ok(queue.stat())
-    }
-
-    /// `MSG_STAT`, or, without `cred`, `MSG_STAT_ANY`.
-    pub fn stat_at(&self, place: i32, cred: Option<&Cred>) -> Result<(i32, MsqidDs)> {
-        let (_, queue) = self.table.lock().at(place)?;
+    /// `IPC_STAT`, `MSG_STAT`, or, without `cred`, `MSG_STAT_ANY`.
+    pub fn stat(&self, which: Which, cred: Option<&Cred>) -> Result<(i32, MsqidDs)> {
+        let queue = self.table.lock().which(which)?;
         cred.map_or(Ok(()), |cred| queue.check(cred, READ))?;
         Ok(queue.stat())
     }

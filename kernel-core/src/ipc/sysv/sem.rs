@@ -11,11 +11,10 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::abi::sysv::{IpcPerm, SemBuf, SemInfo, SemidDs};
 use crate::errno::{E2BIG, EAGAIN, EFBIG, EIDRM, EINVAL, ENOSPC, ERANGE, Errno, Result};
-use crate::ipc::sysv::ids::Ids;
+use crate::ipc::sysv::ids::{Ids, Which};
 use crate::ipc::sysv::limits::{Limits, SEM_MAX};
 use crate::ipc::sysv::perm::{Perm, READ, WRITE};
-use crate::ipc::sysv::shm::now;
-use crate::ipc::sysv::{Held, NO_WAIT, Room};
+use crate::ipc::sysv::{Held, NO_WAIT, Room, now};
 use crate::sched::wait::{Events, WaitQueue};
 use crate::services::Services;
 use crate::sync::Mutex;
@@ -321,8 +320,11 @@ impl Sets {
             undo: BTreeMap::new(),
             removed: false,
         };
-        let id = table.ids.add(key, limits.sem[3].get(), |id| {
-            Ok(SemSet { id, count: len, _held: held, state: Mutex::new(state) })
+        let id = table.ids.add(key, limits.sem[3].get(), |id| SemSet {
+            id,
+            count: len,
+            _held: held,
+            state: Mutex::new(state),
         })?;
         table.semaphores += count;
         Ok(id)
@@ -408,16 +410,9 @@ impl Sets {
         Ok(())
     }
 
-    /// `IPC_STAT`.
-    pub fn stat(&self, id: i32, cred: &Cred) -> Result<(i32, SemidDs)> {
-        let set = self.set(id)?;
-        set.check(cred, READ)?;
-        Ok(set.stat())
-    }
-
-    /// `SEM_STAT`, or, without `cred`, `SEM_STAT_ANY`.
-    pub fn stat_at(&self, place: i32, cred: Option<&Cred>) -> Result<(i32, SemidDs)> {
-        let (_, set) = self.table.lock().ids.at(place)?;
+    /// `IPC_STAT`, `SEM_STAT`, or, without `cred`, `SEM_STAT_ANY`.
+    pub fn stat(&self, which: Which, cred: Option<&Cred>) -> Result<(i32, SemidDs)> {
+        let set = self.table.lock().ids.which(which)?;
         cred.map_or(Ok(()), |cred| set.check(cred, READ))?;
         Ok(set.stat())
     }

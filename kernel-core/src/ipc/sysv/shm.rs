@@ -13,10 +13,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use crate::abi::sysv::{IpcPerm, ShmInfo, ShmLimits, ShmidDs};
 use crate::errno::{EINVAL, ENOMEM, ENOSPC, EPERM, Result};
 use crate::host::PAGE_SIZE;
-use crate::ipc::sysv::PRIVATE;
-use crate::ipc::sysv::ids::Ids;
+use crate::ipc::sysv::ids::{Ids, Which};
 use crate::ipc::sysv::limits::Limits;
 use crate::ipc::sysv::perm::{Perm, READ};
+use crate::ipc::sysv::{PRIVATE, now};
 use crate::mm::cache::{Backing, PageCache};
 use crate::mm::ram::Ram;
 use crate::services::Services;
@@ -80,11 +80,6 @@ pub struct Stat {
     pub ds: ShmidDs,
     /// Bytes in RAM.
     pub resident: u64,
-}
-
-/// Seconds since 1970.
-pub(super) fn now(services: &Services) -> i64 {
-    (services.clock.realtime_ns() / 1_000_000_000) as i64
 }
 
 impl Segment {
@@ -157,8 +152,12 @@ impl Segments {
             nattch: 0,
             locked_by: None,
         };
-        let id = table.ids.add(key, limits.shm_segments.get(), |id| {
-            Ok(Segment { id, key, size, pages: cache, state: Mutex::new(state) })
+        let id = table.ids.add(key, limits.shm_segments.get(), |id| Segment {
+            id,
+            key,
+            size,
+            pages: cache,
+            state: Mutex::new(state),
         })?;
         table.pages += pages;
         Ok(id)
@@ -273,16 +272,9 @@ impl Segments {
         Ok(())
     }
 
-    /// `IPC_STAT`.
-    pub fn stat(&self, id: i32, cred: &Cred) -> Result<Stat> {
-        let segment = self.segment(id)?;
-        segment.state.lock().perm.check(cred, READ)?;
-        Ok(segment.stat())
-    }
-
-    /// `SHM_STAT`, or, without `cred`, `SHM_STAT_ANY`.
-    pub fn stat_at(&self, place: i32, cred: Option<&Cred>) -> Result<Stat> {
-        let (_, segment) = self.table.lock().ids.at(place)?;
+    /// `IPC_STAT`, `SHM_STAT`, or, without `cred`, `SHM_STAT_ANY`.
+    pub fn stat(&self, which: Which, cred: Option<&Cred>) -> Result<Stat> {
+        let segment = self.table.lock().ids.which(which)?;
         if let Some(cred) = cred {
             segment.state.lock().perm.check(cred, READ)?;
         }

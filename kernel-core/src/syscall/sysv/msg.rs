@@ -7,6 +7,7 @@ use crate::abi::sysv::MsqidDs;
 use crate::errno::{EAGAIN, EINVAL, Result};
 use crate::host::Host;
 use crate::ipc::sysv::NO_WAIT;
+use crate::ipc::sysv::ids::Which;
 use crate::ipc::sysv::msg::{Delivery, Message, Received, Request, Wanted};
 use crate::sched::wait::Events;
 use crate::syscall::{Cx, Restart, SysError, SysResult, Wait};
@@ -98,14 +99,11 @@ pub fn msgctl<H: Host>(cx: &Cx<'_, H>, id: i32, command: i32, buf: u64) -> SysRe
             cx.user().set(buf, &info)?;
             Ok(highest.into())
         }
-        STAT => {
-            cx.user().set(buf, &seen(cx, msg.stat(id, &cred)?.1))?;
-            Ok(0)
-        }
-        STAT_PLACE | STAT_ANY => {
-            let (id, stat) = msg.stat_at(id, (command == STAT_PLACE).then_some(&*cred))?;
+        STAT | STAT_PLACE | STAT_ANY => {
+            let which = if command == STAT { Which::Id(id) } else { Which::Place(id) };
+            let (found, stat) = msg.stat(which, (command != STAT_ANY).then_some(&*cred))?;
             cx.user().set(buf, &seen(cx, stat))?;
-            Ok(id as u64)
+            Ok(if command == STAT { 0 } else { found as u64 })
         }
         SET => {
             let new: MsqidDs = cx.user().get(buf)?;

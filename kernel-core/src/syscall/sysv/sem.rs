@@ -10,6 +10,7 @@ use crate::abi::sysv::{SemBuf, SemidDs};
 use crate::abi::time::TimeSpec;
 use crate::errno::{EAGAIN, EINTR, EINVAL, Result};
 use crate::host::Host;
+use crate::ipc::sysv::ids::Which;
 use crate::ipc::sysv::sem::{Begun, Question, UndoList, check_count};
 use crate::sched::wait::Events;
 use crate::syscall::deadline;
@@ -82,15 +83,11 @@ pub fn semctl<H: Host>(cx: &Cx<'_, H>, id: i32, num: i32, command: i32, arg: u64
             cx.user().set(arg, &info)?;
             Ok(highest.into())
         }
-        STAT => {
-            let stat = sem.stat(id, &cred)?.1;
+        STAT | STAT_PLACE | STAT_ANY => {
+            let which = if command == STAT { Which::Id(id) } else { Which::Place(id) };
+            let (found, stat) = sem.stat(which, (command != STAT_ANY).then_some(&*cred))?;
             cx.user().set(arg, &SemidDs { perm: shown(cx, stat.perm), ..stat })?;
-            Ok(0)
-        }
-        STAT_PLACE | STAT_ANY => {
-            let (id, stat) = sem.stat_at(id, (command == STAT_PLACE).then_some(&*cred))?;
-            cx.user().set(arg, &SemidDs { perm: shown(cx, stat.perm), ..stat })?;
-            Ok(id as u64)
+            Ok(if command == STAT { 0 } else { found as u64 })
         }
         GETVAL => ask(Question::Value),
         GETPID => Ok(cx.shown_pid(sem.ask(id, num, &cred, Question::Pid)?).into()),

@@ -6,6 +6,7 @@ use super::{INFO, RMID, SET, STAT, meant, namespace, shown};
 use crate::abi::sysv::ShmidDs;
 use crate::errno::{EINVAL, Result};
 use crate::host::{Host, PAGE_SIZE};
+use crate::ipc::sysv::ids::Which;
 use crate::ipc::sysv::perm::{READ, WRITE};
 use crate::ipc::sysv::shm::{Attachment, Locking, Stat};
 use crate::mm::map::Object;
@@ -82,12 +83,6 @@ pub fn shmctl<H: Host>(cx: &Cx<'_, H>, id: i32, command: i32, buf: u64) -> SysRe
     }
     let ipc = namespace(cx);
     let (shm, cred) = (&ipc.shm, cx.cred());
-    let stat = |stat: Stat, value: i32| {
-        let ds = stat.ds;
-        let [cpid, lpid] = [ds.cpid, ds.lpid].map(|pid| cx.shown_pid(pid));
-        cx.user().set(buf, &ShmidDs { perm: shown(cx, ds.perm), cpid, lpid, ..ds })?;
-        Ok(value as u64)
-    };
     match command {
         INFO => {
             let (limits, highest) = shm.limits(&ipc.limits);
@@ -99,11 +94,12 @@ pub fn shmctl<H: Host>(cx: &Cx<'_, H>, id: i32, command: i32, buf: u64) -> SysRe
             cx.user().set(buf, &info)?;
             Ok(highest.into())
         }
-        STAT => stat(shm.stat(id, &cred)?, 0),
-        STAT_PLACE | STAT_ANY => {
-            let found = shm.stat_at(id, (command == STAT_PLACE).then_some(&*cred))?;
-            let id = found.id;
-            stat(found, id)
+        STAT | STAT_PLACE | STAT_ANY => {
+            let which = if command == STAT { Which::Id(id) } else { Which::Place(id) };
+            let Stat { id: found, ds, .. } = shm.stat(which, (command != STAT_ANY).then_some(&*cred))?;
+            let [cpid, lpid] = [ds.cpid, ds.lpid].map(|pid| cx.shown_pid(pid));
+            cx.user().set(buf, &ShmidDs { perm: shown(cx, ds.perm), cpid, lpid, ..ds })?;
+            Ok(if command == STAT { 0 } else { found as u64 })
         }
         SET => {
             let new: ShmidDs = cx.user().get(buf)?;
