@@ -84,11 +84,15 @@ impl<H: Host> Scheduler<H> {
         let Some((vcpu, pinned)) = allowed.min_by_key(length) else { return };
         let mut queue = pinned.queue.lock();
         queue.push_back(task);
+        let is_first = queue.len() == 1;
         pinned.len.store(queue.len(), Ordering::SeqCst);
         self.pinned_len.fetch_add(1, Ordering::SeqCst);
         drop(queue);
-        // It may wait, or run a guest that nobody was to take it back from.
-        self.host.kick(VcpuId(vcpu));
+        // It may wait, or run a guest that nobody was to take it back from. It only does so having seen the queue empty, and
+        // who puts in the first after that kicks it: there is nothing to tell it with the others.
+        if is_first {
+            self.host.kick(VcpuId(vcpu));
+        }
     }
 
     /// The next task for a vCPU to run: of those for all and those for it, in turn.
