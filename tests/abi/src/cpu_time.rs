@@ -115,11 +115,6 @@ fn computes() -> Done<c_int> {
     })
 }
 
-unsafe fn end(pid: c_int) -> Done {
-    ok(libc::kill(pid, libc::SIGKILL))?;
-    status(pid).map(drop)
-}
-
 unsafe fn timer_of_another_process() -> Done {
     let child = computes()?;
     let id = timer(clock_of(child))?;

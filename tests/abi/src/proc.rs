@@ -42,13 +42,6 @@ fn link(path: &str) -> Done<String> {
     }
 }
 
-unsafe fn sleeper() -> Done<i32> {
-    spawn(|| {
-        sleep_ms(5000);
-        Ok(())
-    })
-}
-
 unsafe fn self_is_this_process() -> Done {
     eq(link("/proc/self")?, libc::getpid().to_string())?;
     eq(link("/proc/thread-self")?, format!("{0}/task/{0}", libc::getpid()))?;
@@ -162,7 +155,7 @@ unsafe fn mounts_list_proc() -> Done {
 }
 
 unsafe fn child_is_shown_and_goes() -> Done {
-    let pid = sleeper()?;
+    let pid = sleeping()?;
     asleep(pid);
     let stat = text(&format!("/proc/{pid}/stat"))?;
     check(stat.contains(") S "), &stat)?;

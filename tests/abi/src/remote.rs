@@ -27,19 +27,6 @@ fn vector(at: *mut u8, len: usize) -> iovec {
     iovec { iov_base: at.cast(), iov_len: len }
 }
 
-/// A child that sleeps until it is killed.
-fn sleeper() -> Done<c_int> {
-    spawn(|| {
-        sleep_ms(9000);
-        Ok(())
-    })
-}
-
-unsafe fn end(pid: c_int) -> Done {
-    ok(libc::kill(pid, libc::SIGKILL))?;
-    status(pid).map(drop)
-}
-
 unsafe fn memory_is_read_and_written() -> Done {
     let there = memory(3 * PAGE)?;
     for index in 0..3 * PAGE {
@@ -95,7 +82,7 @@ unsafe fn memory_arguments() -> Done {
 
 unsafe fn memory_of_others() -> Done {
     need_root()?;
-    let pid = sleeper()?;
+    let pid = sleeping()?;
     asleep(pid);
     let at = memory(PAGE)?;
     in_child(|| {
@@ -151,7 +138,7 @@ unsafe fn kcmp_compares() -> Done {
     eq(ok(compare(own, 0, r, copy))?, 0)?;
     let (one, two) = (ok(compare(own, 0, r, w))?, ok(compare(own, 0, w, r))?);
     check(one != 0 && one + two == 3, "one comes first")?;
-    let pid = sleeper()?;
+    let pid = sleeping()?;
     eq(ok(compare(pid, 0, r, copy))?, 0)?;
     for kind in [1, 2, 3, 4] {
         check(ok(compare(pid, kind, 0, 0))? != 0, "a fork has its own")?;

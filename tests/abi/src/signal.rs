@@ -68,13 +68,6 @@ unsafe fn later(signal: c_int) -> Done<c_int> {
     })
 }
 
-unsafe fn sleeper() -> Done<c_int> {
-    spawn(|| {
-        sleep_ms(8000);
-        Ok(())
-    })
-}
-
 unsafe fn blocked_is_pending_until_unblocked() -> Done {
     on(libc::SIGUSR1, note, 0)?;
     block(&[libc::SIGUSR1])?;
@@ -164,7 +157,7 @@ unsafe fn siginfo_of_child() -> Done {
 
 unsafe fn siginfo_of_killed_child() -> Done {
     on(libc::SIGCHLD, note_status, libc::SA_RESTART)?;
-    let pid = sleeper()?;
+    let pid = sleeping()?;
     ok(libc::kill(pid, libc::SIGTERM))?;
     status(pid)?;
     eq(last(), (libc::SIGCHLD, libc::CLD_KILLED, pid))?;
@@ -176,7 +169,7 @@ unsafe fn forged_siginfo_is_refused() -> Done {
     let send =
         |pid: c_int, info: &siginfo_t| libc::syscall(libc::SYS_rt_sigqueueinfo, pid, libc::SIGUSR1, info);
     on(libc::SIGUSR1, note, 0)?;
-    let pid = sleeper()?;
+    let pid = sleeping()?;
     for code in [libc::SI_USER, libc::SI_TKILL, 5] {
         info.si_code = code;
         fails(send(pid, &info), libc::EPERM)?;
@@ -474,7 +467,7 @@ unsafe fn cont_wakes_even_when_blocked() -> Done {
 }
 
 unsafe fn kill_ends_a_stopped_process() -> Done {
-    let pid = sleeper()?;
+    let pid = sleeping()?;
     stopped(pid)?;
     ok(libc::kill(pid, libc::SIGTERM))?;
     sleep_ms(20);
@@ -485,7 +478,7 @@ unsafe fn kill_ends_a_stopped_process() -> Done {
 
 unsafe fn chld_tells_of_stops() -> Done {
     on(libc::SIGCHLD, note_status, libc::SA_RESTART)?;
-    let pid = sleeper()?;
+    let pid = sleeping()?;
     stopped(pid)?;
     eq((last().1, last().2, LAST_STATUS.load(SeqCst)), (libc::CLD_STOPPED, pid, libc::SIGSTOP))?;
     ok(libc::kill(pid, libc::SIGCONT))?;
@@ -497,7 +490,7 @@ unsafe fn chld_tells_of_stops() -> Done {
 
 unsafe fn nocldstop_is_quiet() -> Done {
     on(libc::SIGCHLD, note, libc::SA_NOCLDSTOP | libc::SA_RESTART)?;
-    let pid = sleeper()?;
+    let pid = sleeping()?;
     stopped(pid)?;
     eq(count(), 0)?;
     ok(libc::kill(pid, libc::SIGKILL))?;

@@ -187,6 +187,23 @@ pub fn join(pid: c_int) -> Done {
     if word != 0 { fail(format!("a child ended with {}", describe(word))) } else { Ok(()) }
 }
 
+/// A child that sleeps for nine seconds.
+#[track_caller]
+pub fn sleeping() -> Done<c_int> {
+    spawn(|| {
+        sleep_ms(9000);
+        Ok(())
+    })
+}
+
+/// Kills a child and waits for it.
+#[track_caller]
+pub fn end(pid: c_int) -> Done {
+    // SAFETY: no memory is involved.
+    ok(unsafe { libc::kill(pid, libc::SIGKILL) })?;
+    status(pid).map(drop)
+}
+
 /// Runs `body` in a child, to its end.
 #[track_caller]
 pub fn in_child(body: impl FnOnce() -> Done) -> Done {

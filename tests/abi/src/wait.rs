@@ -31,13 +31,6 @@ pub const CASES: &[Case] = cases![
     orphaned_group_is_not_stopped,
 ];
 
-unsafe fn sleeper() -> Done<c_int> {
-    spawn(|| {
-        sleep_ms(8000);
-        Ok(())
-    })
-}
-
 unsafe fn exits(n: c_int) -> Done<c_int> {
     spawn(|| libc::_exit(n))
 }
@@ -46,13 +39,13 @@ unsafe fn status_words() -> Done {
     eq(status(exits(0)?)?, 0)?;
     eq(status(exits(255)?)?, 0xff00)?;
     eq(status(exits(256 + 3)?)?, 0x0300)?;
-    let pid = sleeper()?;
+    let pid = sleeping()?;
     ok(libc::kill(pid, libc::SIGKILL))?;
     eq(status(pid)?, libc::SIGKILL)
 }
 
 unsafe fn signal_status_has_no_core_bit_for_term() -> Done {
-    let pid = sleeper()?;
+    let pid = sleeping()?;
     ok(libc::kill(pid, libc::SIGTERM))?;
     eq(status(pid)?, 15)
 }
@@ -64,7 +57,7 @@ unsafe fn nobody_to_wait_for() -> Done {
 }
 
 unsafe fn nohang_returns_zero() -> Done {
-    let pid = sleeper()?;
+    let pid = sleeping()?;
     eq(libc::waitpid(pid, null_mut(), libc::WNOHANG), 0)?;
     ok(libc::kill(pid, libc::SIGKILL))?;
     dies_of(pid, libc::SIGKILL)
@@ -75,7 +68,7 @@ unsafe fn options_are_checked() -> Done {
 }
 
 unsafe fn waits_for_a_group() -> Done {
-    let other = sleeper()?;
+    let other = sleeping()?;
     let pid = exits(3)?;
     libc::setpgid(pid, 0);
     let (mut word, group) = (0, libc::getpgid(other));
@@ -109,7 +102,7 @@ unsafe fn waitid_fills_siginfo() -> Done {
 
 unsafe fn waitid_reports_signals() -> Done {
     let mut info: siginfo_t = std::mem::zeroed();
-    let pid = sleeper()?;
+    let pid = sleeping()?;
     ok(libc::kill(pid, libc::SIGUSR1))?;
     eq(waitid(libc::P_ALL, 0, &mut info, libc::WEXITED), 0)?;
     eq((info.si_code, info.si_status(), info.si_pid()), (libc::CLD_KILLED, libc::SIGUSR1, pid))
@@ -128,7 +121,7 @@ unsafe fn waitid_nowait_keeps_the_zombie() -> Done {
 unsafe fn waitid_nohang_clears_siginfo() -> Done {
     let mut info: siginfo_t = std::mem::zeroed();
     info.si_signo = 99;
-    let pid = sleeper()?;
+    let pid = sleeping()?;
     eq(waitid(libc::P_PID, pid, &mut info, libc::WEXITED | libc::WNOHANG), 0)?;
     eq((info.si_signo, info.si_pid()), (0, 0))?;
     ok(libc::kill(pid, libc::SIGKILL)).map(drop)
@@ -163,7 +156,7 @@ unsafe fn zombie_can_be_signalled() -> Done {
 }
 
 unsafe fn stop_and_continue_are_reported() -> Done {
-    let pid = sleeper()?;
+    let pid = sleeping()?;
     ok(libc::kill(pid, libc::SIGSTOP))?;
     let mut word = 0;
     eq(libc::waitpid(pid, &mut word, libc::WUNTRACED), pid)?;
@@ -205,7 +198,7 @@ unsafe fn oldest_kind_of_wait() -> Done {
 
 unsafe fn wait_is_interrupted() -> Done {
     on(libc::SIGUSR1, note, 0)?;
-    let (me, pid) = (libc::getpid(), sleeper()?);
+    let (me, pid) = (libc::getpid(), sleeping()?);
     let killer = spawn(|| {
         asleep(me);
         ok(libc::kill(me, libc::SIGUSR1)).map(drop)
