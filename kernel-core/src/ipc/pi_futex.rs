@@ -13,16 +13,13 @@ use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use linux_raw_sys::general as sys;
 
 use crate::errno::{EAGAIN, EDEADLK, EINVAL, EPERM, Result};
-use crate::mm::user::FutexKey;
+use crate::mm::user::{FutexKey, MOST_ATTEMPTS};
 use crate::sched::wait::{Events, WaitQueue};
 use crate::sync::Mutex;
 
 const TID: u32 = sys::FUTEX_TID_MASK;
 const WAITERS: u32 = sys::FUTEX_WAITERS;
 const OWNER_DIED: u32 = sys::FUTEX_OWNER_DIED;
-
-/// How often a word is tried to be changed that another thread changes all the time.
-const MOST_ATTEMPTS: usize = 128;
 
 /// A thread, by the number that it has for itself, as words hold it, and the PID namespace whose number that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,11 +38,10 @@ pub trait Word {
     fn swap(&self, old: u32, new: u32) -> Result<bool>;
 }
 
-fn change(word: &dyn Word, new: impl Fn(u32) -> u32) -> Result<u32> {
+fn set(word: &dyn Word, new: u32) -> Result<()> {
     for _ in 0..MOST_ATTEMPTS {
-        let old = word.load()?;
-        if word.swap(old, new(old))? {
-            return Ok(old);
+        if word.swap(word.load()?, new)? {
+            return Ok(());
         }
     }
     Err(EAGAIN)
@@ -250,7 +246,7 @@ impl PiFutexes {
         }
         let next = state.locks.get(&key).and_then(|lock| lock.waiters.front()).cloned();
         let new = next.as_ref().map_or(0, |next| next.who.tid | WAITERS);
-        change(word, |_| new)?;
+        set(word, new)?;
         let Some(next) = next else { return Ok(()) };
         if let Some(lock) = state.locks.get_mut(&key) {
             lock.waiters.pop_front();
@@ -279,7 +275,7 @@ impl PiFutexes {
                     lock.inherited = false;
                 }
                 state.tidy(waiter.key);
-                change(word, |_| waiter.who.tid | OWNER_DIED | others)?;
+                set(word, waiter.who.tid | OWNER_DIED | others)?;
                 return Ok(Ended::Owner);
             }
             _ => {}

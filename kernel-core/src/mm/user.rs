@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use smallvec::SmallVec;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
-use crate::errno::{EFAULT, EINVAL, ENAMETOOLONG, Result};
+use crate::errno::{E2BIG, EAGAIN, EFAULT, EINVAL, ENAMETOOLONG, Result};
 use crate::host::{Access, Frames, Host, PAGE_SIZE, Phys, Prot};
 use crate::io::{Sink, Source, UserMemory};
 use crate::mm::Mm;
@@ -35,6 +35,9 @@ const USER_END: u64 = 0x7fff_ffff_f000;
 
 /// So many bytes are copied before others may use the address space.
 const STEP: usize = 1 << 20;
+
+/// How often a word is tried to be changed that others change at the same time, which they do not for ever.
+pub const MOST_ATTEMPTS: usize = 128;
 
 /// Who may use a futex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,6 +222,23 @@ impl<'a, H: Host> User<'a, H> {
         Ok(value)
     }
 
+    /// Reads a value of which the caller has `size` bytes: what it lacks is 0, and what is behind it must be: E2BIG.
+    pub fn get_versioned<T: FromBytes + FromZeros + IntoBytes>(&self, addr: u64, size: usize) -> Result<T> {
+        let mut value = T::new_zeroed();
+        let mut done = size.min(size_of::<T>());
+        self.read_bytes(addr, &mut value.as_mut_bytes()[..done])?;
+        while done < size {
+            let mut buf = [0; 256];
+            let part = &mut buf[..(size - done).min(256)];
+            self.read_bytes(addr.wrapping_add(done as u64), part)?;
+            if part.iter().any(|byte| *byte != 0) {
+                return Err(E2BIG);
+            }
+            done += part.len();
+        }
+        Ok(value)
+    }
+
     /// Writes a plain value.
     pub fn set<T: IntoBytes + Immutable>(&self, addr: u64, value: &T) -> Result<()> {
         self.write_bytes(addr, value.as_bytes())
@@ -307,6 +327,20 @@ impl<'a, H: Host> User<'a, H> {
             });
         }
         value
+    }
+
+    /// Makes an aligned word what `new` gives for it, unless that is nothing, and gives what it was. EFAULT, EINVAL, EAGAIN
+    /// if others change it all the time.
+    pub fn update_u32(&self, addr: u64, new: impl Fn(u32) -> Option<u32>) -> Result<u32> {
+        let mut old = self.load_u32(addr)?;
+        for _ in 0..MOST_ATTEMPTS {
+            let Some(new) = new(old) else { return Ok(old) };
+            match self.compare_exchange_u32(addr, old, new)? {
+                Ok(old) => return Ok(old),
+                Err(found) => old = found,
+            }
+        }
+        Err(EAGAIN)
     }
 
     /// The futex at an aligned address: EINVAL, EFAULT. Memory that is mapped shared has the same futexes for all who

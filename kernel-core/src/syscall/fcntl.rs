@@ -7,6 +7,7 @@ use crate::errno::{EBADF, EINVAL, EPERM, ESRCH};
 use crate::host::Host;
 use crate::ipc::pipe::PipeEnd;
 use crate::syscall::args::RawFd;
+use crate::syscall::signals::checked;
 use crate::syscall::{Cx, SysResult, locks};
 use crate::vfs::fd::OnExec;
 use crate::vfs::file::{AsyncOwner, OpenFile, OpenFlags};
@@ -77,8 +78,7 @@ pub fn fcntl<H: Host>(cx: &Cx<'_, H>, fd: RawFd, command: u32, arg: u64) -> SysR
             0
         }
         F_SETSIG => {
-            let signal = u8::try_from(arg).ok().filter(|&signal| signal <= 64).ok_or(EINVAL)?;
-            file.async_owner.lock().signal = signal;
+            file.async_owner.lock().signal = checked(arg)?;
             0
         }
         F_GETSIG => u64::from(file.async_owner.lock().signal),

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use linux_raw_sys::general as sys;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::errno::{E2BIG, EFAULT, EINVAL, Result};
+use crate::errno::{E2BIG, EINVAL, Result};
 use crate::fs::tmpfs;
 use crate::host::Host;
 use crate::sched::wait::Events;
@@ -54,20 +54,13 @@ pub fn creat<H: Host>(cx: &Cx<'_, H>, path: u64, mode: u32) -> SysResult {
 
 /// `openat2(2)`: like `openat`, but nothing unknown is ignored.
 pub fn openat2<H: Host>(cx: &Cx<'_, H>, dirfd: RawFd, path: u64, how: u64, size: usize) -> SysResult {
-    const SIZE: usize = size_of::<OpenHow>();
-    if size < SIZE {
+    if size < size_of::<OpenHow>() {
         return Err(EINVAL.into());
     }
     if size > 4096 {
         return Err(E2BIG.into());
     }
-    let mut bytes = alloc::vec![0; size];
-    cx.user().read_bytes(how, &mut bytes)?;
-    let (known, rest) = bytes.split_at(SIZE);
-    if rest.iter().any(|&byte| byte != 0) {
-        return Err(E2BIG.into());
-    }
-    let how = OpenHow::read_from_bytes(known).map_err(|_| EFAULT)?;
+    let how: OpenHow = cx.user().get_versioned(how, size)?;
     let flags = u32::try_from(how.flags).map_err(|_| EINVAL)?;
     let resolve = Resolve::from_bits(how.resolve).ok_or(EINVAL)?;
     let makes = flags & (OpenFlags::CREAT | OpenFlags::TMPFILE).bits() != 0;

@@ -165,22 +165,10 @@ fn wake_op<H: Host>(
     let change = WordChange::decode(encoded)?;
     let woken =
         cx.kernel.ipc.futexes.wake_op(first_key, second_key, limit(wake), limit(wake_second), || {
-            let user = cx.user();
-            let mut old = user.load_u32(second)?;
-            // Others may change the word at the same time, but not for ever without the kernel's doing.
-            for _ in 0..MOST_ATTEMPTS {
-                match user.compare_exchange_u32(second, old, change.apply(old))? {
-                    Ok(old) => return change.compare(old),
-                    Err(found) => old = found,
-                }
-            }
-            Err(EAGAIN)
+            change.compare(cx.user().update_u32(second, |old| Some(change.apply(old)))?)
         })?;
     Ok(woken as u64)
 }
-
-/// How often a word is tried to be changed that another thread changes all the time.
-const MOST_ATTEMPTS: usize = 128;
 
 /// The last argument of `FUTEX_WAKE_OP`: operation, comparison and two signed numbers of 12 bits.
 struct WordChange {
@@ -287,27 +275,17 @@ fn mark_dead<H: Host>(cx: &Cx<'_, H>, addr: u64, unlocking: Unlocking, has_owner
     if !addr.is_multiple_of(4) {
         return Err(EFAULT);
     }
-    let user = cx.user();
-    let mut word = user.load_u32(addr)?;
-    for _ in 0..MOST_ATTEMPTS {
-        // Unlocked, but nobody was told: the waiter it was meant for would sleep on.
-        if unlocking == Unlocking::Perhaps && word == 0 && !has_owner {
-            wake_at(cx, addr, 1);
-            return Ok(());
-        }
-        if word & sys::FUTEX_TID_MASK != cx.task.own_tid() {
-            return Ok(());
-        }
-        let dead = word & sys::FUTEX_WAITERS | sys::FUTEX_OWNER_DIED;
-        match user.compare_exchange_u32(addr, word, dead)? {
-            Ok(_) => {
-                if word & sys::FUTEX_WAITERS != 0 && !has_owner {
-                    wake_at(cx, addr, 1);
-                }
-                return Ok(());
-            }
-            Err(found) => word = found,
-        }
+    let is_own = |word: u32| word & sys::FUTEX_TID_MASK == cx.task.own_tid();
+    let dead = |word: u32| is_own(word).then_some(word & sys::FUTEX_WAITERS | sys::FUTEX_OWNER_DIED);
+    let word = match cx.user().update_u32(addr, dead) {
+        Err(EAGAIN) => return Ok(()),
+        word => word?,
+    };
+    let is_waited_for = is_own(word) && word & sys::FUTEX_WAITERS != 0;
+    // Unlocked, but nobody was told: the waiter it was meant for would sleep on.
+    let is_unlocked = unlocking == Unlocking::Perhaps && word == 0;
+    if (is_waited_for || is_unlocked) && !has_owner {
+        wake_at(cx, addr, 1);
     }
     Ok(())
 }

@@ -377,17 +377,11 @@ pub fn mount_setattr<H: Host>(
     if size > PAGE_SIZE as usize {
         return Err(E2BIG.into());
     }
-    let full = size_of::<MountAttr>();
-    if size < full {
+    if size < size_of::<MountAttr>() {
         return Err(EINVAL.into());
     }
     privileged(cx)?;
-    let wanted: MountAttr = cx.user().get(attr)?;
-    let mut rest = alloc::vec![0; size - full];
-    cx.user().read_bytes(attr.wrapping_add(full as u64), &mut rest)?;
-    if rest.iter().any(|byte| *byte != 0) {
-        return Err(E2BIG.into());
-    }
+    let wanted: MountAttr = cx.user().get_versioned(attr, size)?;
     if wanted.set == 0 && wanted.clear == 0 && wanted.propagation == 0 {
         return Ok(0);
     }

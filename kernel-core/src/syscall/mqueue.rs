@@ -16,6 +16,7 @@ use crate::sched::wait::Events;
 use crate::syscall::args::RawFd;
 use crate::syscall::deadline;
 use crate::syscall::paths::PATH_MAX;
+use crate::syscall::signals::checked;
 use crate::syscall::{Cx, Restart, SysError, SysResult, Wait, anon};
 use crate::vfs::fd::OnExec;
 use crate::vfs::file::{OpenFile, OpenFlags};
@@ -163,10 +164,7 @@ pub fn mq_notify<H: Host>(cx: &Cx<'_, H>, fd: RawFd, event: u64) -> SysResult {
 fn notify_of<H: Host>(cx: &Cx<'_, H>, event: SigEvent) -> Result<Notify> {
     match event.notify {
         sys::SIGEV_NONE => Ok(Notify::Nothing),
-        sys::SIGEV_SIGNAL => {
-            let signal = u8::try_from(event.signal).ok().filter(|signal| *signal <= 64).ok_or(EINVAL)?;
-            Ok(Notify::Signal { signal, value: event.value })
-        }
+        sys::SIGEV_SIGNAL => Ok(Notify::Signal { signal: checked(event.signal)?, value: event.value }),
         sys::SIGEV_THREAD => {
             cx.user().read_bytes(event.value, &mut [0; COOKIE])?;
             let file = cx.file(event.signal)?;

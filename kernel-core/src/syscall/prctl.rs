@@ -6,6 +6,7 @@ use linux_raw_sys::prctl;
 
 use crate::errno::{EINVAL, EPERM, Result};
 use crate::host::Host;
+use crate::syscall::signals::checked;
 use crate::syscall::{Cx, SysResult};
 use crate::task::cred::{ALL_CAPS, Caps, Cred, SecureBits};
 
@@ -37,7 +38,7 @@ pub fn prctl<H: Host>(cx: &Cx<'_, H>, option: u32, args: [u64; 4]) -> SysResult 
     let need = |holds: bool| if holds { Ok(()) } else { Err(EINVAL) };
     match option {
         prctl::PR_SET_PDEATHSIG => {
-            let signal = u8::try_from(first).ok().filter(|signal| *signal <= 64).ok_or(EINVAL)?;
+            let signal = checked(first)?;
             process.parent_death_signal.store(signal, Ordering::Relaxed);
         }
         prctl::PR_GET_PDEATHSIG => {

@@ -79,22 +79,13 @@ struct RawCloneArgs {
 
 /// `clone3(2)`.
 pub fn clone3<H: Host>(cx: &Cx<'_, H>, addr: u64, size: usize) -> SysResult {
-    let full = size_of::<RawCloneArgs>();
     if size > 4096 {
         return Err(E2BIG.into());
     }
     if size < 64 {
         return Err(EINVAL.into());
     }
-    let mut raw = RawCloneArgs::default();
-    let known = size.min(full);
-    cx.user().read_bytes(addr, &mut raw.as_mut_bytes()[..known])?;
-    // Fields that this kernel does not know must be zero.
-    let mut rest = alloc::vec![0; size - known];
-    cx.user().read_bytes(addr.wrapping_add(known as u64), &mut rest)?;
-    if rest.iter().any(|byte| *byte != 0) {
-        return Err(E2BIG.into());
-    }
+    let raw: RawCloneArgs = cx.user().get_versioned(addr, size)?;
     if raw.set_tid_size != 0 || raw.set_tid != 0 || raw.exit_signal > 64 || raw.flags & 0xff != 0 {
         return Err(EINVAL.into());
     }

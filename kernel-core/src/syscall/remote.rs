@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use linux_raw_sys::general as sys;
 use zerocopy::IntoBytes;
 
-use crate::errno::{EBADF, EINVAL, EOPNOTSUPP, EPERM, ESRCH, Result};
+use crate::errno::{EBADF, EINVAL, EOPNOTSUPP, ESRCH, Result};
 use crate::host::Host;
 use crate::io::{Sink, Source};
 use crate::ipc::pidfd::PidFd;
@@ -123,7 +123,7 @@ pub fn kcmp<H: Host>(cx: &Cx<'_, H>, pids: [i32; 2], kind: u32, indexes: [u64; 2
     };
     let tasks = [find(pids[0])?, find(pids[1])?];
     for task in &tasks {
-        cx.check_access(task, Ids::Real).map_err(|_| EPERM)?;
+        cx.check_access(task, Ids::Real)?;
     }
     let resources: Vec<Resources<H>> = tasks.iter().filter_map(|task| task.resources()).collect();
     let [one, other] = resources.as_slice() else { return Err(ESRCH.into()) };

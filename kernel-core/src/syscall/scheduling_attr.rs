@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::errno::{E2BIG, EFAULT, EINVAL, EPERM, Result};
+use crate::errno::{E2BIG, EINVAL, EPERM, Result};
 use crate::host::Host;
 use crate::sched::nice::Nice;
 use crate::sched::policy::{Policy, RESET_ON_FORK};
@@ -35,22 +35,13 @@ const FLAG_KEEP_PARAMS: u64 = 16;
 fn read<H: Host>(cx: &Cx<'_, H>, addr: u64) -> Result<Attr> {
     let size: u32 = cx.user().get(addr)?;
     let size = if size == 0 { FIRST_SIZE } else { size };
-    if !(FIRST_SIZE..=4096).contains(&size) {
-        // As a version that does not fit: the right size is told.
+    let fits = (FIRST_SIZE..=4096).contains(&size);
+    let attr = if fits { cx.user().get_versioned::<Attr>(addr, size as usize) } else { Err(E2BIG) };
+    if attr.as_ref().err() == Some(&E2BIG) {
+        // Of a version that does not fit: the right size is told.
         cx.user().set(addr, &SIZE)?;
-        return Err(E2BIG);
     }
-    let mut bytes = alloc::vec![0; size.max(SIZE) as usize];
-    let (given, _) = bytes.split_at_mut(size as usize);
-    cx.user().read_bytes(addr, given)?;
-    let (known, rest) = bytes.split_at(SIZE as usize);
-    if rest.iter().any(|byte| *byte != 0) {
-        cx.user().set(addr, &SIZE)?;
-        return Err(E2BIG);
-    }
-    let mut attr = Attr::read_from_bytes(known).map_err(|_| EFAULT)?;
-    attr.size = size;
-    Ok(attr)
+    Ok(Attr { size, ..attr? })
 }
 
 /// `sched_setattr(2)`.

@@ -19,8 +19,9 @@ use crate::task::signal::{SIGCONT, SIGSEGV, UNBLOCKABLE, bit};
 use crate::task::user_ns::OVERFLOW_ID;
 use crate::task::{Process, Task};
 
-fn checked(signal: i32) -> Result<u8> {
-    u8::try_from(signal).ok().filter(|signal| *signal <= 64).ok_or(EINVAL)
+/// The number of a signal, or 0: EINVAL.
+pub(super) fn checked(signal: impl TryInto<u8>) -> Result<u8> {
+    signal.try_into().ok().filter(|signal| *signal <= 64).ok_or(EINVAL)
 }
 
 fn check_set_size(size: usize) -> Result<()> {
