@@ -17,7 +17,6 @@ use crate::block::{self, Disks};
 use crate::errno::{EINVAL, EIO, ENOENT, ENOTDIR, Errno, Result};
 use crate::fs::archive;
 use crate::fs::dev;
-use crate::fs::devpts::PtsType;
 use crate::fs::ext4::{Ext4Type, Mounted};
 use crate::fs::hostfs::HostFs;
 use crate::fs::overlay::{Overlay, OverlayType};
@@ -497,7 +496,7 @@ fn namespace(
         types.register(Arc::new(Ext4Type { name, mounted: mounted.clone() }));
     }
     types.register(Arc::new(OverlayType));
-    types.register(Arc::new(PtsType(terminals.ptys.clone())));
+    types.register(terminals.pts_type.clone());
     types.register(Arc::new(ProcType(facts.clone())));
     types.register(Arc::new(SysType(facts)));
     types.register(Arc::new(dev::DevType(dev.clone())));

@@ -1,18 +1,21 @@
 //! devpts: the directory of pseudoterminals, usually on `/dev/pts`. Source: `Documentation/filesystems/devpts`.
 //!
-//! There is one set of pseudoterminals; every mount shows it, and the options of the last one count.
+//! Each has pseudoterminals of its own. Its `ptmx` makes them, as does `/dev/ptmx` beside the directory it is mounted on
+//! ([`crate::tty::pty::Ptmx`]).
 
 use alloc::format;
 use alloc::string::String;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use core::any::Any;
+use core::sync::atomic::AtomicUsize;
 
-use crate::errno::{EINVAL, ENOENT, Result};
-use crate::services::Clock;
+use crate::errno::{EINVAL, EIO, ENOENT, Result};
 use crate::sync::Mutex;
-use crate::task::cred::Cred;
+use crate::task::cred::{Caps, Cred};
+use crate::task::user_ns::UserNs;
 use crate::tty::PTMX;
 use crate::tty::pty::{MAX_PTYS, PtsOptions, Ptys};
+use crate::tty::tty::TtyServices;
 use crate::vfs::caller::Caller;
 use crate::vfs::dir::DirSink;
 use crate::vfs::file::{FileOps, Op, OpenFlags, Whence};
@@ -20,12 +23,10 @@ use crate::vfs::inode::{
     Device, FileKind, Inode, MODE_BITS, Metadata, Opened, Owner, SetAttr, SetTime, StatFs, Timestamp,
 };
 use crate::vfs::mount::FileSystem;
-use crate::vfs::types::FsType;
+use crate::vfs::types::{FsType, LookUp};
 
 /// `DEVPTS_SUPER_MAGIC`.
 const MAGIC: u64 = 0x1cd1;
-/// Device number of the file system, whose nodes are the same on every mount: below those that mounts get.
-const DEVICE: Device = Device::new(0, 12);
 /// Inode number of the root; `ptmx` has the next, and terminal N has N + 3.
 const ROOT_INO: u64 = 1;
 const PTMX_INO: u64 = 2;
@@ -34,7 +35,9 @@ const PTMX_INO: u64 = 2;
 pub struct PtsNode {
     ino: u64,
     device: Device,
-    clock: Arc<dyn Clock>,
+    ptys: Weak<Ptys>,
+    /// The file system's number.
+    fs: Device,
     state: Mutex<NodeState>,
 }
 
@@ -46,20 +49,20 @@ struct NodeState {
 }
 
 impl PtsNode {
-    /// The node of a new terminal whose master `cred` has opened.
-    pub fn new(device: Device, options: &PtsOptions, cred: &Cred, clock: Arc<dyn Clock>) -> Arc<PtsNode> {
+    /// The node of a new terminal of `ptys` whose master `cred` has opened.
+    pub fn new(ptys: &Arc<Ptys>, device: Device, options: &PtsOptions, cred: &Cred) -> Arc<PtsNode> {
         let owner = Owner {
             mode: FileKind::Char.mode_bits() | options.mode & MODE_BITS,
             uid: options.uid.unwrap_or(cred.fsuid),
             gid: options.gid.unwrap_or(cred.fsgid),
         };
-        PtsNode::with(u64::from(device.minor) + 3, device, owner, clock)
+        PtsNode::with(u64::from(device.minor) + 3, device, owner, ptys)
     }
 
-    fn with(ino: u64, device: Device, owner: Owner, clock: Arc<dyn Clock>) -> Arc<PtsNode> {
-        let now = Timestamp::from_ns(clock.realtime_ns());
-        let state = NodeState { owner, atime: now, mtime: now, ctime: now };
-        Arc::new(PtsNode { ino, device, clock, state: Mutex::new(state) })
+    fn with(ino: u64, device: Device, owner: Owner, ptys: &Arc<Ptys>) -> Arc<PtsNode> {
+        let now = Timestamp::from_ns(ptys.clock().realtime_ns());
+        let state = Mutex::new(NodeState { owner, atime: now, mtime: now, ctime: now });
+        Arc::new(PtsNode { ino, device, ptys: Arc::downgrade(ptys), fs: ptys.device, state })
     }
 }
 
@@ -67,7 +70,7 @@ impl Inode for PtsNode {
     fn metadata(&self) -> Metadata {
         let state = self.state.lock();
         Metadata {
-            dev: DEVICE,
+            dev: self.fs,
             ino: self.ino,
             mode: state.owner.mode,
             nlink: 1,
@@ -96,11 +99,20 @@ impl Inode for PtsNode {
         statfs()
     }
 
+    /// EIO: the master is gone.
+    fn open(&self, flags: OpenFlags, caller: &dyn Caller) -> Result<Opened> {
+        let ptys = self.ptys.upgrade().ok_or(EIO)?;
+        Ok(Opened::File(match self.device {
+            PTMX => ptys.open_master(&caller.cred())?,
+            device => ptys.get(device.minor).ok_or(EIO)?.tty.open(flags, caller)?,
+        }))
+    }
+
     fn set_attr(&self, attr: &SetAttr) -> Result<()> {
         if attr.size.is_some() {
             return Err(EINVAL);
         }
-        let now = Timestamp::from_ns(self.clock.realtime_ns());
+        let now = Timestamp::from_ns(self.ptys.upgrade().ok_or(EIO)?.clock().realtime_ns());
         let time_of = |set| match set {
             SetTime::Now => now,
             SetTime::To(time) => time,
@@ -124,34 +136,71 @@ fn statfs() -> StatFs {
 /// A devpts.
 pub struct DevPts {
     root: Arc<Root>,
+    /// Whose ids options speak of.
+    user_ns: UserNs,
 }
 
 impl DevPts {
     /// Shows `ptys`, with the mount options `gid=`, `uid=`, `mode=`, `ptmxmode=`, `max=` and `newinstance`. EINVAL for
-    /// any other.
-    pub fn new(ptys: Arc<Ptys>, options: &[u8]) -> Result<DevPts> {
-        let options = parse_options(options)?;
+    /// any other. `cred` is who mounts it.
+    pub fn new(ptys: Arc<Ptys>, options: &[u8], cred: &Cred) -> Result<DevPts> {
+        let options = parse_options(options, &cred.user_ns)?;
         ptys.set_options(options);
-        let clock = ptys.clock();
-        let made = Timestamp::from_ns(clock.realtime_ns());
-        let owner =
-            Owner { mode: FileKind::Char.mode_bits() | options.ptmx_mode & MODE_BITS, uid: 0, gid: 0 };
-        let ptmx = PtsNode::with(PTMX_INO, PTMX, owner, clock);
-        Ok(DevPts { root: Arc::new(Root { ptys, ptmx, made }) })
+        let made = Timestamp::from_ns(ptys.clock().realtime_ns());
+        let mode = FileKind::Char.mode_bits() | options.ptmx_mode & MODE_BITS;
+        let owner = Owner { mode, uid: cred.fsuid, gid: cred.fsgid };
+        let ptmx = PtsNode::with(PTMX_INO, PTMX, owner, &ptys);
+        Ok(DevPts { root: Arc::new(Root { ptys, ptmx, made }), user_ns: cred.user_ns.clone() })
     }
 }
 
-/// The type, for `mount(2)`: every devpts shows the same terminals.
-pub struct PtsType(pub Arc<Ptys>);
+/// The type, for `mount(2)`.
+pub struct PtsType {
+    services: TtyServices,
+    /// How many pseudoterminals there are in all.
+    used: Arc<AtomicUsize>,
+}
+
+impl PtsType {
+    /// Without any yet.
+    pub fn new(services: TtyServices) -> PtsType {
+        PtsType { services, used: Arc::default() }
+    }
+
+    fn of(&self, options: &[u8], device: Device, cred: &Cred) -> Result<Arc<dyn FileSystem>> {
+        let ptys = Ptys::new(self.services.clone(), device, self.used.clone());
+        Ok(Arc::new(DevPts::new(ptys, options, cred)?))
+    }
+}
 
 impl FsType for PtsType {
     fn name(&self) -> &'static str {
         "devpts"
     }
 
-    fn mount(&self, _: &[u8], options: &[u8], _: Device) -> Result<Arc<dyn FileSystem>> {
-        Ok(Arc::new(DevPts::new(self.0.clone(), options)?))
+    fn mount(&self, _: &[u8], options: &[u8], device: Device) -> Result<Arc<dyn FileSystem>> {
+        self.of(options, device, &Cred::root())
     }
+
+    fn may_mount(&self, caller: &dyn Caller) -> bool {
+        caller.cred().capable_here(Caps::SYS_ADMIN)
+    }
+
+    fn mount_for(
+        &self,
+        caller: &dyn Caller,
+        _: LookUp<'_>,
+        _: &[u8],
+        options: &[u8],
+        device: Device,
+    ) -> Result<Arc<dyn FileSystem>> {
+        self.of(options, device, &caller.cred())
+    }
+}
+
+/// The pseudoterminals of the devpts whose root directory `inode` is.
+pub fn ptys_of(inode: &dyn Inode) -> Option<Arc<Ptys>> {
+    inode.as_any().downcast_ref::<Root>().map(|root| root.ptys.clone())
 }
 
 impl FileSystem for DevPts {
@@ -164,7 +213,11 @@ impl FileSystem for DevPts {
     }
 
     fn device(&self) -> Device {
-        DEVICE
+        self.root.ptys.device
+    }
+
+    fn has_own_devices(&self) -> bool {
+        true
     }
 
     fn options(&self) -> String {
@@ -184,14 +237,14 @@ impl FileSystem for DevPts {
     }
 
     fn remount(&self, options: &[u8]) -> Result<()> {
-        let options = parse_options(options)?;
+        let options = parse_options(options, &self.user_ns)?;
         self.root.ptys.set_options(options);
         self.root.ptmx.state.lock().owner.mode = FileKind::Char.mode_bits() | options.ptmx_mode & MODE_BITS;
         Ok(())
     }
 }
 
-fn parse_options(text: &[u8]) -> Result<PtsOptions> {
+fn parse_options(text: &[u8], user_ns: &UserNs) -> Result<PtsOptions> {
     let mut options = PtsOptions::default();
     let text = core::str::from_utf8(text).map_err(|_| EINVAL)?;
     for option in text.split(',').filter(|option| !option.is_empty()) {
@@ -199,8 +252,8 @@ fn parse_options(text: &[u8]) -> Result<PtsOptions> {
         let decimal = || value.parse::<u32>().map_err(|_| EINVAL);
         let mode = || u32::from_str_radix(value, 8).map(|mode| mode & 0o777).map_err(|_| EINVAL);
         match name {
-            "uid" => options.uid = Some(decimal()?),
-            "gid" => options.gid = Some(decimal()?),
+            "uid" => options.uid = Some(user_ns.uid(decimal()?).ok_or(EINVAL)?),
+            "gid" => options.gid = Some(user_ns.gid(decimal()?).ok_or(EINVAL)?),
             "mode" => options.mode = mode()?,
             "ptmxmode" => options.ptmx_mode = mode()?,
             "max" => {
@@ -226,7 +279,7 @@ struct Root {
 impl Inode for Root {
     fn metadata(&self) -> Metadata {
         Metadata {
-            dev: DEVICE,
+            dev: self.ptys.device,
             ino: ROOT_INO,
             mode: FileKind::Directory.mode_bits() | 0o755,
             nlink: 2,
@@ -333,6 +386,7 @@ mod tests {
 
     #[test]
     fn options_are_parsed_or_refused() {
+        let parse_options = |text| parse_options(text, &UserNs::INITIAL);
         let options = parse_options(b"gid=5,mode=620,ptmxmode=666").unwrap();
         let expected = PtsOptions { gid: Some(5), mode: 0o620, ptmx_mode: 0o666, ..PtsOptions::default() };
         assert_eq!(options, expected);

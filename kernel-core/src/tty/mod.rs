@@ -26,6 +26,7 @@ pub mod tty;
 use alloc::sync::Arc;
 
 use crate::errno::{ENXIO, Result};
+use crate::fs::devpts::PtsType;
 use crate::host::ByteStream;
 use crate::services::Services;
 use crate::vfs::caller::Caller;
@@ -33,7 +34,6 @@ use crate::vfs::device::{Devices, Opener};
 use crate::vfs::file::{FileOps, OpenFlags};
 use crate::vfs::inode::{Device, Inode};
 use console::Console;
-use pty::Ptys;
 pub use tty::Tty;
 use tty::TtyServices;
 
@@ -50,23 +50,26 @@ pub const PTS_MAJOR: u32 = 136;
 pub struct Terminals {
     /// The host's terminal.
     pub console: Arc<Console>,
-    /// The pseudoterminals.
-    pub ptys: Arc<Ptys>,
+    /// Where pseudoterminals are.
+    pub pts_type: Arc<PtsType>,
 }
 
 impl Terminals {
     /// The console on `stream`, and no pseudoterminal.
     pub fn new(services: &Services, stream: Arc<dyn ByteStream>) -> Terminals {
         let services = TtyServices::of(services);
-        Terminals { console: Console::new(services.clone(), stream), ptys: Ptys::new(services) }
+        Terminals {
+            console: Console::new(services.clone(), stream),
+            pts_type: Arc::new(PtsType::new(services)),
+        }
     }
 
     /// Registers the openers of all terminal devices.
     pub fn register(&self, devices: &Devices) {
         devices.register_char(CONTROLLING, Arc::new(ControllingTty));
         devices.register_char(CONSOLE, self.console.clone());
-        devices.register_char(PTMX, Arc::new(pty::Ptmx(self.ptys.clone())));
-        devices.register_char_major(PTS_MAJOR, self.ptys.clone());
+        devices.register_char(PTMX, Arc::new(pty::Ptmx));
+        devices.register_char_major(PTS_MAJOR, Arc::new(pty::Ptmx));
     }
 }
 

@@ -3,24 +3,26 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::any::Any;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::errno::{EAGAIN, EIO, ENOSPC, Result};
-use crate::fs::devpts::PtsNode;
+use crate::errno::{EAGAIN, EIO, ENODEV, ENOSPC, Result};
+use crate::fs::devpts::{self, PtsNode};
 use crate::io::{Sink, Source};
 use crate::sched::wait::{Events, WaitQueue};
 use crate::services::Clock;
 use crate::sync::Mutex;
 use crate::task::cred::Cred;
-use crate::tty::PTS_MAJOR;
 use crate::tty::ioctl::{self, Side};
 use crate::tty::termios::Termios;
 use crate::tty::tty::{Driver, READABLE, Tty, TtyServices, WRITABLE};
+use crate::tty::{PTMX, PTS_MAJOR};
 use crate::vfs::caller::Caller;
 use crate::vfs::device::Opener;
 use crate::vfs::file::{FileOps, Op, OpenFlags};
 use crate::vfs::inode::{Device, Inode};
+use crate::vfs::types::LookUp;
 
-/// How many pairs there may be at a time (`kernel.pty.max`).
+/// How many pairs there may be at a time, in one file system and in all (`kernel.pty.max`).
 pub const MAX_PTYS: usize = 4096;
 
 /// Who owns new terminals, as the mount options of devpts say. Source: `Documentation/filesystems/devpts`.
@@ -53,9 +55,13 @@ pub struct Pty {
     pub node: Arc<PtsNode>,
 }
 
-/// The pseudoterminals of an instance.
+/// The pseudoterminals of a devpts.
 pub struct Ptys {
     services: TtyServices,
+    /// The file system's number.
+    pub device: Device,
+    /// How many there are, here and elsewhere.
+    used: Arc<AtomicUsize>,
     state: Mutex<Table>,
 }
 
@@ -67,8 +73,8 @@ struct Table {
 
 impl Ptys {
     /// None yet.
-    pub fn new(services: TtyServices) -> Arc<Ptys> {
-        Arc::new(Ptys { services, state: Mutex::default() })
+    pub fn new(services: TtyServices, device: Device, used: Arc<AtomicUsize>) -> Arc<Ptys> {
+        Arc::new(Ptys { services, device, used, state: Mutex::default() })
     }
 
     /// What the mount options say.
@@ -103,41 +109,46 @@ impl Ptys {
             return Err(ENOSPC);
         }
         let index = (0..MAX_PTYS as u32).find(|index| !table.pairs.contains_key(index)).ok_or(ENOSPC)?;
+        let one_more = |used: usize| (used < MAX_PTYS).then_some(used + 1);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).map_err(|_| ENOSPC)?;
         let device = Device::new(PTS_MAJOR, index);
         let driver = Driver::Pty { index };
         let tty = Tty::new(self.services.clone(), driver, device, Termios::standard());
-        let node = PtsNode::new(device, &table.options, cred, self.clock());
+        let node = PtsNode::new(self, device, &table.options, cred);
         table.pairs.insert(index, Pty { tty: tty.clone(), node });
         Ok(Arc::new(PtyMaster { ptys: self.clone(), index, tty }))
     }
 }
 
-/// Opens `/dev/pts/N`.
-impl Opener for Ptys {
-    fn open(
-        &self,
-        device: Device,
-        _: &Arc<dyn Inode>,
-        flags: OpenFlags,
-        caller: &dyn Caller,
-    ) -> Result<Arc<dyn FileOps>> {
-        let pty = self.get(device.minor).ok_or(EIO)?;
-        Ok(pty.tty.open(flags, caller)?)
-    }
-}
-
-/// Opens `/dev/ptmx`.
-pub struct Ptmx(pub Arc<Ptys>);
+/// Opens `/dev/ptmx` where that is no node of a devpts: the pair is made in the one on `pts` beside it. A terminal can be
+/// opened in its devpts only: EIO.
+pub struct Ptmx;
 
 impl Opener for Ptmx {
     fn open(
         &self,
-        _: Device,
+        device: Device,
         _: &Arc<dyn Inode>,
         _: OpenFlags,
+        _: &dyn Caller,
+    ) -> Result<Arc<dyn FileOps>> {
+        Err(if device == PTMX { ENODEV } else { EIO })
+    }
+
+    fn open_beside(
+        &self,
+        beside: LookUp<'_>,
+        device: Device,
+        inode: &Arc<dyn Inode>,
+        flags: OpenFlags,
         caller: &dyn Caller,
     ) -> Result<Arc<dyn FileOps>> {
-        Ok(self.0.open_master(&caller.cred())?)
+        if device != PTMX {
+            return self.open(device, inode, flags, caller);
+        }
+        let place = beside(b"pts")?;
+        let ptys = devpts::ptys_of(&**place.inode()).ok_or(ENODEV)?;
+        Ok(ptys.open_master(&caller.cred())?)
     }
 }
 
@@ -175,6 +186,7 @@ impl Drop for PtyMaster {
     fn drop(&mut self) {
         let gone = self.ptys.state.lock().pairs.remove(&self.index);
         drop(gone);
+        self.ptys.used.fetch_sub(1, Ordering::Relaxed);
         self.tty.state.lock().pty.master_closed = true;
         self.tty.hangup();
     }

@@ -347,7 +347,7 @@ fn a_master_locks_and_counts_its_terminals() {
     slave.ioctl(&leader, nr::TIOCEXCL, 0).unwrap();
     let user = leader.without_caps();
     assert_eq!(world.open_slave(&master, &user, OpenFlags::RDWR).err(), Some(EBUSY));
-    DevPts::new(world.ptys.clone(), b"max=2,gid=5,mode=620").unwrap();
+    DevPts::new(world.ptys.clone(), b"max=2,gid=5,mode=620", &leader.cred).unwrap();
     let second = world.open_master(&leader);
     assert_eq!(world.ptys.open_master(&leader.cred).err(), Some(ENOSPC));
     drop(master);
@@ -431,7 +431,7 @@ fn settings_have_the_layouts_of_the_kernel() {
 fn devpts_shows_the_open_pairs() {
     let world = World::new();
     let leader = world.process(10, 10);
-    let fs = DevPts::new(world.ptys.clone(), b"gid=5,mode=620,ptmxmode=666").unwrap();
+    let fs = DevPts::new(world.ptys.clone(), b"gid=5,mode=620,ptmxmode=666", &leader.cred).unwrap();
     let root = fs.root();
     assert_eq!(root.lookup(b"0").err(), Some(ENOENT));
     let master = world.open_master(&leader);

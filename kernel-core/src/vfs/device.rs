@@ -9,6 +9,7 @@ use crate::sync::Mutex;
 use crate::vfs::caller::Caller;
 use crate::vfs::file::{FileOps, OpenFlags};
 use crate::vfs::inode::{Device, FileKind, Inode};
+use crate::vfs::types::LookUp;
 
 /// Opens device nodes of one driver, or FIFOs.
 pub trait Opener: Send + Sync {
@@ -20,6 +21,19 @@ pub trait Opener: Send + Sync {
         flags: OpenFlags,
         caller: &dyn Caller,
     ) -> Result<Arc<dyn FileOps>>;
+
+    /// The same, for drivers to which it matters what else is in the node's directory.
+    fn open_beside(
+        &self,
+        beside: LookUp<'_>,
+        device: Device,
+        inode: &Arc<dyn Inode>,
+        flags: OpenFlags,
+        caller: &dyn Caller,
+    ) -> Result<Arc<dyn FileOps>> {
+        let _ = beside;
+        self.open(device, inode, flags, caller)
+    }
 }
 
 /// The drivers of an instance. Whoever has device numbers registers an opener at boot.
@@ -76,9 +90,10 @@ impl Devices {
         self.openers.lock().fifo = Some(opener);
     }
 
-    /// Opens a special file. ENXIO if nobody has that number.
+    /// Opens a special file; `beside` finds what else is in its directory. ENXIO if nobody has that number.
     pub fn open(
         &self,
+        beside: LookUp<'_>,
         inode: &Arc<dyn Inode>,
         flags: OpenFlags,
         caller: &dyn Caller,
@@ -96,6 +111,6 @@ impl Devices {
                 _ => None,
             }
         };
-        opener.ok_or(ENXIO)?.open(meta.rdev, inode, flags, caller)
+        opener.ok_or(ENXIO)?.open_beside(beside, meta.rdev, inode, flags, caller)
     }
 }

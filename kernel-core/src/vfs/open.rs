@@ -164,7 +164,7 @@ impl Walker<'_> {
             FileKind::Regular if writes => Some(Claim::new(path.inode(), Purpose::Write)?),
             _ => None,
         };
-        let ops = self.operations(path.inode(), flags)?;
+        let ops = self.operations(&path, flags)?;
         // One that is only cut is free again, once it is cut.
         let (claim, _cutting) = if flags.writable() { (claim, None) } else { (None, claim) };
         let file = OpenFile::named(ops, path, flags, claim, &self.namespace.dentries.notify);
@@ -175,13 +175,19 @@ impl Walker<'_> {
         Ok(file)
     }
 
-    fn operations(&self, inode: &Arc<dyn Inode>, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
+    fn operations(&self, path: &Path, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
+        let inode = path.inode();
         if let Opened::File(ops) = inode.open(flags, self.caller)? {
             return Ok(ops);
         }
         match inode.kind() {
             FileKind::Char | FileKind::Block | FileKind::Fifo => {
-                self.namespace.devices.open(inode, flags, self.caller)
+                let beside = |name: &[u8]| {
+                    let is_root = Arc::ptr_eq(&path.dentry, &path.mount.root);
+                    let dentry = path.dentry.parent().filter(|_| !is_root).ok_or(ENOENT)?;
+                    self.resolve(&Path { mount: path.mount.clone(), dentry }, name, LastLink::Keep)
+                };
+                self.namespace.devices.open(&beside, inode, flags, self.caller)
             }
             _ => Err(ENXIO),
         }

@@ -12,6 +12,7 @@ mod aio;
 mod altstack;
 mod caps;
 mod cpu_time;
+mod devpts;
 mod epoll;
 mod event;
 mod exec;
@@ -100,6 +101,7 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("tty", tty::CASES),
     ("time", time::CASES),
     ("cpu_time", cpu_time::CASES),
+    ("devpts", devpts::CASES),
     ("proc", proc::CASES),
     ("procfs", procfs::CASES),
     ("obsolete", obsolete::CASES),

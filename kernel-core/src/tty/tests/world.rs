@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::errno::{EFAULT, Result};
+use crate::errno::{EFAULT, EIO, Result};
 use crate::host::{ByteStream, Ready, StreamError};
 use crate::io::{SliceSource, UserMemory, VecSink};
 use crate::sched::timers::Timers;
@@ -25,7 +25,7 @@ use crate::vfs::caller::{Caller, Processes};
 use crate::vfs::device::Opener;
 use crate::vfs::dir::DirSink;
 use crate::vfs::file::{Op, OpenFile, OpenFlags};
-use crate::vfs::inode::{Inode, Opened};
+use crate::vfs::inode::{Device, Inode, Opened};
 
 /// Where a process has memory.
 pub const ADDRESS: u64 = 0x1000;
@@ -89,7 +89,7 @@ impl World {
     pub fn new() -> World {
         let (processes, timers, clock) =
             (Arc::<FakeProcesses>::default(), Arc::<Timers>::default(), Arc::default());
-        let ptys = Ptys::new(services(&processes, &timers, &clock));
+        let ptys = Ptys::new(services(&processes, &timers, &clock), Device::default(), Arc::default());
         World { processes, timers, ptys, clock }
     }
 
@@ -128,7 +128,7 @@ impl World {
     pub fn open_slave(&self, master: &File, who: &Process, flags: OpenFlags) -> Result<File> {
         let pty = self.ptys.get(master.tty().device.minor).unwrap();
         let node: Arc<dyn Inode> = pty.node.clone();
-        let ops = self.ptys.open(pty.tty.device, &node, flags, who)?;
+        let Opened::File(ops) = node.open(flags, who)? else { return Err(EIO) };
         Ok(File { file: OpenFile::new(ops, node, None, flags) })
     }
 

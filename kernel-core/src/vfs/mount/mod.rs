@@ -108,6 +108,10 @@ pub trait FileSystem: Send + Sync {
     fn stack_depth(&self) -> u32 {
         0
     }
+    /// Whether its device nodes are its own alone, and so as harmless as it is, whoever has mounted it.
+    fn has_own_devices(&self) -> bool {
+        false
+    }
     /// Changes options, as `MS_REMOUNT` asks.
     fn remount(&self, options: &[u8]) -> Result<()> {
         let _ = options;
@@ -207,7 +211,9 @@ impl Mount {
 
     /// Whether device nodes cannot be opened: by its flags, or as a less privileged user namespace has made them.
     pub fn forbids_devices(&self) -> bool {
-        self.own_flags().contains(MountFlags::NO_DEV) || !self.superblock.user_ns.is_initial()
+        let superblock = &self.superblock;
+        self.own_flags().contains(MountFlags::NO_DEV)
+            || !superblock.user_ns.is_initial() && !superblock.fs.has_own_devices()
     }
 
     /// What it forbids by itself.
