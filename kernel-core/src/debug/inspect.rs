@@ -101,7 +101,7 @@ pub fn address_space<H: Host>(kernel: &Arc<Kernel<H>>, pid: u32) -> Option<Addre
         name: info.name(Some(&root)),
         range: info.range,
         prot: info.prot,
-        shared: info.shared,
+        shared: info.shared(),
         what: info.what,
         offset: info.offset,
         resident,

@@ -8,7 +8,8 @@ use crate::host::{Host, Phys, Prot};
 use crate::mm::Mm;
 use crate::mm::backing::{Back, Inner, Kind};
 use crate::mm::map::Object;
-use crate::mm::vma::{Vma, VmaFlags};
+use crate::mm::vma::Vma;
+pub use crate::mm::vma::VmaFlags;
 use crate::vfs::file::OpenFile;
 use crate::vfs::path::{Path, path_of};
 
@@ -45,8 +46,8 @@ pub struct MapInfo {
     pub range: Range<u64>,
     /// Accesses allowed.
     pub prot: Prot,
-    /// `s` rather than `p`.
-    pub shared: bool,
+    /// What it is like.
+    pub flags: VmaFlags,
     /// Offset in the file; 0 without one.
     pub offset: u64,
     /// The file mapped, whose inode and path are shown.
@@ -56,6 +57,11 @@ pub struct MapInfo {
 }
 
 impl MapInfo {
+    /// `s` rather than `p`.
+    pub fn shared(&self) -> bool {
+        self.flags.contains(VmaFlags::SHARED)
+    }
+
     /// The name that it has for a process whose root directory is `root`: the path of a file, or a label.
     pub fn name(&self, root: Option<&Path>) -> Vec<u8> {
         match (&self.file, root) {
@@ -86,6 +92,80 @@ pub enum Owner {
     Process,
     /// A file's: whoever maps the file has the same.
     File,
+}
+
+/// How much of a mapping is in RAM, in bytes, for `/proc/PID/smaps`. Shared is what others have mapped too; a part of that is
+/// what it is by the number of those who have. A file's pages count as clean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amounts {
+    /// Of files, and shared.
+    pub shared_clean: u64,
+    /// Memory, and shared.
+    pub shared_dirty: u64,
+    /// Of files, and its own.
+    pub private_clean: u64,
+    /// Memory, and its own.
+    pub private_dirty: u64,
+    /// What is no file's and no shared memory.
+    pub anonymous: u64,
+    /// Its part of all.
+    pub proportional: u64,
+    /// Its part of what is dirty.
+    pub proportional_dirty: u64,
+    /// Its part of what is anonymous.
+    pub proportional_anonymous: u64,
+    /// Its part of shared memory.
+    pub proportional_shared_memory: u64,
+    /// What of it is locked.
+    pub locked: u64,
+}
+
+impl Amounts {
+    /// All that is in RAM.
+    pub fn resident(&self) -> u64 {
+        self.shared_clean + self.shared_dirty + self.private_clean + self.private_dirty
+    }
+
+    /// Adds those of another mapping.
+    pub fn add(&mut self, other: &Amounts) {
+        for (sum, more) in [
+            (&mut self.shared_clean, other.shared_clean),
+            (&mut self.shared_dirty, other.shared_dirty),
+            (&mut self.private_clean, other.private_clean),
+            (&mut self.private_dirty, other.private_dirty),
+            (&mut self.anonymous, other.anonymous),
+            (&mut self.proportional, other.proportional),
+            (&mut self.proportional_dirty, other.proportional_dirty),
+            (&mut self.proportional_anonymous, other.proportional_anonymous),
+            (&mut self.proportional_shared_memory, other.proportional_shared_memory),
+            (&mut self.locked, other.locked),
+        ] {
+            *sum += more;
+        }
+    }
+
+    /// Counts pages that so many have mapped.
+    fn count(&mut self, bytes: u64, mappers: u64, owner: Owner, what: What) {
+        let part = bytes / mappers;
+        let is_memory = owner == Owner::Process || what == What::SharedMemory;
+        let sum = match (mappers > 1, is_memory) {
+            (true, false) => &mut self.shared_clean,
+            (true, true) => &mut self.shared_dirty,
+            (false, false) => &mut self.private_clean,
+            (false, true) => &mut self.private_dirty,
+        };
+        *sum += bytes;
+        self.proportional += part;
+        if is_memory {
+            self.proportional_dirty += part;
+        }
+        if owner == Owner::Process {
+            self.anonymous += bytes;
+            self.proportional_anonymous += part;
+        } else if what == What::SharedMemory {
+            self.proportional_shared_memory += part;
+        }
+    }
 }
 
 /// Sizes in bytes, for `/proc/PID/{statm,status,stat}` and `getrusage`.
@@ -157,6 +237,25 @@ impl<H: Host> Mm<H> {
         inner.vmas.iter().map(each).collect()
     }
 
+    /// All mappings, by address, and how much of each is in RAM.
+    pub fn amounts(&self) -> Vec<(MapInfo, Amounts)> {
+        let amounts = |(map, parts): (MapInfo, Vec<Resident>)| {
+            let mut amounts = Amounts::default();
+            for Resident { range, phys, owner } in parts {
+                for (bytes, holders) in self.ram().holders(phys, range.end - range.start) {
+                    // A file holds its pages besides whoever has mapped them.
+                    let mappers = if owner == Owner::File { holders - 1 } else { holders };
+                    amounts.count(bytes, mappers.max(1), owner, map.what);
+                }
+            }
+            if map.flags.contains(VmaFlags::LOCKED) {
+                amounts.locked = amounts.proportional;
+            }
+            (map, amounts)
+        };
+        self.resident_maps().into_iter().map(amounts).collect()
+    }
+
     /// Sizes now.
     pub fn usage(&self) -> Usage {
         let inner = self.contents.inner.lock();
@@ -208,7 +307,7 @@ fn describe(inner: &Inner, range: Range<u64>, vma: &Vma) -> MapInfo {
         Object::File { file, offset, .. } => (file.clone(), *offset),
     };
     let what = what(inner, &range, vma);
-    MapInfo { range, prot: vma.prot, shared: !vma.is_private(), offset, file, what }
+    MapInfo { range, prot: vma.prot, flags: vma.flags, offset, file, what }
 }
 
 fn what(inner: &Inner, range: &Range<u64>, vma: &Vma) -> What {

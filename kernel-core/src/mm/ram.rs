@@ -221,6 +221,14 @@ impl Ram {
         parts.filter(|(_, holders)| *holders == Holders(1)).map(|(part, _)| part).collect()
     }
 
+    /// The pieces of a range that was committed: how long, and how many hold it.
+    pub fn holders(&self, at: Phys, len: u64) -> Vec<(u64, u64)> {
+        let state = self.state.lock();
+        let range = at.0..at.0 + len;
+        let parts = state.holders.overlapping(range);
+        parts.map(|(part, Holders(count))| (part.end - part.start, u64::from(count))).collect()
+    }
+
     /// Dirty bytes: nobody's, and not given back.
     pub fn dirty(&self) -> u64 {
         self.state.lock().dirty.covered()

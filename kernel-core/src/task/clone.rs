@@ -320,6 +320,8 @@ impl<H: Host> Cx<'_, H> {
         inherit(&process.no_new_privs, &parent.no_new_privs);
         inherit(&process.no_huge_pages, &parent.no_huge_pages);
         inherit(&process.memory_error_policy, &parent.memory_error_policy);
+        process.oom_score_adj.store(parent.oom_score_adj.load(Ordering::Relaxed), Ordering::Relaxed);
+        process.coredump_filter.store(parent.coredump_filter.load(Ordering::Relaxed), Ordering::Relaxed);
         let exit_signal = match args.flags.contains(CloneFlags::PARENT) {
             true => parent.exit_signal.load(Ordering::Relaxed),
             false => args.exit_signal,

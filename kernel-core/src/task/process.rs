@@ -134,6 +134,8 @@ pub struct Process<H: Host> {
     pub(crate) dumpable: AtomicU8,
     /// `/proc/PID/oom_score_adj`.
     pub(crate) oom_score_adj: AtomicI32,
+    /// `/proc/PID/coredump_filter`.
+    pub(crate) coredump_filter: AtomicU32,
     /// Name of the thread that ended last.
     last_comm: Mutex<[u8; 16]>,
     /// Monotonic nanoseconds at its start.
@@ -187,6 +189,7 @@ impl<H: Host> Process<H> {
             uid: AtomicU32::new(0),
             dumpable: AtomicU8::new(1),
             oom_score_adj: AtomicI32::new(0),
+            coredump_filter: AtomicU32::new(0x33),
             last_comm: Mutex::default(),
             start_ns: services.clock.uptime_ns(),
             no_new_privs: AtomicU8::new(0),

@@ -1,16 +1,18 @@
 //! Tasks as `/proc` shows them.
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use crate::fs::nsfs::AnyNs;
+use crate::fs::proc::locks::{HeldLock, LockSort};
 use crate::fs::proc::source::{ProcessSource, SignalSets, System, TaskMemory, TaskStat, TaskView};
 use crate::host::Host;
 use crate::ipc::pidfd::ExitState;
 use crate::kernel::{Kernel, KernelLink};
 use crate::mm::Mm;
-use crate::mm::info::{Layout, MapInfo, Usage};
+use crate::mm::info::{Amounts, Layout, MapInfo, Usage};
 use crate::syscall::system::{RELEASE, VERSION};
 use crate::task::cred::Cred;
 use crate::task::namespaces::{NsCounts, NsKind};
@@ -21,6 +23,7 @@ use crate::task::thread::Resources;
 use crate::task::{Process, Task};
 use crate::vfs::context::FsContext;
 use crate::vfs::fd::FdTable;
+use crate::vfs::locks::{LOCK_END, LockOwner, LockRange};
 use crate::vfs::path::Path;
 
 /// A process, or one thread of it.
@@ -77,6 +80,49 @@ impl<H: Host> ProcessSource for KernelLink<H> {
 
     fn aio(&self) -> (u64, u64) {
         self.upgrade().map_or((0, 0), |kernel| kernel.ipc.aio.get())
+    }
+
+    fn locks(&self) -> Vec<HeldLock> {
+        let Some(kernel) = self.upgrade() else { return Vec::new() };
+        let processes: Vec<_> = kernel.tree.lock().nodes().map(|node| node.process.clone()).collect();
+        let (mut all, mut seen, mut whole) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
+        for process in processes {
+            let first = process.threads().first().cloned();
+            let Some(files) = first.and_then(|task| task.resources()).map(|resources| resources.files) else {
+                continue;
+            };
+            let mut from = 0;
+            while let Some((fd, file)) = files.next_open(from) {
+                from = fd as usize + 1;
+                let Some(locks) = file.inode.locks() else { continue };
+                if seen.insert(core::ptr::from_ref(locks).addr()) {
+                    let meta = file.inode.metadata();
+                    let held = |sort, pid, kind, range| HeldLock {
+                        sort,
+                        kind,
+                        pid,
+                        device: meta.dev,
+                        ino: meta.ino,
+                        range,
+                    };
+                    let (records, others) = locks.all();
+                    all.extend(records.iter().map(|lock| {
+                        let sort = match lock.owner {
+                            LockOwner::Process(_) => LockSort::Process,
+                            LockOwner::File(_) => LockSort::OpenFile,
+                        };
+                        held(sort, lock.pid, lock.kind, lock.range)
+                    }));
+                    let range = LockRange { start: 0, end: LOCK_END };
+                    whole.extend(
+                        others.iter().map(|(key, kind)| (*key, held(LockSort::Whole, 0, *kind, range))),
+                    );
+                }
+                // Whoever has the open file has its lock.
+                all.extend(whole.remove(&file.lock_key()).map(|lock| HeldLock { pid: process.pid, ..lock }));
+            }
+        }
+        all
     }
 
     fn system(&self) -> System {
@@ -269,6 +315,10 @@ impl<H: Host> TaskView for View<H> {
         self.resources().map_or(Vec::new(), |resources| resources.mm.maps())
     }
 
+    fn amounts(&self) -> Vec<(MapInfo, Amounts)> {
+        self.resources().map_or(Vec::new(), |resources| resources.mm.amounts())
+    }
+
     fn usage(&self) -> Usage {
         self.resources().map_or_else(Usage::default, |resources| resources.mm.usage())
     }
@@ -339,6 +389,24 @@ impl<H: Host> TaskView for View<H> {
     fn set_comm(&self, name: &[u8]) {
         if let Some(task) = &self.task {
             task.set_comm(name);
+        }
+    }
+
+    fn coredump_filter(&self) -> u32 {
+        self.process.coredump_filter.load(Ordering::Relaxed)
+    }
+
+    fn set_coredump_filter(&self, value: u32) {
+        self.process.coredump_filter.store(value, Ordering::Relaxed);
+    }
+
+    fn timer_slack_ns(&self) -> u64 {
+        self.task.as_ref().map_or(0, |task| task.timer_slack_ns.load(Ordering::Relaxed))
+    }
+
+    fn set_timer_slack_ns(&self, ns: u64) {
+        if let Some(task) = &self.task {
+            task.timer_slack_ns.store(ns, Ordering::Relaxed);
         }
     }
 

@@ -112,6 +112,12 @@ impl FileLocks {
         Ok(())
     }
 
+    /// The record locks, and the `flock` locks by open file.
+    pub fn all(&self) -> (Vec<RecordLock>, Vec<(usize, LockKind)>) {
+        let held = self.held.lock();
+        (held.records.clone(), held.whole.clone())
+    }
+
     /// Gives up all record locks of an owner.
     pub fn release_all(&self, owner: LockOwner) {
         let mut held = self.held.lock();

@@ -13,6 +13,9 @@ pub const CASES: &[Case] = cases![
     loadavg_has_five_fields,
     children_are_listed_by_thread,
     small_files_of_a_process,
+    smaps_tell_what_is_in_ram,
+    locks_are_listed,
+    settings_of_a_process_are_inherited,
     settings_take_what_they_are,
     names_can_be_mounted_on,
     a_subset_has_only_processes,
@@ -98,6 +101,112 @@ unsafe fn small_files_of_a_process() -> Done {
         eq(text(&format!("/proc/self/{name}"))?.split_whitespace().count(), 3)?;
     }
     Ok(())
+}
+
+/// The number behind `name:` in a line of `text`.
+fn amount(text: &str, name: &str) -> Done<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.map_or_else(|| fail(format!("no {name}")), Ok)
+}
+
+unsafe fn smaps_tell_what_is_in_ram() -> Done {
+    let len = 64 * PAGE;
+    let at = memory(len)?;
+    // No huge page.
+    libc::madvise(at.cast(), len, libc::MADV_NOHUGEPAGE);
+    for page in 0..16 {
+        at.add(page * PAGE).write_volatile(1);
+    }
+    let of = |at: *mut u8| -> Done<String> {
+        let all = text("/proc/self/smaps")?;
+        let wanted = |line: &&str| {
+            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+            let parse = |text: &str| usize::from_str_radix(text, 16);
+            range.is_some_and(|(start, end)| {
+                parse(start).is_ok_and(|start| start <= at as usize)
+                    && parse(end).is_ok_and(|end| end > at as usize)
+            })
+        };
+        let lines: Vec<&str> = all.lines().collect();
+        let start = lines.iter().position(|line| wanted(line));
+        let Some(start) = start else { return fail("the mapping is not listed") };
+        let end = lines[start..].iter().position(|line| line.starts_with("VmFlags: ")).unwrap_or(0);
+        Ok(lines[start..=start + end].join("\n"))
+    };
+    let own = of(at)?;
+    check(amount(&own, "Size")? >= 256, &own)?;
+    check(amount(&own, "Rss")? >= 64 && amount(&own, "Anonymous")? >= 64, &own)?;
+    eq(amount(&own, "Rss")?, amount(&own, "Pss")?)?;
+    eq(amount(&own, "Shared_Dirty")?, 0)?;
+    check(own.lines().any(|line| line.starts_with("VmFlags: rd wr ")), &own)?;
+    in_child(|| {
+        let both = of(at)?;
+        check(amount(&both, "Shared_Dirty")? >= 64 - 4, &both)?;
+        check(amount(&both, "Pss")? < amount(&both, "Rss")?, &both)
+    })?;
+    let all = text("/proc/self/smaps_rollup")?;
+    check(all.lines().next().is_some_and(|line| line.ends_with(" [rollup]")), &all)?;
+    let sum = amount(&all, "Pss_Anon")? + amount(&all, "Pss_File")? + amount(&all, "Pss_Shmem")?;
+    check(sum.abs_diff(amount(&all, "Pss")?) <= 3, &all)?;
+    check(amount(&all, "Rss")? >= amount(&own, "Rss")?, &all)
+}
+
+unsafe fn locks_are_listed() -> Done {
+    let fd = file(c"f", b"12345678")?;
+    let mut stat: libc::stat = std::mem::zeroed();
+    ok(libc::fstat(fd, &mut stat))?;
+    let place = format!("{:02x}:{:02x}:{}", libc::major(stat.st_dev), libc::minor(stat.st_dev), stat.st_ino);
+    let listed = || -> Done<Vec<String>> {
+        let all = text("/proc/locks")?;
+        let of_file = all.lines().filter(|line| line.contains(&place));
+        let without_number = of_file.filter_map(|line| Some(line.split_once(": ")?.1.to_owned()));
+        let mut lines: Vec<String> = without_number.collect();
+        lines.sort();
+        Ok(lines)
+    };
+    eq(listed()?.len(), 0)?;
+    let mut lock: libc::flock = std::mem::zeroed();
+    (lock.l_type, lock.l_start, lock.l_len) = (libc::F_WRLCK as i16, 2, 3);
+    ok(libc::fcntl(fd, libc::F_SETLK, &lock))?;
+    let pid = libc::getpid();
+    let range = format!("POSIX  ADVISORY  WRITE {pid} {place} 2 4");
+    if listed()?.is_empty() {
+        return skip("the file system's number is another here");
+    }
+    eq(listed()?, [range.clone()])?;
+    ok(libc::flock(fd, libc::LOCK_SH))?;
+    (lock.l_type, lock.l_start, lock.l_len) = (libc::F_RDLCK as i16, 6, 0);
+    ok(libc::fcntl(fd, libc::F_OFD_SETLK, &lock))?;
+    let want = [
+        format!("FLOCK  ADVISORY  READ  {pid} {place} 0 EOF"),
+        format!("OFDLCK ADVISORY  READ  -1 {place} 6 EOF"),
+        range,
+    ];
+    eq(listed()?, want)?;
+    ok(libc::close(fd))?;
+    eq(listed()?.len(), 0)
+}
+
+unsafe fn settings_of_a_process_are_inherited() -> Done {
+    in_child(|| {
+        for (name, before, set, after) in [
+            ("coredump_filter", "00000033\n", "0x21", "00000021\n"),
+            ("oom_score_adj", "0\n", "300", "300\n"),
+            ("timerslack_ns", "50000\n", "777", "777\n"),
+        ] {
+            let path = format!("/proc/self/{name}");
+            if text(&path)? != before {
+                return skip(format!("{name} is another here"));
+            }
+            fs::write(&path, set).or_else(fail)?;
+            eq(text(&path)?, after)?;
+            in_child(|| eq(text(&path)?, after))?;
+            let refused = fs::write(&path, "words").err().and_then(|error| error.raw_os_error());
+            eq(refused, Some(libc::EINVAL))?;
+        }
+        Ok(())
+    })
 }
 
 unsafe fn settings_take_what_they_are() -> Done {

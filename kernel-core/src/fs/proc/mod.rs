@@ -5,9 +5,11 @@
 
 mod fds;
 mod limits;
+pub mod locks;
 mod mem;
 mod namespaces;
 mod net;
+mod smaps;
 pub mod source;
 mod status;
 mod sysctl;

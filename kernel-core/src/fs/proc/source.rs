@@ -5,8 +5,9 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
 use crate::fs::nsfs::AnyNs;
+use crate::fs::proc::locks::HeldLock;
 use crate::ipc::pidfd::ExitState;
-use crate::mm::info::{Layout, MapInfo, Usage};
+use crate::mm::info::{Amounts, Layout, MapInfo, Usage};
 use crate::task::cred::Cred;
 use crate::task::namespaces::{NsCounts, NsKind};
 use crate::task::pid_ns::PidNs;
@@ -26,6 +27,8 @@ pub trait ProcessSource: Send + Sync {
     fn thread(&self, seen_from: &PidNs, pid: u32, tid: u32) -> Option<Arc<dyn TaskView>>;
     /// Results of asynchronous I/O that there is room for: in all contexts, and at most.
     fn aio(&self) -> (u64, u64);
+    /// Locks on files.
+    fn locks(&self) -> Vec<HeldLock>;
     /// The system as a whole.
     fn system(&self) -> System;
     /// How many namespaces there may be of whom.
@@ -57,6 +60,8 @@ pub trait TaskView: Send + Sync {
     fn files(&self) -> Option<Arc<FdTable>>;
     /// Mappings, ascending.
     fn maps(&self) -> Vec<MapInfo>;
+    /// The same, and how much of each is in RAM.
+    fn amounts(&self) -> Vec<(MapInfo, Amounts)>;
     /// Sizes of its memory.
     fn usage(&self) -> Usage;
     /// Children that this very thread made, and that were not waited for.
@@ -80,6 +85,14 @@ pub trait TaskView: Send + Sync {
     fn read_memory(&self, addr: u64, buf: &mut [u8]) -> usize;
     /// Sets its name (`/proc/PID/comm`).
     fn set_comm(&self, name: &[u8]);
+    /// What a core dump would have of its memory, if there were any (`core(5)`).
+    fn coredump_filter(&self) -> u32;
+    /// Sets it.
+    fn set_coredump_filter(&self, value: u32);
+    /// What its timers may be late by.
+    fn timer_slack_ns(&self) -> u64;
+    /// Sets it.
+    fn set_timer_slack_ns(&self, ns: u64);
     /// Sets `/proc/PID/oom_score_adj`.
     fn set_oom_score_adj(&self, value: i32);
 }

@@ -33,6 +33,7 @@ pub(super) const ROOT: &[Item] = &[
     File("filesystems", |facts, _| Ok(filesystems(facts))),
     File("interrupts", |facts, _| Ok(columns(facts, 10))),
     File("loadavg", |facts, _| Ok(loadavg(facts))),
+    File("locks", super::locks::locks),
     File("meminfo", |facts, _| Ok(meminfo(facts))),
     File("misc", |_, _| text("")),
     File("partitions", |facts, _| Ok(facts.disks.partitions_text())),

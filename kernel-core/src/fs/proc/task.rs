@@ -11,11 +11,13 @@ use core::sync::atomic::AtomicU64;
 use super::source::TaskView;
 use super::status::status;
 use super::system::{TICK_NS, text};
-use super::{FactFs, fds, namespaces};
-use crate::errno::{EACCES, EINVAL, ENOENT, ESRCH, Result};
+use super::{FactFs, fds, namespaces, smaps};
+use crate::errno::{EACCES, EINVAL, ENOENT, EPERM, ESRCH, Result};
 use crate::fs::pseudo::{Body, Listed, Listing, Node, NodeAttr, Watch, WriteText};
 use crate::host::Prot;
 use crate::ipc::pidfd::PidFd;
+use crate::mm::info::MapInfo;
+use crate::syscall::prctl::TIMER_SLACK_NS;
 use crate::task::access::{self, Ids};
 use crate::task::user_ns::IdKind;
 use crate::vfs::caller::Caller;
@@ -27,6 +29,8 @@ const ARGS_MAX: u64 = 2 << 20;
 /// Inode numbers of tasks: above others, with room for the entries of each.
 const INO_BASE: u64 = 1 << 48;
 const INO_STEP: u64 = 1 << 8;
+/// What can be set in `coredump_filter`.
+const COREDUMP_FILTER_BITS: u32 = 0x1ff;
 
 /// Which task a directory is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +88,7 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("cgroup", Entry::File(0o444, |_, _| text("0::/\n"))),
     ("cmdline", Entry::File(0o444, cmdline)),
     ("comm", Entry::Setting(comm, set_comm)),
+    ("coredump_filter", Entry::Setting(coredump_filter, set_coredump_filter)),
     ("cwd", Entry::Jump(|view| Some(view.fs()?.cwd()))),
     ("environ", Entry::File(0o400, environ)),
     ("exe", Entry::Jump(|view| view.exe())),
@@ -106,10 +111,13 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("root", Entry::Jump(|view| Some(view.fs()?.root()))),
     ("sessionid", Entry::File(0o444, |_, _| text("4294967295"))),
     ("setgroups", Entry::Setgroups),
+    ("smaps", Entry::File(0o444, smaps::smaps)),
+    ("smaps_rollup", Entry::File(0o444, smaps::rollup)),
     ("stat", Entry::File(0o444, stat)),
     ("statm", Entry::File(0o444, statm)),
     ("status", Entry::File(0o444, status)),
     ("task", Entry::Threads),
+    ("timerslack_ns", Entry::Setting(timer_slack, set_timer_slack)),
     ("uid_map", Entry::IdMap(IdKind::User)),
     ("wchan", Entry::File(0o444, |_, _| text("0"))),
 ];
@@ -309,6 +317,37 @@ fn set_oom_score_adj(view: &dyn TaskView, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+fn coredump_filter(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
+    Ok(format!("{:08x}\n", view.coredump_filter()).into_bytes())
+}
+
+/// A number as `strtoul(3)` reads it, decimal or after `0x` or `0`.
+fn any_number(bytes: &[u8]) -> Result<u64> {
+    let text = core::str::from_utf8(bytes).map_err(|_| EINVAL)?.trim();
+    let number = match (text.strip_prefix("0x"), text.strip_prefix('0')) {
+        (Some(hex), _) => u64::from_str_radix(hex, 16),
+        (None, Some(octal)) if !octal.is_empty() => u64::from_str_radix(octal, 8),
+        _ => text.parse(),
+    };
+    number.map_err(|_| EINVAL)
+}
+
+fn set_coredump_filter(view: &dyn TaskView, bytes: &[u8]) -> Result<()> {
+    view.set_coredump_filter(any_number(bytes)? as u32 & COREDUMP_FILTER_BITS);
+    Ok(())
+}
+
+fn timer_slack(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
+    check_look(view, caller).map_err(|_| EPERM)?;
+    Ok(format!("{}\n", view.timer_slack_ns()).into_bytes())
+}
+
+fn set_timer_slack(view: &dyn TaskView, bytes: &[u8]) -> Result<()> {
+    let ns = any_number(bytes)?;
+    view.set_timer_slack_ns(if ns == 0 { TIMER_SLACK_NS } else { ns });
+    Ok(())
+}
+
 fn memory(view: &dyn TaskView, range: core::ops::Range<u64>) -> Vec<u8> {
     let len = range.end.saturating_sub(range.start).min(ARGS_MAX);
     let mut bytes = alloc::vec![0; len as usize];
@@ -371,34 +410,37 @@ fn maps(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
     check_look(view, caller)?;
     let root = view.fs().map(|context| context.root());
     let mut out = Vec::new();
-    for map in view.maps() {
-        let bit = |prot, letter| if map.prot.contains(prot) { letter } else { '-' };
-        let meta = map.file.as_ref().map(|file| file.inode.metadata());
-        let (dev, ino) = meta.map_or((Default::default(), 0), |meta| (meta.dev, meta.ino));
-        let mut line = format!(
-            "{:08x}-{:08x} {}{}{}{} {:08x} {:02x}:{:02x} {ino} ",
-            map.range.start,
-            map.range.end,
-            bit(Prot::READ, 'r'),
-            bit(Prot::WRITE, 'w'),
-            bit(Prot::EXEC, 'x'),
-            if map.shared { 's' } else { 'p' },
-            map.offset,
-            dev.major,
-            dev.minor,
-        );
-        let name = map.name(root.as_ref());
-        if !name.is_empty() {
-            // Names start in the same column.
-            while line.len() < 73 {
-                line.push(' ');
-            }
-        }
-        out.extend_from_slice(line.as_bytes());
-        out.extend_from_slice(&name);
-        out.push(b'\n');
-    }
+    view.maps().iter().for_each(|map| map_line(map, root.as_ref(), &mut out));
     Ok(out)
+}
+
+/// A mapping's line in `maps`, for a process whose root directory is `root`.
+pub(super) fn map_line(map: &MapInfo, root: Option<&Path>, out: &mut Vec<u8>) {
+    let bit = |prot, letter| if map.prot.contains(prot) { letter } else { '-' };
+    let meta = map.file.as_ref().map(|file| file.inode.metadata());
+    let (dev, ino) = meta.map_or((Default::default(), 0), |meta| (meta.dev, meta.ino));
+    let mut line = format!(
+        "{:08x}-{:08x} {}{}{}{} {:08x} {:02x}:{:02x} {ino} ",
+        map.range.start,
+        map.range.end,
+        bit(Prot::READ, 'r'),
+        bit(Prot::WRITE, 'w'),
+        bit(Prot::EXEC, 'x'),
+        if map.shared() { 's' } else { 'p' },
+        map.offset,
+        dev.major,
+        dev.minor,
+    );
+    let name = map.name(root);
+    if !name.is_empty() {
+        // Names start in the same column.
+        while line.len() < 73 {
+            line.push(' ');
+        }
+    }
+    out.extend_from_slice(line.as_bytes());
+    out.extend_from_slice(&name);
+    out.push(b'\n');
 }
 
 fn statm(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
