@@ -222,7 +222,7 @@ impl<H: Host> Kernel<H> {
             max_tasks: config.max_tasks,
         }));
         link.connect(&kernel);
-        kernel.namespace.types.register(Arc::new(MqueueType(kernel.ipc.namespace.mqueue.clone())));
+        kernel.namespace.types.register(Arc::new(MqueueType(kernel.ipc.namespace.clone())));
         log::info!(
             "Lodger {}: {} MiB of RAM, {} CPU",
             env!("CARGO_PKG_VERSION"),
@@ -264,7 +264,6 @@ impl<H: Host> Kernel<H> {
                 cred: Arc::new(Cred::root()),
                 namespaces: self.namespaces.clone(),
                 signals: TaskSignals::default(),
-                ipc_namespace: self.ipc.namespace.clone(),
                 comm: *b"init\0\0\0\0\0\0\0\0\0\0\0\0",
                 nice: Nice::default(),
                 start_ns: self.services.clock.uptime_ns(),

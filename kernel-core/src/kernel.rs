@@ -118,13 +118,14 @@ pub(crate) struct Parts<H: Host> {
 impl<H: Host> Kernel<H> {
     /// A kernel without processes.
     pub(crate) fn assemble(parts: Parts<H>) -> Kernel<H> {
+        let ipc = Ipc::new(&parts.services);
         Kernel {
             scheduler: Scheduler::new(parts.host.clone(), parts.vcpus),
             fpu_features: parts.host.cpu().xstate_features,
             tree: Mutex::default(),
-            ipc: Ipc::new(&parts.services),
             namespace: parts.namespace,
-            namespaces: Namespaces::initial(parts.hostname),
+            namespaces: Namespaces::initial(parts.hostname, ipc.namespace.clone()),
+            ipc,
             ns_counts: NsCounts::new(u32::try_from(parts.max_tasks / 2).unwrap_or(u32::MAX)),
             command_line: parts.command_line,
             log: parts.log,

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::any::Any;
 
 use crate::errno::Result;
+use crate::ipc::sysv::IpcNamespace;
 use crate::task::namespaces::{CgroupNamespace, NsKind, UtsNamespace};
 use crate::task::pid_ns::PidNs;
 use crate::task::user_ns::UserNs;
@@ -31,6 +32,8 @@ pub enum AnyNs {
     User(UserNs),
     /// Control groups.
     Cgroup(Arc<CgroupNamespace>),
+    /// System V objects and POSIX message queues.
+    Ipc(Arc<IpcNamespace>),
     /// Processes.
     Pid(PidNs),
 }
@@ -43,6 +46,7 @@ impl AnyNs {
             AnyNs::Uts(_) => NsKind::Uts,
             AnyNs::User(_) => NsKind::User,
             AnyNs::Cgroup(_) => NsKind::Cgroup,
+            AnyNs::Ipc(_) => NsKind::Ipc,
             AnyNs::Pid(_) => NsKind::Pid,
         }
     }
@@ -54,6 +58,7 @@ impl AnyNs {
             AnyNs::Uts(namespace) => namespace.ino,
             AnyNs::User(namespace) => namespace.ino(),
             AnyNs::Cgroup(namespace) => namespace.ino,
+            AnyNs::Ipc(namespace) => namespace.ino,
             AnyNs::Pid(namespace) => namespace.ino(),
         }
     }
@@ -64,6 +69,7 @@ impl AnyNs {
             AnyNs::Mnt(namespace) => Some(namespace.user_ns.clone()),
             AnyNs::Uts(namespace) => Some(namespace.user_ns.clone()),
             AnyNs::Cgroup(namespace) => Some(namespace.user_ns.clone()),
+            AnyNs::Ipc(namespace) => Some(namespace.user_ns.clone()),
             AnyNs::Pid(namespace) => Some(namespace.user_ns()),
             AnyNs::User(namespace) => namespace.parent().cloned(),
         }

@@ -60,7 +60,7 @@ impl Ipc {
             aio: Default::default(),
             unix: Default::default(),
             epoll: Default::default(),
-            namespace: sysv::IpcNamespace::new(services),
+            namespace: sysv::IpcNamespace::initial(services),
         }
     }
 }

@@ -9,7 +9,6 @@ use smallvec::SmallVec;
 use crate::errno::{EAGAIN, EINTR, Result};
 use crate::host::{Host, Suspend, UserContext};
 use crate::io::UserMemory;
-use crate::ipc::sysv::IpcNamespace;
 use crate::kernel::Kernel;
 use crate::mm::Mm;
 use crate::mm::user::User;
@@ -330,9 +329,5 @@ impl<H: Host> Caller for Cx<'_, H> {
 
     fn signal_queue(&self) -> Arc<WaitQueue> {
         self.task.process.signal_queue.clone()
-    }
-
-    fn ipc_namespace(&self) -> Option<Arc<IpcNamespace>> {
-        Some(self.task.ipc_namespace())
     }
 }

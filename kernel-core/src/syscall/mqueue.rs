@@ -49,7 +49,7 @@ pub fn mq_open<H: Host>(cx: &Cx<'_, H>, name: u64, flags: u32, mode: u32, attr: 
         attr.map(|attr| Capacity { messages: count(attr.max_messages), size: count(attr.max_size) });
     let rlimit = cx.caller().rlimit(sys::RLIMIT_MSGQUEUE);
     let wanted = Wanted { mode: mode & !cx.fs.umask(), capacity, rlimit };
-    let ipc = cx.task.ipc_namespace();
+    let ipc = cx.task.namespaces().ipc.clone();
     let file = ipc.mqueue.directory.open(&name, OpenFlags::from_bits_retain(flags), cx, &wanted)?;
     Ok(anon::result(reserved.commit(file, OnExec::Close)))
 }
@@ -57,7 +57,7 @@ pub fn mq_open<H: Host>(cx: &Cx<'_, H>, name: u64, flags: u32, mode: u32, attr: 
 /// `mq_unlink(2)`.
 pub fn mq_unlink<H: Host>(cx: &Cx<'_, H>, name: u64) -> SysResult {
     let name = cx.user().read_cstr(name, PATH_MAX)?;
-    cx.task.ipc_namespace().mqueue.directory.remove(&name, &cx.cred())?;
+    cx.task.namespaces().ipc.mqueue.directory.remove(&name, &cx.cred())?;
     Ok(0)
 }
 
@@ -107,7 +107,7 @@ pub fn mq_timedsend<H: Host>(
     if size as u64 > queue.capacity.size {
         return Err(EMSGSIZE.into());
     }
-    let mut message = cx.task.ipc_namespace().mqueue.message(priority, size)?;
+    let mut message = cx.task.namespaces().ipc.mqueue.message(priority, size)?;
     cx.user().read_bytes(text, &mut message.text)?;
     let sender = Sender { pid: cx.task.process.pid, uid: cx.cred().uid };
     if let Some(waiter) = queue.send(message, sender, blocking(&file))? {

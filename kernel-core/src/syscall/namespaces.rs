@@ -133,7 +133,7 @@ pub fn unshare<H: Host>(cx: &Cx<'_, H>, flags: u64) -> SysResult {
         return Err(EINVAL.into());
     }
     let new = cx.new_namespaces(flags)?;
-    if flags.contains(CloneFlags::SYSVSEM) {
+    if flags.intersects(CloneFlags::SYSVSEM | CloneFlags::NEWIPC) {
         cx.leave_undo_list();
     }
     let fs = match new.fs {
@@ -214,6 +214,7 @@ fn enter<H: Host>(cx: &Cx<'_, H>, all: &[AnyNs]) -> SysResult {
             }
             AnyNs::Uts(namespace) => others.uts = namespace.clone(),
             AnyNs::Cgroup(namespace) => others.cgroup = namespace.clone(),
+            AnyNs::Ipc(namespace) => others.ipc = namespace.clone(),
             AnyNs::Pid(pid_ns) => {
                 if !pid_ns.is_within(&cx.task.process.pid_ns) {
                     return Err(EINVAL.into());
@@ -230,6 +231,9 @@ fn enter<H: Host>(cx: &Cx<'_, H>, all: &[AnyNs]) -> SysResult {
     }
     if entered_user {
         cx.task.set_cred(cred);
+    }
+    if !Arc::ptr_eq(&others.ipc, &cx.task.namespaces().ipc) {
+        cx.leave_undo_list();
     }
     cx.task.set_namespaces(Arc::new(others));
     Ok(0)

@@ -21,7 +21,7 @@ const INFO: i32 = 3;
 
 /// The caller's namespace.
 fn namespace<H: Host>(cx: &Cx<'_, H>) -> Arc<IpcNamespace> {
-    cx.task.ipc_namespace()
+    cx.task.namespaces().ipc.clone()
 }
 
 /// Permissions with ids as the caller sees them.

@@ -78,8 +78,7 @@ bitflags::bitflags! {
 }
 
 /// Namespaces and the like that are not there: refused as Linux refuses them where they are not configured.
-const UNSUPPORTED: u64 =
-    CloneFlags::NEWIPC.bits() | CloneFlags::NEWNET.bits() | 0x8000_0000 | 0x2_0000_0000 | 0x80;
+const UNSUPPORTED: u64 = CloneFlags::NEWNET.bits() | 0x8000_0000 | 0x2_0000_0000 | 0x80;
 
 /// What is asked of a clone.
 #[derive(Clone, Copy, Debug)]
@@ -184,7 +183,6 @@ impl<H: Host> Cx<'_, H> {
                 cred: namespaces.cred.unwrap_or_else(|| self.task.cred()),
                 namespaces: others.clone(),
                 signals: self.child_signals(flags),
-                ipc_namespace: self.task.ipc_namespace(),
                 comm: self.task.comm(),
                 nice: self.task.nice(),
                 start_ns: kernel.services.clock.uptime_ns(),

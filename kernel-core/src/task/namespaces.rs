@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::errno::{ENOSPC, Result};
+use crate::ipc::sysv::IpcNamespace;
 use crate::sync::Mutex;
 use crate::task::pid_ns::PidNs;
 use crate::task::user_ns::UserNs;
@@ -232,18 +233,21 @@ pub struct Namespaces {
     pub uts: Arc<UtsNamespace>,
     /// The root of control groups.
     pub cgroup: Arc<CgroupNamespace>,
+    /// System V objects and POSIX message queues.
+    pub ipc: Arc<IpcNamespace>,
     /// Where processes that it makes get their numbers.
     pub pid_for_children: PidNs,
 }
 
 impl Namespaces {
     /// Those at boot.
-    pub fn initial(hostname: Vec<u8>) -> Arc<Namespaces> {
+    pub fn initial(hostname: Vec<u8>, ipc: Arc<IpcNamespace>) -> Arc<Namespaces> {
         let user_ns = UserNs::INITIAL;
         let cgroup = CgroupNamespace { ino: INITIAL_CGROUP, user_ns, _count: None };
         Arc::new(Namespaces {
             uts: UtsNamespace::initial(hostname),
             cgroup: Arc::new(cgroup),
+            ipc,
             pid_for_children: PidNs::INITIAL,
         })
     }
@@ -260,6 +264,9 @@ impl Namespaces {
                 user_ns: new.user_ns.clone(),
                 _count: Some(new.count(NsKind::Cgroup)?),
             });
+        }
+        if kinds.contains(&NsKind::Ipc) {
+            all.ipc = self.ipc.another(new)?;
         }
         if kinds.contains(&NsKind::Pid) {
             all.pid_for_children = self.pid_for_children.below(new)?;

@@ -8,7 +8,6 @@ use alloc::sync::{Arc, Weak};
 
 use crate::host::{Host, VcpuId};
 use crate::ipc::pi_futex::Who;
-use crate::ipc::sysv::IpcNamespace;
 use crate::ipc::sysv::sem::UndoList;
 use crate::mm::Mm;
 use crate::sched::Scheduler;
@@ -127,7 +126,6 @@ pub struct Task<H: Host> {
     pub(crate) clear_child_tid: AtomicU64,
     pub(crate) robust_list: Mutex<RobustList>,
     pub(crate) rseq: Mutex<Option<Rseq>>,
-    ipc_namespace: Mutex<Arc<IpcNamespace>>,
     /// What System V semaphores get back when the last who shares it ends.
     pub(crate) sem_undo: Mutex<Option<Arc<UndoList>>>,
     comm: Mutex<[u8; 16]>,
@@ -176,8 +174,6 @@ pub struct NewTask<H: Host> {
     pub namespaces: Arc<Namespaces>,
     /// Signal mask and alternative stack.
     pub signals: TaskSignals,
-    /// System V objects.
-    pub ipc_namespace: Arc<IpcNamespace>,
     /// Name.
     pub comm: [u8; 16],
     /// Its share of the vCPUs.
@@ -212,7 +208,6 @@ impl<H: Host> Task<H> {
             clear_child_tid: AtomicU64::new(0),
             robust_list: Mutex::default(),
             rseq: Mutex::new(None),
-            ipc_namespace: Mutex::new(new.ipc_namespace),
             sem_undo: Mutex::new(None),
             comm: Mutex::new(new.comm),
             nice: AtomicI8::new(new.nice.value()),
@@ -310,11 +305,6 @@ impl<H: Host> Task<H> {
     pub(crate) fn set_namespaces(&self, namespaces: Arc<Namespaces>) {
         let old = core::mem::replace(&mut *self.namespaces.lock(), namespaces);
         drop(old);
-    }
-
-    /// The System V objects that it sees.
-    pub fn ipc_namespace(&self) -> Arc<IpcNamespace> {
-        self.ipc_namespace.lock().clone()
     }
 
     /// The name, zero-terminated.

@@ -367,7 +367,8 @@ impl<H: Host> TaskView for View<H> {
             NsKind::Uts => AnyNs::Uts(task.namespaces().uts.clone()),
             NsKind::Cgroup => AnyNs::Cgroup(task.namespaces().cgroup.clone()),
             NsKind::Pid => AnyNs::Pid(self.process.pid_ns.clone()),
-            NsKind::Ipc | NsKind::Net => return None,
+            NsKind::Ipc => AnyNs::Ipc(task.namespaces().ipc.clone()),
+            NsKind::Net => return None,
         })
     }
 

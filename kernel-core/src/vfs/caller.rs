@@ -3,7 +3,6 @@
 use alloc::sync::Arc;
 
 use crate::io::UserMemory;
-use crate::ipc::sysv::IpcNamespace;
 use crate::task::cred::Cred;
 use crate::task::namespaces::Namespaces;
 use crate::task::pid_ns::PidNs;
@@ -39,10 +38,6 @@ pub trait Caller {
     }
     /// Its namespaces; `None`: those at boot.
     fn namespaces(&self) -> Option<Arc<Namespaces>> {
-        None
-    }
-    /// The System V objects that it sees; `None`: it is no real task.
-    fn ipc_namespace(&self) -> Option<Arc<IpcNamespace>> {
         None
     }
 }

@@ -1,6 +1,6 @@
 //! Namespaces: making, entering and telling them apart. namespaces(7), unshare(2), setns(2), ioctl_ns(2).
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
@@ -20,6 +20,8 @@ pub const CASES: &[Case] = cases![
     mount_namespaces_cannot_hold_themselves,
     unshare_rules,
     clone_makes_them,
+    ipc_objects_are_apart,
+    ipc_is_its_roots_own,
 ];
 
 const NS_GET_PARENT: libc::Ioctl = 0xb702;
@@ -203,4 +205,84 @@ unsafe fn clone_makes_them() -> Done {
     eq(name(), before)?;
     let both = libc::CLONE_NEWNS | libc::CLONE_FS | libc::SIGCHLD;
     fails(libc::syscall(libc::SYS_clone, both, 0, 0, 0, 0), libc::EINVAL)
+}
+
+unsafe fn open_queue(name: &CStr, flags: c_int) -> c_int {
+    libc::mq_open(name.as_ptr(), flags | libc::O_RDWR, 0o600, std::ptr::null::<libc::mq_attr>())
+}
+
+unsafe fn ipc_objects_are_apart() -> Done {
+    need_root()?;
+    let key = 0x6e73_0000 ^ libc::getpid();
+    let name = CString::new(format!("/abi-ns-{key:x}")).unwrap_or_default();
+    let outside = ok(libc::shmget(key, PAGE, libc::IPC_CREAT | 0o600))?;
+    let done = in_child(|| {
+        ok(open_queue(&name, libc::O_CREAT))?;
+        let (before, old) = (link("/proc/self/ns/ipc"), open_ns(c"/proc/self/ns/ipc")?);
+        check(before.starts_with("ipc:["), &before)?;
+        eq(libc::ioctl(old, NS_GET_NSTYPE), libc::CLONE_NEWIPC)?;
+        if libc::unshare(libc::CLONE_NEWIPC) == -1 {
+            return skip(format!("no IPC namespace: {}", name_of(errno())));
+        }
+        check(link("/proc/self/ns/ipc") != before, "it is another")?;
+        eq(fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default().lines().count(), 1)?;
+        fails(libc::shmget(key, PAGE, 0o600), libc::ENOENT)?;
+        let mut stat: libc::shmid_ds = std::mem::zeroed();
+        fails(libc::shmctl(outside, libc::IPC_STAT, &mut stat), libc::EINVAL)?;
+        fails(open_queue(&name, 0), libc::ENOENT)?;
+        // The same names again, here.
+        let inside = ok(libc::shmget(key, 3 * PAGE, libc::IPC_CREAT | libc::IPC_EXCL | 0o600))?;
+        let at = ok(libc::shmat(inside, std::ptr::null(), 0))?.cast::<u8>();
+        at.write(7);
+        ok(open_queue(&name, libc::O_CREAT | libc::O_EXCL))?;
+        let child = libc::syscall(libc::SYS_clone, libc::CLONE_NEWIPC | libc::SIGCHLD, 0, 0, 0, 0) as c_int;
+        if child == 0 {
+            libc::_exit(conclude(fails(libc::shmget(key, PAGE, 0o600), libc::ENOENT)));
+        }
+        join(ok(child)?)?;
+        in_child(|| eq(ok(libc::shmget(key, PAGE, 0o600))?, inside))?;
+        fails(libc::setns(old, libc::CLONE_NEWUTS), libc::EINVAL)?;
+        ok(libc::setns(old, libc::CLONE_NEWIPC))?;
+        eq(link("/proc/self/ns/ipc"), before)?;
+        eq(ok(libc::shmget(key, PAGE, 0o600))?, outside)?;
+        // What was attached stays so.
+        eq(at.read(), 7)?;
+        ok(libc::shmdt(at.cast()))?;
+        ok(open_queue(&name, 0)).map(drop)
+    });
+    libc::shmctl(outside, libc::IPC_RMID, std::ptr::null_mut());
+    libc::mq_unlink(name.as_ptr());
+    done
+}
+
+unsafe fn ipc_is_its_roots_own() -> Done {
+    need_root()?;
+    in_child(|| {
+        drop_root()?;
+        ok(libc::prctl(libc::PR_SET_DUMPABLE, 1))?;
+        let outside = ok(libc::shmget(libc::IPC_PRIVATE, PAGE, 0))?;
+        let (uid, gid) = (libc::getuid(), libc::getgid());
+        fails(libc::unshare(libc::CLONE_NEWIPC), libc::EPERM)?;
+        if libc::unshare(libc::CLONE_NEWUSER) == -1 {
+            return skip("no user namespace");
+        }
+        for (file, text) in [
+            ("setgroups", "deny".to_owned()),
+            ("uid_map", format!("0 {uid} 1")),
+            ("gid_map", format!("0 {gid} 1")),
+        ] {
+            fs::write(format!("/proc/self/{file}"), text).or_else(fail)?;
+        }
+        // All power in here is none over what is outside.
+        fails(libc::shmat(outside, std::ptr::null(), 0), libc::EACCES)?;
+        ok(libc::shmctl(outside, libc::IPC_RMID, std::ptr::null_mut()))?;
+        ok(libc::unshare(libc::CLONE_NEWIPC | libc::CLONE_NEWNS))?;
+        let inside = ok(libc::shmget(libc::IPC_PRIVATE, PAGE, 0))?;
+        ok(libc::shmat(inside, std::ptr::null(), 0))?;
+        ok(open_queue(c"/abi-inside", libc::O_CREAT))?;
+        ok(mount(c"none", c"/tmp", c"mqueue", 0))?;
+        let names: Vec<_> =
+            fs::read_dir("/tmp").or_else(fail)?.flatten().map(|entry| entry.file_name()).collect();
+        eq(names, ["abi-inside"])
+    })
 }

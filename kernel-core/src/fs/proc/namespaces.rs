@@ -30,6 +30,7 @@ enum Which {
 
 const LINKS: &[(&str, Which)] = &[
     ("cgroup", Which::Own(NsKind::Cgroup)),
+    ("ipc", Which::Own(NsKind::Ipc)),
     ("mnt", Which::Own(NsKind::Mnt)),
     ("pid", Which::Own(NsKind::Pid)),
     ("pid_for_children", Which::PidForChildren),

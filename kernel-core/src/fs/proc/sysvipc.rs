@@ -31,7 +31,7 @@ const SHM_HEAD: &str = "       key      shmid perms                  size  cpid 
 /// Numbers are those that the caller has for users and processes.
 fn table(caller: &dyn Caller, head: &str, rows: fn(&IpcNamespace, &dyn Caller, &mut String)) -> Vec<u8> {
     let mut text = String::from(head);
-    if let Some(ipc) = caller.ipc_namespace() {
+    if let Ok(ipc) = namespace(caller) {
         rows(&ipc, caller, &mut text);
     }
     text.into_bytes()
@@ -117,7 +117,7 @@ pub(super) const MQUEUE: &[Item] = &[
 ];
 
 fn namespace(caller: &dyn Caller) -> Result<Arc<IpcNamespace>> {
-    caller.ipc_namespace().ok_or(EINVAL)
+    Ok(caller.namespaces().ok_or(EINVAL)?.ipc.clone())
 }
 
 fn show(caller: &dyn Caller, which: fn(&IpcNamespace) -> &[Limit]) -> Vec<u8> {

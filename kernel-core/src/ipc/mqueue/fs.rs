@@ -10,10 +10,11 @@ use super::queue::{Message, Queue, State};
 use super::{Capacity, Mqueues};
 use crate::errno::{EACCES, EEXIST, EINVAL, ENAMETOOLONG, ENOENT, EPERM, Result};
 use crate::io::{Sink, Source};
+use crate::ipc::sysv::IpcNamespace;
 use crate::sched::wait::{Events, WaitQueue};
 use crate::services::Services;
 use crate::sync::Mutex;
-use crate::task::cred::Cred;
+use crate::task::cred::{Caps, Cred};
 use crate::task::rlimit::Rlimits;
 use crate::vfs::caller::Caller;
 use crate::vfs::dir::{self, DirSink, DirectoryFile};
@@ -25,7 +26,7 @@ use crate::vfs::inode::{
 use crate::vfs::limit::seek_to;
 use crate::vfs::mount::FileSystem;
 use crate::vfs::permission::{self, Access};
-use crate::vfs::types::FsType;
+use crate::vfs::types::{FsType, LookUp};
 
 /// `MQUEUE_MAGIC`.
 const MAGIC: u64 = 0x1980_0202;
@@ -114,7 +115,8 @@ impl Directory {
         }
         names.last_ino += 1;
         names.time = now;
-        let queue = Arc::new(Queue {
+        let queue = Arc::new_cyclic(|me| Queue {
+            me: me.clone(),
             name: name.to_vec(),
             ino: names.last_ino,
             capacity,
@@ -231,7 +233,7 @@ impl Inode for Directory {
         let rlimit = Rlimits::default().soft(linux_raw_sys::general::RLIMIT_MSGQUEUE);
         let mut cred = Cred::root();
         (cred.uid, cred.fsuid, cred.fsgid) = (attr.uid, attr.uid, attr.gid);
-        cred.effective = crate::task::cred::Caps::empty();
+        cred.effective = Caps::empty();
         Ok(self.make_queue(name, &cred, &Wanted { mode: attr.mode, capacity: None, rlimit })?)
     }
 
@@ -284,11 +286,8 @@ impl Inode for Queue {
         statfs()
     }
 
-    fn open(&self, _: OpenFlags, caller: &dyn Caller) -> Result<Opened> {
-        let ipc = caller.ipc_namespace().ok_or(ENOENT)?;
-        let queue = ipc.mqueue.directory.state.lock().queues.get(&self.name).cloned();
-        let queue = queue.filter(|queue| core::ptr::eq(Arc::as_ptr(queue), self)).ok_or(ENOENT)?;
-        Ok(Opened::File(Arc::new(QueueFile(queue))))
+    fn open(&self, _: OpenFlags, _: &dyn Caller) -> Result<Opened> {
+        Ok(Opened::File(Arc::new(QueueFile(self.me.upgrade().ok_or(ENOENT)?))))
     }
 
     fn set_attr(&self, attr: &SetAttr) -> Result<()> {
@@ -367,8 +366,14 @@ impl FileOps for QueueFile {
     }
 }
 
-/// The type `mqueue`: every mount shows the queues of the same namespace.
-pub struct MqueueType(pub Arc<Mqueues>);
+/// The type `mqueue`: a mount shows the queues of the namespace of who makes it.
+pub struct MqueueType(pub Arc<IpcNamespace>);
+
+impl MqueueType {
+    fn of(&self, caller: &dyn Caller) -> Arc<IpcNamespace> {
+        caller.namespaces().map_or_else(|| self.0.clone(), |namespaces| namespaces.ipc.clone())
+    }
+}
 
 impl FsType for MqueueType {
     fn name(&self) -> &'static str {
@@ -376,7 +381,22 @@ impl FsType for MqueueType {
     }
 
     fn mount(&self, _: &[u8], _: &[u8], _: Device) -> Result<Arc<dyn FileSystem>> {
-        Ok(Arc::new(MqueueFs(self.0.directory.clone())))
+        Ok(Arc::new(MqueueFs(self.0.mqueue.directory.clone())))
+    }
+
+    fn may_mount(&self, caller: &dyn Caller) -> bool {
+        caller.cred().capable_in(&self.of(caller).user_ns, Caps::SYS_ADMIN)
+    }
+
+    fn mount_for(
+        &self,
+        caller: &dyn Caller,
+        _: LookUp<'_>,
+        _: &[u8],
+        _: &[u8],
+        _: Device,
+    ) -> Result<Arc<dyn FileSystem>> {
+        Ok(Arc::new(MqueueFs(self.of(caller).mqueue.directory.clone())))
     }
 }
 

@@ -62,11 +62,13 @@ pub struct Mqueues {
     accounts: Arc<Accounts>,
 }
 
+/// Bytes of queues by user, in all namespaces.
+pub type BytesOfUsers = Arc<Mutex<BTreeMap<u32, u64>>>;
+
 /// What queues there are, and whose.
-#[derive(Default)]
 struct Accounts {
     queues: AtomicU64,
-    bytes: Mutex<BTreeMap<u32, u64>>,
+    bytes: BytesOfUsers,
 }
 
 /// A queue, as it counts against the limits; ends when dropped.
@@ -78,7 +80,7 @@ struct Charge {
 
 impl Mqueues {
     /// No queues.
-    pub fn new(services: &Arc<Services>, room: Arc<Room>) -> Arc<Mqueues> {
+    pub fn new(services: &Arc<Services>, room: Arc<Room>, bytes: BytesOfUsers) -> Arc<Mqueues> {
         let limits = Limits {
             queues: Limit::between(256, 0, i32::MAX as u64),
             messages: Limit::between(10, 1, MOST_MESSAGES),
@@ -90,8 +92,13 @@ impl Mqueues {
             limits,
             directory: Directory::new(this.clone(), services),
             room,
-            accounts: Arc::default(),
+            accounts: Arc::new(Accounts { queues: AtomicU64::new(0), bytes }),
         })
+    }
+
+    /// What users have here and in other namespaces.
+    pub fn bytes_of_users(&self) -> BytesOfUsers {
+        self.accounts.bytes.clone()
     }
 
     /// The capacity that a queue gets; EINVAL if `wanted` is too much for `cred`, or nothing.

@@ -5,7 +5,7 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -33,6 +33,7 @@ pub struct Message {
 
 /// A queue.
 pub struct Queue {
+    pub(super) me: Weak<Queue>,
     /// Its name when it was made.
     pub name: Vec<u8>,
     /// Its number.

@@ -5,8 +5,8 @@
 //! that would block give a waiter to sleep on, and whoever makes their condition true does the work for them, in the
 //! order in which they came.
 //!
-//! Objects stay when their makers end. So what they take of the kernel's own memory is [`Held`] within a bound for the
-//! whole namespace, whatever the limits of each kind.
+//! Objects stay when their makers end. So what they take of the kernel's own memory is [`Held`] within a bound for all
+//! namespaces together, whatever the limits of each kind.
 
 pub mod ids;
 pub mod limits;
@@ -19,8 +19,10 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::errno::{ENOMEM, Result};
-use crate::ipc::mqueue::Mqueues;
+use crate::ipc::mqueue::{BytesOfUsers, Mqueues};
 use crate::services::Services;
+use crate::task::namespaces::{INITIAL_IPC, New, NsCount, NsKind};
+use crate::task::user_ns::UserNs;
 use limits::Limits;
 
 /// `IPC_PRIVATE`: a key that is never found.
@@ -34,6 +36,10 @@ pub const NO_WAIT: u32 = 0o4000;
 
 /// The System V objects and POSIX message queues that a group of processes sees.
 pub struct IpcNamespace {
+    /// Identifies it.
+    pub ino: u64,
+    /// Whose administrator may do everything with its objects.
+    pub user_ns: UserNs,
     /// What can be set in `/proc/sys/kernel`.
     pub limits: Limits,
     /// Shared memory.
@@ -44,19 +50,44 @@ pub struct IpcNamespace {
     pub msg: msg::Queues,
     /// POSIX message queues.
     pub mqueue: Arc<Mqueues>,
+    services: Arc<Services>,
+    room: Arc<Room>,
+    _count: Option<NsCount>,
 }
 
 impl IpcNamespace {
-    /// A namespace without objects.
-    pub fn new(services: &Arc<Services>) -> Arc<IpcNamespace> {
+    /// The first one, without objects.
+    pub fn initial(services: &Arc<Services>) -> Arc<IpcNamespace> {
+        let room = Arc::new(Room { limit: services.ram.total() / 16, used: AtomicU64::new(0) });
+        IpcNamespace::with(services, (room, Arc::default()), INITIAL_IPC, UserNs::INITIAL, None)
+    }
+
+    /// Another without objects. Those of all namespaces together have as much room as those of one.
+    pub fn another(&self, new: &New<'_>) -> Result<Arc<IpcNamespace>> {
+        let (ino, count) = (new.counts.next_ino(), new.count(NsKind::Ipc)?);
+        let shared = (self.room.clone(), self.mqueue.bytes_of_users());
+        Ok(IpcNamespace::with(&self.services, shared, ino, new.user_ns.clone(), Some(count)))
+    }
+
+    fn with(
+        services: &Arc<Services>,
+        (room, bytes): (Arc<Room>, BytesOfUsers),
+        ino: u64,
+        user_ns: UserNs,
+        count: Option<NsCount>,
+    ) -> Arc<IpcNamespace> {
         let ram = &services.ram;
-        let room = Arc::new(Room { limit: ram.total() / 16, used: AtomicU64::new(0) });
         Arc::new(IpcNamespace {
             limits: Limits::for_ram(ram.total()),
-            shm: shm::Segments::new(ram),
-            sem: sem::Sets::new(room.clone()),
-            msg: msg::Queues::new(room.clone()),
-            mqueue: Mqueues::new(services, room),
+            shm: shm::Segments::new(ram, user_ns.clone()),
+            sem: sem::Sets::new(room.clone(), user_ns.clone()),
+            msg: msg::Queues::new(room.clone(), user_ns.clone()),
+            mqueue: Mqueues::new(services, room.clone(), bytes),
+            services: services.clone(),
+            room,
+            ino,
+            user_ns,
+            _count: count,
         })
     }
 }
@@ -66,7 +97,7 @@ fn now(services: &Services) -> i64 {
     (services.clock.realtime_ns() / 1_000_000_000) as i64
 }
 
-/// How much of the kernel's memory the objects of a namespace may take.
+/// How much of the kernel's memory the objects of all namespaces may take.
 pub struct Room {
     limit: u64,
     used: AtomicU64,

@@ -17,6 +17,7 @@ use crate::sched::wait::{Events, WaitQueue};
 use crate::services::Services;
 use crate::sync::Mutex;
 use crate::task::cred::{Caps, Cred};
+use crate::task::user_ns::UserNs;
 use crate::vfs::caller::Caller;
 
 /// `MSG_NOERROR`, `MSG_EXCEPT`, `MSG_COPY`.
@@ -28,6 +29,7 @@ pub const COPY: u32 = 0o40000;
 /// All queues of a namespace.
 pub struct Queues {
     room: Arc<Room>,
+    user_ns: UserNs,
     table: Mutex<Ids<Queue>>,
 }
 
@@ -299,8 +301,8 @@ pub enum Received {
 }
 
 impl Queues {
-    pub(super) fn new(room: Arc<Room>) -> Queues {
-        Queues { room, table: Mutex::default() }
+    pub(super) fn new(room: Arc<Room>, user_ns: UserNs) -> Queues {
+        Queues { room, user_ns, table: Mutex::default() }
     }
 
     /// The queue with this id: EINVAL.
@@ -329,7 +331,7 @@ impl Queues {
         }
         let held = self.room.take(size_of::<Queue>())?;
         let state = State {
-            perm: Perm::new(key, cred, flags),
+            perm: Perm::new(key, cred, flags, &self.user_ns),
             stime: 0,
             rtime: 0,
             ctime: now(services),

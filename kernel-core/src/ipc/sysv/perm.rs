@@ -11,7 +11,7 @@ pub const READ: u32 = 0o444;
 pub const WRITE: u32 = 0o222;
 
 /// Permissions of an object.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Perm {
     /// Its key; [`super::PRIVATE`] if it cannot be found by one.
     pub key: i32,
@@ -21,15 +21,17 @@ pub struct Perm {
     pub gid: u32,
     cuid: u32,
     cgid: u32,
+    /// Whose administrator may do everything with it.
+    user_ns: UserNs,
     /// The lower nine bits.
     pub mode: u32,
 }
 
 impl Perm {
-    /// Of an object that `cred` makes, with the flags of its `*get` call.
-    pub fn new(key: i32, cred: &Cred, flags: u32) -> Perm {
+    /// Of an object that `cred` makes in a namespace of `user_ns`, with the flags of its `*get` call.
+    pub fn new(key: i32, cred: &Cred, flags: u32, user_ns: &UserNs) -> Perm {
         let (uid, gid) = (cred.euid, cred.egid);
-        Perm { key, uid, gid, cuid: uid, cgid: gid, mode: flags & 0o777 }
+        Perm { key, uid, gid, cuid: uid, cgid: gid, user_ns: user_ns.clone(), mode: flags & 0o777 }
     }
 
     /// EACCES unless all of `wanted` is allowed; the same bits for owner, group and others count once.
@@ -42,12 +44,20 @@ impl Perm {
         } else {
             self.mode
         };
-        if wanted & !granted & 7 != 0 && !cred.capable(Caps::IPC_OWNER) { Err(EACCES) } else { Ok(()) }
+        if wanted & !granted & 7 != 0 && !cred.capable_in(&self.user_ns, Caps::IPC_OWNER) {
+            Err(EACCES)
+        } else {
+            Ok(())
+        }
     }
 
     /// EPERM unless `cred` may change or remove the object.
     pub fn check_change(&self, cred: &Cred) -> Result<()> {
-        if self.is_owner(cred) || cred.capable(Caps::SYS_ADMIN) { Ok(()) } else { Err(EPERM) }
+        if self.is_owner(cred) || cred.capable_in(&self.user_ns, Caps::SYS_ADMIN) {
+            Ok(())
+        } else {
+            Err(EPERM)
+        }
     }
 
     /// Whether it is the owner's or the creator's.

@@ -19,6 +19,7 @@ use crate::sched::wait::{Events, WaitQueue};
 use crate::services::Services;
 use crate::sync::Mutex;
 use crate::task::cred::Cred;
+use crate::task::user_ns::UserNs;
 use crate::vfs::caller::Caller;
 
 /// `SEM_UNDO`.
@@ -27,6 +28,7 @@ const UNDO: i16 = 0x1000;
 /// All sets of a namespace.
 pub struct Sets {
     room: Arc<Room>,
+    user_ns: UserNs,
     table: Mutex<Table>,
 }
 
@@ -278,8 +280,8 @@ pub enum Question {
 }
 
 impl Sets {
-    pub(super) fn new(room: Arc<Room>) -> Sets {
-        Sets { room, table: Mutex::default() }
+    pub(super) fn new(room: Arc<Room>, user_ns: UserNs) -> Sets {
+        Sets { room, user_ns, table: Mutex::default() }
     }
 
     fn set(&self, id: i32) -> Result<Arc<SemSet>> {
@@ -312,7 +314,7 @@ impl Sets {
         let len = count as usize;
         let held = self.room.take(size_of::<SemSet>() + len * size_of::<Semaphore>())?;
         let state = State {
-            perm: Perm::new(key, cred, flags),
+            perm: Perm::new(key, cred, flags, &self.user_ns),
             otime: 0,
             ctime: now(services),
             semaphores: alloc::vec![Semaphore::default(); len],

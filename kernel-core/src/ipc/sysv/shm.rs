@@ -22,6 +22,7 @@ use crate::mm::ram::Ram;
 use crate::services::Services;
 use crate::sync::Mutex;
 use crate::task::cred::{Caps, Cred};
+use crate::task::user_ns::UserNs;
 use crate::vfs::caller::Caller;
 use crate::vfs::file::{FileOps, Op, OpenFile, OpenFlags};
 use crate::vfs::inode::{Device, FileKind, Inode, Metadata, StatFs, Timestamp};
@@ -40,6 +41,7 @@ const MAGIC: u64 = 0x0102_1994;
 /// All segments of a namespace.
 pub struct Segments {
     ram: Arc<Ram>,
+    user_ns: UserNs,
     table: Mutex<Table>,
 }
 
@@ -105,8 +107,8 @@ impl Segment {
 }
 
 impl Segments {
-    pub(super) fn new(ram: &Arc<Ram>) -> Arc<Segments> {
-        Arc::new(Segments { ram: ram.clone(), table: Mutex::default() })
+    pub(super) fn new(ram: &Arc<Ram>, user_ns: UserNs) -> Arc<Segments> {
+        Arc::new(Segments { ram: ram.clone(), user_ns, table: Mutex::default() })
     }
 
     /// `shmget(2)`.
@@ -143,7 +145,7 @@ impl Segments {
         let cache = PageCache::new(&self.ram, Backing::Empty);
         cache.truncate(size).map_err(|_| EINVAL)?;
         let state = State {
-            perm: Perm::new(key, &cred, flags),
+            perm: Perm::new(key, &cred, flags, &self.user_ns),
             atime: 0,
             dtime: 0,
             ctime: now(services),
@@ -244,7 +246,7 @@ impl Segments {
         let (cred, limit) = (caller.cred(), caller.rlimit(linux_raw_sys::general::RLIMIT_MEMLOCK));
         let table = self.table.lock();
         let segment = table.ids.get(id)?;
-        let privileged = cred.capable(Caps::IPC_LOCK);
+        let privileged = cred.capable_in(&self.user_ns, Caps::IPC_LOCK);
         let may = segment.state.lock().perm.is_owner(&cred) && (locked == Locking::Unlock || limit != 0);
         if !privileged && !may {
             return Err(EPERM);
