@@ -89,7 +89,7 @@ impl<H: Host> Table<H> {
             56,
             "clone",
             &[CloneFlags, Ptr, Ptr, Ptr, Hex],
-            Partial("no network, IPC or time namespaces"),
+            Partial("no network or time namespaces"),
             |cx, a| process::clone(cx, a.raw(0), a.ptr(1), a.ptr(2), a.ptr(3), a.raw(4)),
         ),
         sys(57, "fork", &[], Full, |cx, _| cx.clone_task(CloneArgs::fork())),
@@ -134,10 +134,10 @@ impl<H: Host> Table<H> {
         sys(247, "waitid", &[Enum(names::WAITID), Int, Ptr, Flags(names::WAIT), Ptr], Full, |cx, a| {
             process::waitid(cx, a.uint(0), a.int(1), a.ptr(2), a.uint(3), a.ptr(4))
         }),
-        sys(272, "unshare", &[CloneFlags], Partial("no network, IPC or time namespaces"), |cx, a| {
+        sys(272, "unshare", &[CloneFlags], Partial("no network or time namespaces"), |cx, a| {
             namespaces::unshare(cx, a.raw(0))
         }),
-        sys(308, "setns", &[Fd, CloneFlags], Partial("no network, IPC or time namespaces"), |cx, a| {
+        sys(308, "setns", &[Fd, CloneFlags], Partial("no network or time namespaces"), |cx, a| {
             namespaces::setns(cx, a.fd(0), a.uint(1))
         }),
         sys(273, "set_robust_list", &[Ptr, Size], Full, |cx, a| {
@@ -163,7 +163,7 @@ impl<H: Host> Table<H> {
             435,
             "clone3",
             &[Ptr, Size],
-            Partial("no network, IPC or time namespaces, cgroups or chosen ids"),
+            Partial("no network or time namespaces, cgroups or chosen ids"),
             |cx, a| process::clone3(cx, a.ptr(0), a.size(1)),
         ),
     ];
