@@ -4,12 +4,13 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::{Arc, Weak};
 use core::any::Any;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 
 use hashbrown::HashMap;
 
 use crate::errno::{EAGAIN, EEXIST, EINVAL, EMFILE, ENOSPC, ENOTTY, Result};
 use crate::io::Sink;
+use crate::ipc::limit::Limit;
 use crate::sched::wait::{Events, WaitQueue};
 use crate::sync::Mutex;
 use crate::vfs::file::{FileOps, Op, Whence};
@@ -38,11 +39,11 @@ const HEADER: usize = 16;
 /// What each user may have, as `/proc/sys/fs/inotify` says, and has.
 pub struct Limits {
     /// `max_queued_events`: more are lost, in one descriptor.
-    pub queued_events: AtomicU32,
+    pub queued_events: Limit,
     /// `max_user_instances`.
-    pub instances: AtomicU32,
+    pub instances: Limit,
     /// `max_user_watches`.
-    pub watches: AtomicU32,
+    pub watches: Limit,
     users: Mutex<HashMap<u32, Used>>,
 }
 
@@ -55,19 +56,19 @@ struct Used {
 impl Limits {
     /// As Linux has them on a machine with that many bytes of memory: each watch keeps an inode.
     pub fn new(ram: u64) -> Limits {
-        let watches = (ram / 100 / 1024).clamp(8192, 1 << 20) as u32;
+        let limit = |value: u64| Limit::new(value, i32::MAX as u64);
         Limits {
-            queued_events: AtomicU32::new(16384),
-            instances: AtomicU32::new(128),
-            watches: AtomicU32::new(watches),
+            queued_events: limit(16384),
+            instances: limit(128),
+            watches: limit((ram / 100 / 1024).clamp(8192, 1 << 20)),
             users: Mutex::default(),
         }
     }
 
-    fn take(&self, user: u32, most: &AtomicU32, of: fn(&mut Used) -> &mut u32) -> Result<(), ()> {
+    fn take(&self, user: u32, most: &Limit, of: fn(&mut Used) -> &mut u32) -> Result<(), ()> {
         let mut users = self.users.lock();
         let count = of(users.entry(user).or_default());
-        if *count >= most.load(Ordering::Relaxed) {
+        if u64::from(*count) >= most.get() {
             return Err(());
         }
         *count += 1;
@@ -203,7 +204,7 @@ impl Inotify {
         if state.events.back().is_some_and(|last| last.says(&event)) {
             return;
         }
-        let most = self.limits.queued_events.load(Ordering::Relaxed) as usize;
+        let most = self.limits.queued_events.get() as usize;
         let event = match state.events.back() {
             _ if state.events.len() < most => event,
             Some(last) if last.mask == Happening::OVERFLOW => return,
@@ -359,7 +360,7 @@ mod tests {
     fn too_many_watches_are_refused_and_given_back() {
         let world = World::new();
         let (notify, limits) = (&world.context.namespace().dentries.notify, &world.services.inotify);
-        limits.watches.store(1, Ordering::Relaxed);
+        limits.watches.set(1).unwrap();
         let instance = Inotify::new(notify, limits, 7).unwrap();
         let (one, two) = (world.file("/f", b""), world.file("/g", b""));
         assert_eq!(instance.watch(&one.inode, ALL), Ok(1));

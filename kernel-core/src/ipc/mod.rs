@@ -12,6 +12,7 @@ pub mod eventfd;
 pub mod fifo;
 pub mod futex;
 pub mod inotify;
+pub mod limit;
 pub mod mqueue;
 pub mod pi_futex;
 pub mod pidfd;

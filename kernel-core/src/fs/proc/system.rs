@@ -4,11 +4,11 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::tree::Item;
 use super::{Facts, sysvipc};
 use crate::errno::{EINVAL, EPERM, Result};
+use crate::ipc::limit::Limit;
 use crate::task::cred::Caps;
 use crate::task::namespaces::HostNames;
 use crate::vfs::caller::Caller;
@@ -186,19 +186,14 @@ fn line(mut bytes: Vec<u8>) -> Result<Vec<u8>> {
 }
 
 /// A setting that is a number.
-fn number(value: &AtomicU32) -> Result<Vec<u8>> {
-    line(value.load(Ordering::Relaxed).to_string().into_bytes())
+fn number(limit: &Limit) -> Result<Vec<u8>> {
+    line(limit.get().to_string().into_bytes())
 }
 
-/// Sets one; EINVAL for what is none, or too large for a signed one.
-fn set_number(value: &AtomicU32, bytes: &[u8]) -> Result<()> {
+/// Sets one; EINVAL for what is none, or out of its bounds.
+fn set_number(limit: &Limit, bytes: &[u8]) -> Result<()> {
     let text = core::str::from_utf8(bytes).map_err(|_| EINVAL)?;
-    let new = text.trim_matches(['\0', '\n', ' ', '\t']).parse::<u32>().map_err(|_| EINVAL)?;
-    if i32::try_from(new).is_err() {
-        return Err(EINVAL);
-    }
-    value.store(new, Ordering::Relaxed);
-    Ok(())
+    limit.set(text.trim_matches(['\0', '\n', ' ', '\t']).parse().map_err(|_| EINVAL)?)
 }
 
 /// The reader's names of the machine.

@@ -11,8 +11,8 @@ use super::tree::Item;
 use super::tree::Item::{File, Setting};
 use crate::abi::sysv::IpcPerm;
 use crate::errno::{EINVAL, Result};
+use crate::ipc::limit::Limit;
 use crate::ipc::sysv::IpcNamespace;
-use crate::ipc::sysv::limits::Limit;
 use crate::ipc::sysv::perm::shown_in;
 use crate::vfs::caller::Caller;
 

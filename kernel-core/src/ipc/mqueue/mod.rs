@@ -11,8 +11,8 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::errno::{EINVAL, EMFILE, ENOSPC, EOVERFLOW, Result};
+use crate::ipc::limit::Limit;
 use crate::ipc::sysv::Room;
-use crate::ipc::sysv::limits::Limit;
 use crate::services::Services;
 use crate::sync::Mutex;
 use crate::task::cred::{Caps, Cred};

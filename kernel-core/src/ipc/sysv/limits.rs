@@ -1,44 +1,10 @@
 //! The limits in `/proc/sys/kernel`. Sources: `shmget(2)`, `semget(2)`, `msgget(2)`, `proc_sys_kernel(5)`.
 
-use core::sync::atomic::{AtomicU64, Ordering};
-
-use crate::errno::{EINVAL, Result};
+use crate::ipc::limit::Limit;
 use crate::ipc::sysv::ids;
 
 /// Largest value of a semaphore, and of what is undone (`SEMVMX`, `SEMAEM`).
 pub const SEM_MAX: i32 = 32767;
-
-/// A limit that can be set.
-pub struct Limit {
-    value: AtomicU64,
-    least: u64,
-    most: u64,
-}
-
-impl Limit {
-    fn new(value: u64, most: u64) -> Limit {
-        Limit::between(value, 0, most)
-    }
-
-    /// A limit that can be set from `least` to `most`.
-    pub fn between(value: u64, least: u64, most: u64) -> Limit {
-        Limit { value: AtomicU64::new(value), least, most }
-    }
-
-    /// What it is.
-    pub fn get(&self) -> u64 {
-        self.value.load(Ordering::Relaxed)
-    }
-
-    /// Sets it; EINVAL.
-    pub fn set(&self, value: u64) -> Result<()> {
-        if !(self.least..=self.most).contains(&value) {
-            return Err(EINVAL);
-        }
-        self.value.store(value, Ordering::Relaxed);
-        Ok(())
-    }
-}
 
 /// All limits of a namespace.
 pub struct Limits {
