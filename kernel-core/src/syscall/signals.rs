@@ -180,6 +180,8 @@ fn as_seen_by<H: Host>(cx: &Cx<'_, H>, process: &Process<H>, info: SigInfo) -> S
     let own = &cx.cred().user_ns;
     let receiver = process.user_ns();
     let info = match cx.task.process.pid_ns == process.pid_ns {
+        // That none of these comes from outside must not be hidden by a number that the caller told.
+        true if bit(info.signal) & UNBLOCKABLE != 0 => info.with_pid(cx.task.process.own_pid),
         true => info,
         false => info.with_pid(process.pid_ns.shown(cx.task.process.pid)),
     };

@@ -161,7 +161,11 @@ unsafe fn signals_to_the_first() -> Done {
         ok(libc::kill(1, libc::SIGTERM))?;
         in_child(|| {
             ok(libc::kill(1, libc::SIGKILL))?;
-            ok(libc::kill(1, libc::SIGSTOP)).map(drop)
+            ok(libc::kill(1, libc::SIGSTOP))?;
+            // Not even if it says that it is outside.
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            info.si_code = libc::SI_QUEUE;
+            ok(libc::syscall(libc::SYS_rt_sigqueueinfo, 1, libc::SIGKILL, &info)).map(drop)
         })?;
         put(w, b"x")?;
         sleep_ms(60_000);
