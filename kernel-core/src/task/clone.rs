@@ -265,10 +265,13 @@ impl<H: Host> Cx<'_, H> {
     }
 
     /// Puts the new task where others find it, with its fiber, which keeps it: a task that does not come so far has none.
-    /// EAGAIN: the process ends meanwhile.
+    /// EAGAIN: the process ends meanwhile; ENOMEM: its PID namespace does.
     fn add_to_tree(&self, task: &Arc<Task<H>>, fiber: H::Fiber, flags: CloneFlags) -> Result<()> {
         let process = &task.process;
         let mut tree = self.kernel.tree.lock();
+        if !flags.contains(CloneFlags::THREAD) && process.pid_ns.is_ending() {
+            return Err(ENOMEM);
+        }
         {
             let mut group = process.signals.lock();
             if flags.contains(CloneFlags::THREAD) && (group.ending.is_some() || group.sole_survivor.is_some())

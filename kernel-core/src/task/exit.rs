@@ -302,9 +302,10 @@ impl<H: Host> Kernel<H> {
     /// The first process of a PID namespace is about to end: so does everything in it, and it ends last. Whether there is
     /// something to wait for.
     fn end_namespace(&self, init: &Arc<Process<H>>, status: ExitStatus) -> bool {
-        init.pid_ns.close();
         let others: Vec<Arc<Process<H>>> = {
+            // Under the lock, so that what has a number already either is in the tree or does not come there.
             let tree = self.tree.lock();
+            init.pid_ns.close();
             let members = init.pid_ns.members();
             members.into_iter().filter(|pid| *pid != init.pid).filter_map(|pid| tree.process(pid)).collect()
         };

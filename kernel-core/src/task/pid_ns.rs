@@ -173,6 +173,11 @@ impl PidNs {
         self.0.as_ref().is_some_and(|namespace| namespace.closed.load(Ordering::Relaxed))
     }
 
+    /// Whether the first process of it or of one around has ended.
+    pub fn is_ending(&self) -> bool {
+        core::iter::successors(Some(self), |at| at.parent()).any(PidNs::is_closed)
+    }
+
     /// Its first process ends: no more processes from now on.
     pub fn close(&self) {
         if let Some(namespace) = &self.0 {
@@ -263,6 +268,10 @@ mod tests {
         assert_eq!((outer.shown(72), outer.members()), (0, alloc::vec![70, 71]));
         inner.close();
         assert_eq!((inner.enter(73), outer.shown(73)), (Err(ENOMEM), 0));
+        let other = below(&outer, &counts).unwrap();
+        assert_eq!((inner.is_ending(), other.is_ending(), outer.is_ending()), (true, false, false));
+        outer.close();
+        assert_eq!((other.is_closed(), other.is_ending(), PidNs::INITIAL.is_ending()), (false, true, false));
     }
 
     #[test]
