@@ -25,6 +25,7 @@ pub const CASES: &[Case] = cases![
     locks_tell_the_holder,
     ipc_tells_who_used_it,
     threads_have_numbers,
+    filters_name_threads_by_them,
     exec_by_a_thread_keeps_one,
     setns_is_for_children,
     reboot_ends_the_namespace,
@@ -381,6 +382,11 @@ unsafe fn threads_have_numbers() -> Done {
         ok(libc::syscall(libc::SYS_tgkill, 1, 1, 0)).map(drop)
     })?;
     join(pid)
+}
+
+unsafe fn filters_name_threads_by_them() -> Done {
+    need_pid_ns()?;
+    join(first(|| crate::seccomp::threads_that_differ_are_named())?)
 }
 
 unsafe fn exec_by_a_thread_keeps_one() -> Done {

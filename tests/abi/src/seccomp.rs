@@ -350,7 +350,7 @@ unsafe fn threads_get_the_same() -> Done {
     fails(victim(), 5)
 }
 
-unsafe fn threads_that_differ_are_named() -> Done {
+pub unsafe fn threads_that_differ_are_named() -> Done {
     extern "C" fn body(arg: *mut libc::c_void) -> c_int {
         // SAFETY: `arg` is at words of the thread that waits for this one.
         unsafe {

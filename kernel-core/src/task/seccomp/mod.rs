@@ -251,13 +251,13 @@ impl<H: Host> Cx<'_, H> {
         Ok(())
     }
 
-    /// Adds a filter, and gives all threads of the process the filters that this one has then. `Err(Ok(tid))`: that thread
-    /// has filters that this one has not.
+    /// Adds a filter, and gives all threads of the process the filters that this one has then. `Err(Ok(tid))`: that thread,
+    /// by its own number, has filters that this one has not.
     pub(crate) fn add_filter_to_all(&self, filter: Arc<Filter>) -> Result<(), Result<u32, Errno>> {
         let group = self.task.process.signals.lock();
         let own = self.task.seccomp.lock().clone();
         if let Some(other) = group.threads.iter().find(|thread| !thread.seccomp.lock().is_below(&own)) {
-            return Err(Ok(other.tid()));
+            return Err(Ok(other.own_tid()));
         }
         let seccomp = own.with(filter).map_err(Err)?;
         for thread in &group.threads {
