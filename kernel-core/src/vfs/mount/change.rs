@@ -176,9 +176,6 @@ impl Namespace {
             above = at.parent();
         }
         let home = mount.namespace();
-        if !attached {
-            self.check_room(tree.len())?;
-        }
         // Off its old place, and out of its old namespace if that is another; what is on it stays on it.
         let old = self.table.take(mount);
         if let Some(home) = &home {

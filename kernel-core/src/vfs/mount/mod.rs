@@ -33,6 +33,8 @@ use crate::vfs::path::Path;
 pub use change::{BindDepth, Origin};
 pub use detached::Detached;
 pub use peers::{Propagation, Sharing};
+#[cfg(test)]
+pub(super) use table::MOST_MOUNTS;
 pub use table::{MountTable, Namespace};
 pub use unmount::Unmount;
 

@@ -107,7 +107,7 @@ impl Peers {
     }
 
     /// Leaves its group. The slaves of a group without members become its master's. Gives the group if it still exists.
-    fn leave(&mut self, mount: &Arc<Mount>) -> Option<u32> {
+    pub fn leave(&mut self, mount: &Arc<Mount>) -> Option<u32> {
         let number = mount.sharing.lock().group.take()?;
         let group = self.0.get_mut(&number)?;
         forget(&mut group.members, mount);

@@ -20,20 +20,38 @@ struct Planned {
 /// A group, whom of it the tree is on already, and the tree that the others' are copies of.
 type Work = (u32, Option<Arc<Mount>>, Vec<Arc<Mount>>);
 
-/// Copies of `tree` for everyone who hears of what happens at `at`, which is on a shared mount.
-fn plan(table: &MountTable, peers: &mut Peers, tree: &[Arc<Mount>], at: &Path) -> Result<Vec<Planned>> {
+/// Makes the mounts of `tree` shared, and copies of it for everyone who hears of what happens at `at`, which is on a shared
+/// mount. An error leaves everything as it was.
+fn plan(
+    table: &MountTable,
+    peers: &mut Peers,
+    namespace: &Arc<Namespace>,
+    tree: &[Arc<Mount>],
+    at: &Path,
+) -> Result<Vec<Planned>> {
+    let not_shared = tree.iter().filter(|mount| mount.sharing().group.is_none());
+    let not_shared: Vec<Arc<Mount>> = not_shared.cloned().collect();
+    for mount in &not_shared {
+        peers.make_shared(mount);
+    }
     let mut planned = Vec::new();
-    let result = plan_into(table, peers, tree, at, &mut planned);
+    let result = plan_into(table, peers, tree, at, &mut planned)
+        .and_then(|()| namespace.check_room(room_in(&planned, namespace) + tree.len()));
     if result.is_err() {
-        undo(peers, &planned);
+        for mount in planned.iter().flat_map(|planned| &planned.tree) {
+            peers.make_private(mount);
+        }
+        for mount in &not_shared {
+            peers.leave(mount);
+        }
     }
     result.map(|()| planned)
 }
 
-fn undo(peers: &mut Peers, planned: &[Planned]) {
-    for mount in planned.iter().flat_map(|planned| &planned.tree) {
-        peers.make_private(mount);
-    }
+/// How many mounts are to come to a namespace.
+fn room_in(planned: &[Planned], namespace: &Arc<Namespace>) -> usize {
+    let there = planned.iter().filter(|planned| Arc::ptr_eq(&planned.namespace, namespace));
+    there.map(|planned| planned.tree.len()).sum()
 }
 
 fn plan_into(
@@ -48,24 +66,20 @@ fn plan_into(
     let mut next = 0;
     while let Some((group, done, source)) = work.get(next).cloned() {
         next += 1;
-        let mut copy_to = |peers: &mut Peers,
-                           receiver: &Arc<Mount>,
-                           kin|
-         -> Result<Option<Vec<Arc<Mount>>>> {
-            let Some(namespace) = receiver.namespace() else { return Ok(None) };
-            if !receiver.root.is_above(&at.dentry) {
-                return Ok(None);
-            }
-            let Some(top) = source.first() else { return Ok(None) };
-            let pairs = copy_tree(table, peers, &source, &top.root, kin, Purpose::Propagate)?;
-            let tree: Vec<Arc<Mount>> = pairs.into_iter().map(|(_, copy)| copy).collect();
-            let at = Path { mount: receiver.clone(), dentry: at.dentry.clone() };
-            planned.push(Planned { tree: tree.clone(), at, namespace: namespace.clone() });
-            let new: usize =
-                planned.iter().filter(|p| Arc::ptr_eq(&p.namespace, &namespace)).map(|p| p.tree.len()).sum();
-            namespace.check_room(new)?;
-            Ok(Some(tree))
-        };
+        let mut copy_to =
+            |peers: &mut Peers, receiver: &Arc<Mount>, kin| -> Result<Option<Vec<Arc<Mount>>>> {
+                let Some(namespace) = receiver.namespace() else { return Ok(None) };
+                if !receiver.root.is_above(&at.dentry) {
+                    return Ok(None);
+                }
+                let Some(top) = source.first() else { return Ok(None) };
+                let pairs = copy_tree(table, peers, &source, &top.root, kin, Purpose::Propagate)?;
+                let tree: Vec<Arc<Mount>> = pairs.into_iter().map(|(_, copy)| copy).collect();
+                let at = Path { mount: receiver.clone(), dentry: at.dentry.clone() };
+                planned.push(Planned { tree: tree.clone(), at, namespace: namespace.clone() });
+                namespace.check_room(room_in(planned, &namespace))?;
+                Ok(Some(tree))
+            };
         for member in peers.members(group) {
             if !done.as_ref().is_some_and(|done| Arc::ptr_eq(done, &member)) {
                 copy_to(peers, &member, Kin::Peer)?;
@@ -106,20 +120,10 @@ pub(super) fn attach(
     at: &Path,
 ) -> Result<()> {
     namespace.check_room(tree.len())?;
-    let planned = if at.mount.sharing().group.is_some() {
-        for mount in tree {
-            peers.make_shared(mount);
-        }
-        plan(table, peers, tree, at)?
-    } else {
-        Vec::new()
+    let planned = match at.mount.sharing().group {
+        Some(_) => plan(table, peers, namespace, tree, at)?,
+        None => Vec::new(),
     };
-    let in_own = planned.iter().filter(|planned| Arc::ptr_eq(&planned.namespace, namespace));
-    let more = in_own.map(|planned| planned.tree.len()).sum::<usize>() + tree.len();
-    if let Err(errno) = namespace.check_room(more) {
-        undo(peers, &planned);
-        return Err(errno);
-    }
     place_copies(table, namespace, tree, Some(at.clone()));
     namespace.note_change();
     for Planned { tree, at, namespace: receiver } in planned {

@@ -23,7 +23,7 @@ use crate::vfs::types::FsTypes;
 
 /// The most mounts in a namespace (`fs.mount-max`, which Linux has at 100,000): some searches go over all of them, and
 /// a recursive bind doubles them.
-pub(super) const MOST_MOUNTS: usize = 4096;
+pub(in crate::vfs) const MOST_MOUNTS: usize = 4096;
 
 /// Mount and dentry by address, both of which the mount there keeps alive.
 pub(super) type Key = (usize, usize);

@@ -5,13 +5,13 @@ extern crate std;
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use crate::errno::{EBUSY, EINVAL, ELOOP, EPERM};
+use crate::errno::{EBUSY, EINVAL, ELOOP, ENOSPC, EPERM};
 use crate::fs::tmpfs::{Options, Tmpfs};
 use crate::task::cred::Cred;
 use crate::task::namespaces::{NsCounts, NsKind};
 use crate::task::user_ns::UserNs;
 use crate::vfs::inode::Device;
-use crate::vfs::mount::{BindDepth, MountFlags, Namespace, Origin, Propagation, Unmount};
+use crate::vfs::mount::{BindDepth, MOST_MOUNTS, MountFlags, Namespace, Origin, Propagation, Unmount};
 use crate::vfs::path::Path;
 use crate::vfs::testing::World;
 
@@ -76,6 +76,41 @@ fn shared_mounts_tell_their_peers_and_slaves_only_hear() {
     namespace.unmount(at("/a"), Unmount::Idle).unwrap();
     namespace.set_propagation(&at("/peer"), Propagation::Private, BindDepth::One).unwrap();
     assert_eq!(places(&namespace), "/ \n/peer \n/slave ");
+}
+
+#[test]
+fn what_finds_no_room_stays_as_it_was() {
+    let world = World::new();
+    let namespace = world.context.namespace().clone();
+    for dir in ["/a", "/b", "/c", "/m", "/f"] {
+        world.mkdir(dir).unwrap();
+    }
+    let at = |path: &str| world.resolve(path).unwrap();
+    mount(&world, &namespace, &at("/a"));
+    world.mkdir("/a/x").unwrap();
+    namespace.set_propagation(&at("/a"), Propagation::Shared, BindDepth::One).unwrap();
+    namespace.bind(&at("/a"), &at("/b"), BindDepth::One).unwrap();
+    namespace.bind(&at("/a"), &at("/c"), BindDepth::One).unwrap();
+    mount(&world, &namespace, &at("/m"));
+    // One more has room, and not those that the peers get.
+    for number in namespace.mounts().len()..MOST_MOUNTS - 1 {
+        let dir = alloc::format!("/f/{number}");
+        world.mkdir(&dir).unwrap();
+        mount(&world, &namespace, &at(&dir));
+    }
+    let again = || Tmpfs::new(&world.services, "tmpfs", Device::new(0, 22), Options::default());
+    for _ in 0..3 {
+        let done = namespace.mount(again(), b"t", &at("/a/x"), MountFlags::empty(), &UserNs::INITIAL);
+        assert_eq!(done, Err(ENOSPC));
+        assert_eq!(namespace.bind(&at("/m"), &at("/a/x"), BindDepth::One), Err(ENOSPC));
+        assert_eq!(namespace.move_mount(&at("/m"), &at("/a/x"), Origin::Attached), Err(ENOSPC));
+    }
+    assert!(places(&namespace).lines().any(|line| line == "/m "), "not shared");
+    for dir in ["/f/5", "/f/6"] {
+        namespace.unmount(at(dir), Unmount::Idle).unwrap();
+    }
+    namespace.move_mount(&at("/m"), &at("/a/x"), Origin::Attached).unwrap();
+    assert!(places(&namespace).lines().any(|line| line == "/a/x shared:2"), "the lowest number is free");
 }
 
 #[test]
