@@ -168,7 +168,7 @@ pub(super) fn make<H: Host>(
 fn block_device(path: &Path) -> Result<Device> {
     let found = path.inode().metadata();
     match found.kind() {
-        FileKind::Block if path.mount.flags().contains(MountFlags::NO_DEV) => Err(EACCES),
+        FileKind::Block if path.mount.forbids_devices() => Err(EACCES),
         FileKind::Block => Ok(found.rdev),
         _ => Err(ENOTBLK),
     }
