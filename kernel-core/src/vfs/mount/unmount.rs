@@ -71,14 +71,12 @@ impl Namespace {
             self.take_off(&mut peers, &tree)
         };
         let root = mount.root.clone();
-        if how != Unmount::Detach {
-            mount.fs.sync()?;
-        }
+        let synced = if how != Unmount::Detach { mount.fs.sync() } else { Ok(()) };
         drop((gone, mount));
         if !self.shows(&root) {
             self.dentries.forget(|dentry| root.is_above(dentry));
         }
-        Ok(())
+        synced
     }
 
     /// What is to go because the mounts of `tree` go: on the same places of peers and slaves, if nothing is on it that
