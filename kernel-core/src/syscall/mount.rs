@@ -257,7 +257,7 @@ pub fn umount2<H: Host>(cx: &Cx<'_, H>, target: u64, flags: u32) -> SysResult {
 }
 
 /// Root and working directories of all tasks.
-fn all_contexts<H: Host>(cx: &Cx<'_, H>) -> Vec<Arc<FsContext>> {
+pub(super) fn all_contexts<H: Host>(cx: &Cx<'_, H>) -> Vec<Arc<FsContext>> {
     let processes: Vec<_> = cx.kernel.tree.lock().nodes().map(|node| node.process.clone()).collect();
     let tasks = processes.iter().flat_map(|process| process.threads());
     tasks.filter_map(|task| task.resources().map(|resources| resources.fs)).collect()

@@ -9,6 +9,7 @@ use crate::fs::proc::source::TaskView;
 use crate::host::Host;
 use crate::ipc::pidfd::PidFd;
 use crate::syscall::args::RawFd;
+use crate::syscall::mount::all_contexts;
 use crate::syscall::{Cx, SysResult};
 use crate::task::clone::{CloneArgs, CloneFlags};
 use crate::task::cred::{Caps, Cred};
@@ -92,11 +93,8 @@ impl<H: Host> Cx<'_, H> {
     }
 
     fn is_fs_shared(&self) -> bool {
-        let tree = self.kernel.tree.lock();
-        tree.threads().any(|task| {
-            !Arc::ptr_eq(task, self.task)
-                && task.resources().is_some_and(|resources| Arc::ptr_eq(&resources.fs, &self.fs))
-        })
+        // The caller's own among them.
+        all_contexts(self).iter().filter(|fs| Arc::ptr_eq(fs, &self.fs)).count() > 1
     }
 
     fn is_alone(&self) -> bool {
