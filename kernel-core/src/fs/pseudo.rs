@@ -12,6 +12,7 @@ use crate::io::{Sink, Source};
 use crate::ipc::pidfd::PidFd;
 use crate::sched::wait::{Events, WaitQueue};
 use crate::sync::Mutex;
+use crate::task::cred::Cred;
 use crate::vfs::caller::Caller;
 use crate::vfs::dir::{DirSink, Directory, DirectoryFile, list_dots};
 use crate::vfs::file::{FileOps, Op, OpenFlags, Whence};
@@ -25,8 +26,8 @@ const FIRST_POSITION: u64 = 2;
 
 /// Makes the text of a file.
 pub type ReadText = Box<dyn Fn(&dyn Caller) -> Result<Vec<u8>> + Send + Sync>;
-/// Takes what was written to a file.
-pub type WriteText = Box<dyn Fn(&dyn Caller, &[u8]) -> Result<()> + Send + Sync>;
+/// Takes what was written to a file that somebody with these credentials has opened.
+pub type WriteText = Box<dyn Fn(&dyn Caller, &Cred, &[u8]) -> Result<()> + Send + Sync>;
 /// Says what tells of changes.
 pub type MakeWatch = Box<dyn Fn() -> Result<Watch> + Send + Sync>;
 
@@ -178,14 +179,16 @@ impl Inode for Node {
                 // What the reader may not see is refused at once.
                 let first = if flags.readable() && !flags.writable() { Some(read(caller)?) } else { None };
                 let text = Mutex::new(first);
-                Ok(Opened::File(Arc::new(TextFile { body: self.body.clone(), text, watch: None })))
+                let (body, opener) = (self.body.clone(), caller.cred());
+                Ok(Opened::File(Arc::new(TextFile { body, opener, text, watch: None })))
             }
             Body::Watched { read, watch } => {
                 if flags.writable() {
                     return Err(EACCES);
                 }
                 let (text, watch) = (Mutex::new(Some(read(caller)?)), Some(watch()?));
-                Ok(Opened::File(Arc::new(TextFile { body: self.body.clone(), text, watch })))
+                let (body, opener) = (self.body.clone(), caller.cred());
+                Ok(Opened::File(Arc::new(TextFile { body, opener, text, watch })))
             }
             Body::File(open) => Ok(Opened::File(open(caller)?)),
             Body::Directory(listing) => Ok(Opened::File(Arc::new(DirectoryFile(ListFile {
@@ -230,6 +233,7 @@ impl Inode for Node {
 /// An open file of text: the text is made at the first read, and again when somebody goes back to the start.
 struct TextFile {
     body: Arc<Body>,
+    opener: Arc<Cred>,
     text: Mutex<Option<Vec<u8>>>,
     watch: Option<Watch>,
 }
@@ -284,7 +288,7 @@ impl FileOps for TextFile {
         }
         let mut bytes = alloc::vec![0; len];
         src.take_all(&mut bytes)?;
-        write(op.caller, &bytes)?;
+        write(op.caller, &self.opener, &bytes)?;
         *self.text.lock() = None;
         let mut position = op.file.position.lock();
         *position = position.saturating_add(len as u64);

@@ -312,9 +312,9 @@ impl UserNs {
         Ok(())
     }
 
-    /// Writes a map, once. `cred` is the writer's. EPERM: it is there already, or the writer may not map these ids;
-    /// EINVAL: the text is wrong.
-    pub fn write_map(&self, kind: IdKind, text: &[u8], cred: &Cred) -> Result<()> {
+    /// Writes a map, once: `cred` are those of who opened the file, and `writer` those of who writes. EPERM: it is there
+    /// already, or they may not map these ids; EINVAL: the text is wrong.
+    pub fn write_map(&self, kind: IdKind, text: &[u8], cred: &Cred, writer: &Cred) -> Result<()> {
         let Some(namespace) = &self.0 else { return Err(EPERM) };
         if cred.user_ns != *self && cred.user_ns != namespace.parent {
             return Err(EPERM);
@@ -329,7 +329,9 @@ impl UserNs {
             return Err(EPERM);
         }
         let mut extents = parse(text)?;
-        if !self.may_map(namespace, kind, cap, &extents, cred) {
+        let by_power = |cap| [cred, writer].iter().all(|cred| cred.capable_in(&namespace.parent, cap));
+        let may_map = self.may_map(namespace, kind, &extents, cred);
+        if !may_map.unwrap_or_else(|| cap.is_none_or(by_power)) {
             return Err(EPERM);
         }
         for extent in &mut extents {
@@ -342,14 +344,14 @@ impl UserNs {
         Ok(())
     }
 
+    /// Whether the opener of a map may write it whatever it can do in the parent; `None`: that decides.
     fn may_map(
         &self,
         namespace: &UserNamespace,
         kind: IdKind,
-        cap: Option<Caps>,
         extents: &[Extent],
         cred: &Cred,
-    ) -> bool {
+    ) -> Option<bool> {
         let parent = &namespace.parent;
         // Who maps the parent's superuser could leave file capabilities behind.
         let maps_root = extents.iter().any(|extent| extent.lower == 0);
@@ -360,7 +362,7 @@ impl UserNs {
                 cred.capable_in(parent, Caps::SETFCAP)
             };
             if !may {
-                return false;
+                return Some(false);
             }
         }
         // One's own id needs no privilege.
@@ -368,14 +370,14 @@ impl UserNs {
             && namespace.owner == cred.euid
         {
             match kind {
-                IdKind::User if parent.uid(*lower) == Some(cred.euid) => return true,
+                IdKind::User if parent.uid(*lower) == Some(cred.euid) => return Some(true),
                 IdKind::Group if !self.allows_setgroups() && parent.gid(*lower) == Some(cred.egid) => {
-                    return true;
+                    return Some(true);
                 }
                 _ => {}
             }
         }
-        cap.is_none_or(|cap| cred.capable_in(parent, cap))
+        None
     }
 
     /// The lines of a map as a reader in `reader` sees them: the lower ids are the reader's, or of the parent if the
@@ -455,17 +457,27 @@ mod tests {
         let inside = UserNs::create(&user(7), &world()).unwrap();
         let ns = inside.user_ns.clone();
         assert_eq!((ns.shown_uid(7), ns.uid(0)), (OVERFLOW_ID, None));
-        assert_eq!(ns.write_map(IdKind::User, b"0 8 1\n", &inside), Err(EPERM));
-        assert_eq!(ns.write_map(IdKind::User, b"0 7 2\n", &inside), Err(EPERM));
-        assert_eq!(ns.write_map(IdKind::User, b"0 7\n", &inside), Err(EINVAL));
-        assert_eq!(ns.write_map(IdKind::User, b"0 7 1\n", &inside), Ok(()));
-        assert_eq!(ns.write_map(IdKind::User, b"0 7 1\n", &inside), Err(EPERM));
+        assert_eq!(ns.write_map(IdKind::User, b"0 8 1\n", &inside, &inside), Err(EPERM));
+        assert_eq!(ns.write_map(IdKind::User, b"0 7 2\n", &inside, &inside), Err(EPERM));
+        assert_eq!(ns.write_map(IdKind::User, b"0 7\n", &inside, &inside), Err(EINVAL));
+        assert_eq!(ns.write_map(IdKind::User, b"0 7 1\n", &inside, &inside), Ok(()));
+        assert_eq!(ns.write_map(IdKind::User, b"0 7 1\n", &inside, &inside), Err(EPERM));
         assert_eq!((ns.shown_uid(7), ns.uid(0), ns.uid(7)), (0, Some(7), None));
-        assert_eq!(ns.write_map(IdKind::Group, b"0 7 1\n", &inside), Err(EPERM));
+        assert_eq!(ns.write_map(IdKind::Group, b"0 7 1\n", &inside, &inside), Err(EPERM));
         ns.set_setgroups(false).unwrap();
-        assert_eq!(ns.write_map(IdKind::Group, b"0 7 1\n", &inside), Ok(()));
+        assert_eq!(ns.write_map(IdKind::Group, b"0 7 1\n", &inside, &inside), Ok(()));
         assert_eq!(ns.set_setgroups(true), Err(EPERM));
         assert_eq!(ns.map_text(IdKind::User, &ns), "         0          7          1\n");
+    }
+
+    #[test]
+    fn who_opened_a_map_counts_too() {
+        let ns = UserNs::create(&user(7), &world()).unwrap().user_ns;
+        let (owner, root) = (user(7), Cred::root());
+        assert_eq!(ns.write_map(IdKind::User, b"0 7 2\n", &owner, &root), Err(EPERM));
+        assert_eq!(ns.write_map(IdKind::User, b"0 7 2\n", &root, &owner), Err(EPERM));
+        assert_eq!(ns.write_map(IdKind::User, b"0 0 1\n", &owner, &root), Err(EPERM));
+        assert_eq!(ns.write_map(IdKind::User, b"0 7 2\n", &root, &root), Ok(()));
     }
 
     #[test]
@@ -488,8 +500,8 @@ mod tests {
         let refused = loop {
             match UserNs::create(&cred, &counts) {
                 Ok(inside) => {
-                    inside.user_ns.write_map(IdKind::User, b"0 0 1\n", &cred).unwrap();
-                    inside.user_ns.write_map(IdKind::Group, b"0 0 1\n", &cred).unwrap();
+                    inside.user_ns.write_map(IdKind::User, b"0 0 1\n", &cred, &cred).unwrap();
+                    inside.user_ns.write_map(IdKind::Group, b"0 0 1\n", &cred, &cred).unwrap();
                     cred = inside;
                     levels += 1;
                 }
@@ -508,13 +520,16 @@ mod tests {
     fn maps_are_of_maps() {
         let counts = world();
         let outer = UserNs::create(&Cred::root(), &counts).unwrap();
-        outer.user_ns.write_map(IdKind::User, b"0 1000 10\n20 2000 5\n", &Cred::root()).unwrap();
-        outer.user_ns.write_map(IdKind::Group, b"0 0 10\n", &Cred::root()).unwrap();
+        outer
+            .user_ns
+            .write_map(IdKind::User, b"0 1000 10\n20 2000 5\n", &Cred::root(), &Cred::root())
+            .unwrap();
+        outer.user_ns.write_map(IdKind::Group, b"0 0 10\n", &Cred::root(), &Cred::root()).unwrap();
         let mut outer = outer;
         (outer.euid, outer.egid) = (1000, 0);
         let inner = UserNs::create(&outer, &counts).unwrap().user_ns;
-        assert_eq!(inner.write_map(IdKind::User, b"0 8 3\n", &outer), Err(EPERM));
-        inner.write_map(IdKind::User, b"0 5 3\n", &outer).unwrap();
+        assert_eq!(inner.write_map(IdKind::User, b"0 8 3\n", &outer, &outer), Err(EPERM));
+        inner.write_map(IdKind::User, b"0 5 3\n", &outer, &outer).unwrap();
         assert_eq!((inner.uid(2), inner.shown_uid(1006)), (Some(1007), 1));
         assert_eq!(inner.map_text(IdKind::User, &UserNs::INITIAL), "         0       1005          3\n");
         assert_eq!(inner.map_text(IdKind::User, &outer.user_ns), "         0          5          3\n");

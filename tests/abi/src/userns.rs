@@ -16,6 +16,7 @@ pub const CASES: &[Case] = cases![
     map_rules,
     setgroups_is_denied_first,
     parent_maps_ranges,
+    who_opened_a_map_counts,
     capabilities_count_inside,
     unmapped_ids_are_refused,
     files_of_others_are_nobodys,
@@ -152,6 +153,39 @@ unsafe fn mapped_by_parent(uids: &str, gids: &str, body: impl FnOnce() -> Done) 
     if get_one(made.0) {
         eq(write(&format!("/proc/{pid}/uid_map"), uids), 0)?;
         eq(write(&format!("/proc/{pid}/gid_map"), gids), 0)?;
+    }
+    libc::close(go.1);
+    join(pid)
+}
+
+unsafe fn who_opened_a_map_counts() -> Done {
+    need_root()?;
+    let (made, go) = (pipe()?, pipe()?);
+    let pid = spawn(|| {
+        drop_root()?;
+        if libc::unshare(libc::CLONE_NEWUSER) == -1 {
+            return skip("no user namespace");
+        }
+        ok(libc::prctl(libc::PR_SET_DUMPABLE, 1))?;
+        put(made.1, b"x")?;
+        libc::close(go.1);
+        get(go.0).map(drop)
+    })?;
+    libc::close(made.1);
+    if get_one(made.0) {
+        let path = std::ffi::CString::new(format!("/proc/{pid}/uid_map")).unwrap();
+        let as_user = |uid: u32| ok(libc::syscall(libc::SYS_setresuid, -1, uid, -1));
+        // Opened by the namespace's owner, written by who may map anything; and the other way round.
+        for [opener, writer] in [[65534, 0], [0, 65534]] {
+            as_user(opener)?;
+            let fd = ok(libc::open(path.as_ptr(), libc::O_WRONLY))?;
+            as_user(0)?;
+            as_user(writer)?;
+            fails(libc::write(fd, c"0 1000 2".as_ptr().cast(), 8), libc::EPERM)?;
+            as_user(0)?;
+            libc::close(fd);
+        }
+        eq(write(&format!("/proc/{pid}/uid_map"), "0 1000 2"), 0)?;
     }
     libc::close(go.1);
     join(pid)

@@ -100,11 +100,11 @@ pub(super) fn id_map(fs: FactFs, whose: Whose, kind: IdKind) -> Body {
             let text = user_ns(&*whose.view(&fs)?)?.map_text(kind, &caller.cred().user_ns);
             Ok(text.into_bytes())
         }),
-        write: Some(Box::new(move |caller, text| {
+        write: Some(Box::new(move |caller, opener, text| {
             if text.len() >= PAGE_SIZE as usize {
                 return Err(EINVAL);
             }
-            user_ns(&*whose.view(&of)?)?.write_map(kind, text, &caller.cred())
+            user_ns(&*whose.view(&of)?)?.write_map(kind, text, opener, &caller.cred())
         })),
     }
 }
@@ -117,9 +117,9 @@ pub(super) fn setgroups(fs: FactFs, whose: Whose) -> Body {
             let allowed = user_ns(&*whose.view(&fs)?)?.allows_setgroups();
             Ok(if allowed { b"allow\n".to_vec() } else { b"deny\n".to_vec() })
         }),
-        write: Some(Box::new(move |caller, text| {
+        write: Some(Box::new(move |_, opener, text| {
             let user_ns = user_ns(&*whose.view(&of)?)?;
-            if !caller.cred().capable_in(&user_ns, Caps::SYS_ADMIN) {
+            if !opener.capable_in(&user_ns, Caps::SYS_ADMIN) {
                 return Err(EACCES);
             }
             let allow = match text.strip_suffix(b"\n").unwrap_or(text) {

@@ -64,7 +64,7 @@ impl Item {
             Body::Text {
                 read: Box::new(move |caller| read(&reads, caller)),
                 write: write.map(|write| -> crate::fs::pseudo::WriteText {
-                    Box::new(move |caller, bytes| write(&writes, caller, bytes))
+                    Box::new(move |caller, _, bytes| write(&writes, caller, bytes))
                 }),
             }
         };
@@ -76,7 +76,7 @@ impl Item {
             Item::Fixed(_, value) => {
                 let read = Box::new(move |_: &dyn Caller| Ok(value.as_bytes().to_vec()));
                 let write: crate::fs::pseudo::WriteText =
-                    Box::new(move |_, bytes| super::sysctl::keep(value, bytes));
+                    Box::new(move |_, _, bytes| super::sysctl::keep(value, bytes));
                 (0o644, Body::Text { read, write: Some(write) })
             }
             Item::Dir(_, items) => (0o555, Body::Directory(Arc::new(StaticDir::new(fs, items, ino)))),
