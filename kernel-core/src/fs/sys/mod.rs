@@ -1,6 +1,6 @@
 //! `/sys`: the few files that programs look at. Source: `sysfs(5)`.
 
-mod cpu;
+pub(super) mod cpu;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -44,8 +44,8 @@ const ROOT: &[Item] = &[
         &[
             File("address_bits", |_, _| Ok(b"64\n".to_vec())),
             File("cpu_byteorder", |_, _| Ok(b"little\n".to_vec())),
-            // Capabilities of files are not honoured.
-            File("fscaps", |_, _| Ok(b"0\n".to_vec())),
+            // Capabilities of files are honoured.
+            File("fscaps", |_, _| Ok(b"1\n".to_vec())),
             Dir(
                 "mm",
                 &[Dir(
