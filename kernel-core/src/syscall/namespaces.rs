@@ -11,6 +11,7 @@ use crate::ipc::pidfd::PidFd;
 use crate::syscall::args::RawFd;
 use crate::syscall::mount::all_contexts;
 use crate::syscall::{Cx, SysResult};
+use crate::task::access::Ids;
 use crate::task::clone::{CloneArgs, CloneFlags};
 use crate::task::cred::{Caps, Cred};
 use crate::task::namespaces::{Namespaces, New, NsKind};
@@ -170,10 +171,10 @@ pub fn setns<H: Host>(cx: &Cx<'_, H>, fd: RawFd, kinds: u32) -> SysResult {
         return Err(EINVAL.into());
     }
     let view = View::of(cx.kernel.clone(), pidfd.pid).filter(|_| !pidfd.exit.is_reaped()).ok_or(ESRCH)?;
-    crate::fs::proc::check_look(&view, cx.caller()).map_err(|_| EPERM)?;
+    let view = view.look(cx.caller(), Ids::Real).map_err(|_| EPERM)?;
     let all: Vec<AnyNs> = wanted
         .iter()
-        .map(|kind| view.namespace(*kind).ok_or(if view.resources().is_some() { EINVAL } else { ESRCH }))
+        .map(|kind| view.namespace(*kind).ok_or(if view.fs().is_some() { EINVAL } else { ESRCH }))
         .collect::<Result<_>>()?;
     enter(cx, &all)
 }

@@ -194,10 +194,15 @@ fn attach<H: Host>(cx: &Cx<'_, H>, pid: i32, seize: Option<(u64, u64)>) -> SysRe
         Some((0, options)) => options_of(options).map_err(|_| EIO)?,
         Some(_) => return Err(EIO.into()),
     };
-    if Arc::ptr_eq(&task.process, &cx.task.process) || cx.check_access(&task, Ids::Real).is_err() {
+    if Arc::ptr_eq(&task.process, &cx.task.process) {
         return Err(EPERM.into());
     }
-    cx.kernel.tree.lock().trace(cx.task, &task, seize.is_some(), options)?;
+    {
+        // Under the lock, as a program that is executed changes who may.
+        let mut tree = cx.kernel.tree.lock();
+        cx.check_access(&task, Ids::Real)?;
+        tree.trace(cx.task, &task, seize.is_some(), options)?;
+    }
     if let Some(resources) = task.resources() {
         resources.mm.keep_code();
     }

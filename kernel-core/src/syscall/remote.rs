@@ -63,8 +63,7 @@ pub fn process_vm<H: Host>(
         return Ok(0);
     }
     let task = u32::try_from(pid).ok().and_then(|pid| cx.thread_numbered(pid)).ok_or(ESRCH)?;
-    cx.check_access(&task, Ids::Real)?;
-    let mm = task.resources().ok_or(ESRCH)?.mm;
+    let mm = cx.look_into(&task, Ids::Real)?.mm;
     let user = mm.user();
     let mut remote = user.buffers_of(parts.into_iter().map(|[addr, len]| (addr, len)));
     match direction {
@@ -100,9 +99,14 @@ pub fn pidfd_getfd<H: Host>(cx: &Cx<'_, H>, pidfd: RawFd, fd: RawFd, flags: u32)
     if pidfd.exit.has_exited() {
         return Err(ESRCH.into());
     }
-    let task = cx.kernel.tree.lock().thread(pidfd.pid).ok_or(ESRCH)?;
-    cx.check_access(&task, Ids::Real)?;
-    let found = task.resources().ok_or(ESRCH)?.files.get_any(fd)?;
+    let (found, _kept) = {
+        let tree = cx.kernel.tree.lock();
+        let task = tree.thread(pidfd.pid).ok_or(ESRCH)?;
+        cx.check_access(&task, Ids::Real)?;
+        let resources = task.resources().ok_or(ESRCH)?;
+        (resources.files.get_any(fd), (task, resources))
+    };
+    let found = found?;
     let limit = cx.task.process.rlimit(sys::RLIMIT_NOFILE);
     Ok(cx.files.install(found, OnExec::Close, limit)? as u64)
 }
@@ -122,10 +126,8 @@ pub fn kcmp<H: Host>(cx: &Cx<'_, H>, pids: [i32; 2], kind: u32, indexes: [u64; 2
         u32::try_from(pid).ok().and_then(|pid| cx.thread_numbered(pid)).ok_or(ESRCH)
     };
     let tasks = [find(pids[0])?, find(pids[1])?];
-    for task in &tasks {
-        cx.check_access(task, Ids::Real)?;
-    }
-    let resources: Vec<Resources<H>> = tasks.iter().filter_map(|task| task.resources()).collect();
+    let resources: Vec<Resources<H>> =
+        tasks.iter().map(|task| cx.look_into(task, Ids::Real)).collect::<Result<_>>()?;
     let [one, other] = resources.as_slice() else { return Err(ESRCH.into()) };
     let both = |of: fn(&Resources<H>) -> usize| [of(one), of(other)];
     let addresses = match kind {

@@ -2,11 +2,12 @@
 
 use core::sync::atomic::Ordering;
 
-use crate::errno::{EPERM, Result};
+use crate::errno::{EPERM, ESRCH, Result};
 use crate::host::Host;
 use crate::syscall::Cx;
 use crate::task::Task;
 use crate::task::cred::{Caps, Cred};
+use crate::task::thread::Resources;
 
 /// Which of the caller's ids count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,5 +42,13 @@ impl<H: Host> Cx<'_, H> {
         }
         let is_dumpable = target.process.dumpable.load(Ordering::Relaxed) == 1;
         if may_look(&self.cred(), ids, &target.cred(), is_dumpable) { Ok(()) } else { Err(EPERM) }
+    }
+
+    /// What a task uses, for a caller that may look into it: EPERM. Together, as a program that is executed changes both;
+    /// ESRCH: it has ended.
+    pub(crate) fn look_into(&self, target: &Task<H>, ids: Ids) -> Result<Resources<H>> {
+        let _tree = self.kernel.tree.lock();
+        self.check_access(target, ids)?;
+        target.resources().ok_or(ESRCH)
     }
 }

@@ -12,11 +12,13 @@ use crate::mm::cache::PageCache;
 use crate::mm::elf::{self, Binary};
 use crate::mm::stack::{self, AuxInfo, Start};
 use crate::mm::{Mm, script};
+use crate::sched::wait::Events;
 use crate::syscall::Cx;
 use crate::syscall::prctl::NO_RANDOMIZE;
 use crate::task::cred::Cred;
 use crate::task::exec_cred::{Asked, FileCaps, XATTR};
-use crate::task::signal::{AltStack, SIGCHLD};
+use crate::task::process::ExitStatus;
+use crate::task::signal::{AltStack, SIGCHLD, SIGKILL};
 use crate::vfs::claim::{Claim, Purpose};
 use crate::vfs::file::{OpenFile, OpenFlags};
 use crate::vfs::inode::{FileKind, Opened, S_ISGID, S_ISUID};
@@ -118,15 +120,11 @@ impl<H: Host> Cx<'_, H> {
     fn install(&self, program: Program, mm: Arc<Mm<H>>) {
         let (task, process) = (self.task, &self.task.process);
         self.take_leaders_place();
-        if task.is_traced() {
-            mm.keep_code();
-        }
         // The old memory goes when the last task lets go of it; robust futexes and the cleared id belong to it.
         self.before_exit();
         task.leaves_futexes.store(false, Ordering::SeqCst);
         *task.robust_list.lock() = Default::default();
         *task.rseq.lock() = None;
-        task.replace_resources(|resources| resources.mm = mm);
         task.signals.lock().alt_stack = AltStack::default();
         process.set_actions(Arc::new(process.actions().without_handlers()));
         process.timers.delete_all();
@@ -138,18 +136,45 @@ impl<H: Host> Cx<'_, H> {
         } else {
             self.files.close_on_exec(self);
         }
+        self.take_memory(mm.clone(), program.cred);
+        if task.is_traced() {
+            mm.keep_code();
+        }
         task.set_comm(&program.comm);
-        let changed = program.cred.euid != self.cred().euid || program.cred.egid != self.cred().egid;
+        process.exit_signal.store(SIGCHLD, Ordering::Relaxed);
+        *process.exe.lock() = program.binary.file;
+        if let Some(node) = self.kernel.tree.lock().node_mut(process.pid) {
+            node.has_execed = true;
+        }
+    }
+
+    /// Takes the program's memory and credentials, together: whoever looks into the task ([`Cx::look_into`]) finds the old of
+    /// both or the new of both. Whoever began to trace it since the credentials were settled is found here.
+    fn take_memory(&self, mm: Arc<Mm<H>>, cred: Cred) {
+        let (task, process) = (self.task, &self.task.process);
+        let old = self.cred();
+        let (changed, gains) = (cred.is_other_than(&old), cred.gains_over(&old));
+        if gains && process.no_new_privs.load(Ordering::Relaxed) != 0 {
+            // Another thread said so meanwhile, and may have put filters over this one.
+            process.end(ExitStatus::Signaled { signal: SIGKILL, core: false });
+        }
+        let left = {
+            let mut tree = self.kernel.tree.lock();
+            let left = match gains && !self.may_gain_in(&tree) {
+                true => tree.untrace(task.tid(), 0),
+                false => None,
+            };
+            task.replace_resources(|resources| resources.mm = mm);
+            process.dumpable.store(u8::from(!changed), Ordering::Relaxed);
+            task.set_cred(cred);
+            left
+        };
+        if let Some(tracing) = left {
+            tracing.tracer.process.child_queue.wake(Events::IN);
+        }
         if changed {
             task.personality.store(0, Ordering::Relaxed);
             process.parent_death_signal.store(0, Ordering::Relaxed);
-        }
-        process.dumpable.store(u8::from(!changed), Ordering::Relaxed);
-        process.exit_signal.store(SIGCHLD, Ordering::Relaxed);
-        *process.exe.lock() = program.binary.file;
-        task.set_cred(program.cred);
-        if let Some(node) = self.kernel.tree.lock().node_mut(process.pid) {
-            node.has_execed = true;
         }
     }
 
@@ -262,10 +287,10 @@ impl<H: Host> Cx<'_, H> {
     fn cred_after(&self, path: &Path, file: &OpenFile) -> Result<(Cred, bool)> {
         let no_new_privs = self.task.process.no_new_privs.load(Ordering::Relaxed) != 0;
         let mut asked = Asked::default();
-        let cred = self.cred();
+        let (cred, may_gain) = (self.cred(), self.may_gain());
         if !path.mount.flags().contains(MountFlags::NO_SUID)
             && cred.user_ns.is_within(&path.mount.superblock.user_ns)
-            && self.may_gain()
+            && may_gain
         {
             let owner = file.inode.owner();
             let sets_ids = !no_new_privs
@@ -275,7 +300,7 @@ impl<H: Host> Cx<'_, H> {
             asked.gid = (sets_ids && owner.mode & (S_ISGID | 0o010) == S_ISGID | 0o010).then_some(owner.gid);
             asked.caps = file.inode.get_xattr(XATTR).ok().and_then(|value| FileCaps::parse(&value));
         }
-        cred.after_exec(asked, no_new_privs)
+        cred.after_exec(asked, no_new_privs || !may_gain)
     }
 }
 

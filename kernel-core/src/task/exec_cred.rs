@@ -87,9 +87,8 @@ impl Cred {
                 effective |= is_root(new.euid);
             }
         }
-        let gains = !self.permitted.contains(new.permitted);
         let sets_id = |new: &Cred| new.euid != self.uid || new.egid != self.gid;
-        if no_new_privs && (sets_id(&new) || gains) {
+        if no_new_privs && new.gains_over(self) {
             (new.euid, new.egid) = (new.uid, new.gid);
             new.permitted &= self.permitted;
         }
@@ -104,6 +103,17 @@ impl Cred {
         let grew = !new.ambient.contains(new.permitted);
         let secure = sets_id(&new) || !is_root(new.uid) && (effective || grew);
         Ok((new, secure))
+    }
+
+    /// Whether a program with these may do more than `before`, who executes it.
+    pub fn gains_over(&self, before: &Cred) -> bool {
+        self.euid != before.uid || self.egid != before.gid || !before.permitted.contains(self.permitted)
+    }
+
+    /// Whether a program with these is not to be looked into by whoever could look into `before`.
+    pub fn is_other_than(&self, before: &Cred) -> bool {
+        let ids = |cred: &Cred| [cred.euid, cred.egid, cred.fsuid, cred.fsgid];
+        ids(self) != ids(before) || !before.permitted.contains(self.permitted)
     }
 }
 

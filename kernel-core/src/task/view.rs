@@ -5,6 +5,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use crate::errno::{EACCES, Result};
 use crate::fs::nsfs::AnyNs;
 use crate::fs::proc::locks::{HeldLock, LockSort};
 use crate::fs::proc::source::{ProcessSource, SignalSets, System, TaskMemory, TaskStat, TaskView};
@@ -14,6 +15,7 @@ use crate::kernel::{Kernel, KernelLink};
 use crate::mm::Mm;
 use crate::mm::info::{Amounts, Layout, MapInfo, Usage};
 use crate::syscall::system::{RELEASE, VERSION};
+use crate::task::access::{Ids, may_look};
 use crate::task::cred::Cred;
 use crate::task::namespaces::{NsCounts, NsKind};
 use crate::task::pid_ns::PidNs;
@@ -21,6 +23,7 @@ use crate::task::signal::action::{DEFAULT, IGNORE};
 use crate::task::signal::bit;
 use crate::task::thread::Resources;
 use crate::task::{Process, Task};
+use crate::vfs::caller::Caller;
 use crate::vfs::context::FsContext;
 use crate::vfs::fd::FdTable;
 use crate::vfs::locks::{LOCK_END, LockOwner, LockRange};
@@ -36,6 +39,8 @@ pub(crate) struct View<H: Host> {
     whole: bool,
     /// Whose numbers of processes it tells.
     seen_from: PidNs,
+    /// What the task used when it was looked into; else it is what it uses now.
+    looked: Option<Resources<H>>,
 }
 
 impl<H: Host> ProcessSource for KernelLink<H> {
@@ -75,7 +80,14 @@ impl<H: Host> ProcessSource for KernelLink<H> {
         if task.is_none() && tid != pid {
             return None;
         }
-        Some(Arc::new(View { kernel, process, task, whole: false, seen_from: seen_from.clone() }))
+        Some(Arc::new(View {
+            kernel,
+            process,
+            task,
+            whole: false,
+            seen_from: seen_from.clone(),
+            looked: None,
+        }))
     }
 
     fn aio(&self) -> (u64, u64) {
@@ -192,7 +204,7 @@ impl<H: Host> View<H> {
             tree.process(pid).or_else(|| tree.thread(pid).map(|task| task.process.clone()))?
         };
         let task = process.threads().first().cloned();
-        Some(View { kernel, process, task, whole: true, seen_from: PidNs::INITIAL })
+        Some(View { kernel, process, task, whole: true, seen_from: PidNs::INITIAL, looked: None })
     }
 
     /// Ids of its threads.
@@ -202,7 +214,7 @@ impl<H: Host> View<H> {
 
     /// Memory, files and directories; `None` of a zombie.
     pub(crate) fn resources(&self) -> Option<Resources<H>> {
-        self.task.as_ref()?.resources()
+        self.looked.clone().or_else(|| self.task.as_ref()?.resources())
     }
 
     /// `R`, `S`, `T`, `t` or `Z`.
@@ -218,6 +230,30 @@ impl<H: Host> View<H> {
 }
 
 impl<H: Host> TaskView for View<H> {
+    fn look(&self, caller: &dyn Caller, ids: Ids) -> Result<Arc<dyn TaskView>> {
+        let own = caller.cred();
+        let looked = {
+            // As in `Cx::look_into`.
+            let _tree = self.kernel.tree.lock();
+            if self.process.pid != caller.pid() && !may_look(&own, ids, &self.cred(), self.is_dumpable()) {
+                return Err(EACCES);
+            }
+            self.task.as_ref().and_then(|task| task.resources())
+        };
+        Ok(Arc::new(View {
+            kernel: self.kernel.clone(),
+            process: self.process.clone(),
+            task: self.task.clone(),
+            whole: self.whole,
+            seen_from: self.seen_from.clone(),
+            looked,
+        }))
+    }
+
+    fn is_dumpable(&self) -> bool {
+        self.process.dumpable.load(Ordering::Relaxed) == 1
+    }
+
     fn exit(&self) -> Arc<ExitState> {
         self.process.exited.clone()
     }
@@ -264,7 +300,6 @@ impl<H: Host> TaskView for View<H> {
                 let seccomp = task.seccomp.lock();
                 (seccomp.mode(), seccomp.filters().len())
             }),
-            dumpable: process.dumpable.load(Ordering::Relaxed),
             nice: self.task.as_ref().map_or(0, |task| task.nice().value().into()),
             ..TaskStat::default()
         }

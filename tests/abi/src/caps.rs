@@ -15,6 +15,7 @@ pub const CASES: &[Case] = cases![
     ambient_needs_both,
     ambient_survives_exec,
     file_capabilities_at_exec,
+    file_capabilities_hide_the_program,
     file_capabilities_are_checked,
     no_new_privs_stops_file_capabilities,
     fsuid_takes_file_capabilities,
@@ -195,6 +196,20 @@ unsafe fn file_capabilities_at_exec() -> Done {
     });
     let _ = std::fs::remove_file("/tmp/abi-caps");
     bounded
+}
+
+unsafe fn file_capabilities_hide_the_program() -> Done {
+    need_root()?;
+    let path = program_with(CHOWN, true)?;
+    let (r, w) = pipe()?;
+    let done = in_child(|| {
+        drop_root()?;
+        ok(libc::dup2(w, 1))?;
+        exec(path, &[c"show", c"dumpable"], &[])
+    });
+    let _ = std::fs::remove_file("/tmp/abi-caps");
+    done?;
+    eq(get(r)?, b"0\n")
 }
 
 unsafe fn file_capabilities_are_checked() -> Done {

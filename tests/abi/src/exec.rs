@@ -59,6 +59,8 @@ pub fn show(what: &str) -> c_int {
             println!("{} {} {} {}", libc::getpid(), libc::getppid(), libc::getuid(), libc::geteuid());
         },
         "status" => print!("{}", std::fs::read_to_string("/proc/self/status").unwrap_or_default()),
+        // SAFETY: no memory is involved.
+        "dumpable" => println!("{}", unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }),
         "stack" => println!("{:p}", &raw const what),
         "alarm" => sleep_ms(5000),
         "sleep" => {

@@ -23,6 +23,7 @@ pub const CASES: &[Case] = cases![
     kill_ends_a_stopped_tracee,
     strangers_are_refused,
     set_id_bits_do_not_count,
+    a_tracer_who_comes_during_exec_is_left,
 ];
 
 unsafe fn forks_are_followed() -> Done {
@@ -289,14 +290,18 @@ unsafe fn strangers_are_refused() -> Done {
     kill_and_reap(undumpable)
 }
 
-unsafe fn set_id_bits_do_not_count() -> Done {
+/// A copy of this program that becomes root's, where an ordinary user can execute it: `./set-id`.
+unsafe fn set_id_program() -> Done {
     need_root()?;
-    // A copy of this program that becomes root's, where an ordinary user can execute it.
     let bytes = std::fs::read(std::env::current_exe().map_err(|e| Stop::Failed(e.to_string()))?);
     let copy = file(c"set-id", &bytes.map_err(|e| Stop::Failed(e.to_string()))?)?;
     ok(libc::fchmod(copy, 0o4755))?;
     libc::close(copy);
-    ok(libc::chmod(c".".as_ptr(), 0o755))?;
+    ok(libc::chmod(c".".as_ptr(), 0o755)).map(drop)
+}
+
+unsafe fn set_id_bits_do_not_count() -> Done {
+    set_id_program()?;
     let ran = |traced: bool| {
         let pid = spawn(|| {
             drop_root()?;
@@ -320,4 +325,52 @@ unsafe fn set_id_bits_do_not_count() -> Done {
         eq(wait_for(pid)?, 0x100)
     })?;
     join(tracer)
+}
+
+extern "C" fn executes_set_id(word: *mut c_void) -> c_int {
+    // SAFETY: the word lives as long as the process, which becomes another program.
+    unsafe {
+        word.cast::<c_int>().write_volatile(libc::syscall(libc::SYS_gettid) as c_int);
+        let _ = exec(c"./set-id", &[c"exit-by-euid"], &[]);
+        libc::_exit(2)
+    }
+}
+
+unsafe fn a_tracer_who_comes_during_exec_is_left() -> Done {
+    set_id_program()?;
+    let word = shared(PAGE)?.cast::<c_int>();
+    let pid = spawn(|| {
+        drop_root()?;
+        ok(libc::prctl(libc::PR_SET_DUMPABLE, 1))?;
+        let (pid, go_ahead) = untraced(|| {
+            thread(executes_set_id, word.cast())?;
+            loop {
+                libc::pause();
+            }
+        })?;
+        // The first thread stops before its end, so the other one, which executes, waits for that.
+        req(libc::PTRACE_SEIZE, pid, 0, libc::PTRACE_O_TRACEEXIT as u64)?;
+        put(go_ahead, b"x")?;
+        stops(pid, libc::SIGTRAP | libc::PTRACE_EVENT_EXIT << 8)?;
+        // On Linux this one waits for the program, and is refused then.
+        let tid = word.read_volatile();
+        let late = spawn(|| {
+            let _ = request(libc::PTRACE_SEIZE, tid, 0, 0);
+            word.add(1).write_volatile(1);
+            while word.add(2).read_volatile() == 0 {
+                sleep_ms(1);
+            }
+            fails(request(libc::PTRACE_INTERRUPT, pid, 0, 0), libc::ESRCH)
+        })?;
+        asleep(late);
+        sleep_ms(50);
+        go(pid, libc::PTRACE_CONT, 0)?;
+        soon("the late one is done", || word.add(1).read_volatile() != 0)?;
+        let ended = wait_for(pid)?;
+        word.add(2).write_volatile(1);
+        join(late)?;
+        // 0: the program is root's; 1: set-id bits mean nothing here.
+        check(ended == 0 || ended == 0x100, &format!("status {ended:#x}"))
+    })?;
+    join(pid)
 }

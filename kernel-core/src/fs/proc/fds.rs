@@ -6,9 +6,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::FactFs;
-use super::task::{Whose, check_look, owned};
+use super::source::TaskView;
+use super::task::{Whose, owned};
 use crate::errno::{ENOENT, Result};
 use crate::fs::pseudo::{Body, Listed, Listing, Node};
+use crate::task::access::Ids;
 use crate::vfs::caller::Caller;
 use crate::vfs::fd::{FdTable, OnExec, RawFd};
 use crate::vfs::file::OpenFile;
@@ -53,6 +55,9 @@ fn open_file(fs: &FactFs, whose: Whose, fd: RawFd) -> Result<(Arc<FdTable>, Arc<
     Ok((files, file))
 }
 
+/// The task, its table, and a file of that.
+type Looked = (Arc<dyn TaskView>, Arc<FdTable>, Arc<OpenFile>);
+
 fn number(name: &[u8]) -> Result<RawFd> {
     let number = super::number(name).ok_or(ENOENT)?;
     RawFd::try_from(number).map_err(|_| ENOENT)
@@ -83,10 +88,18 @@ impl Listing for Fds {
     }
 }
 
-fn target(fs: &FactFs, whose: Whose, fd: RawFd, caller: &dyn Caller) -> Result<LinkTarget> {
+/// A descriptor's file, for whoever may look into the task: also when it was found, since a program that is executed
+/// meanwhile has the same table.
+fn look(fs: &FactFs, whose: Whose, fd: RawFd, caller: &dyn Caller) -> Result<Looked> {
     let view = whose.view(fs)?;
-    check_look(&*view, caller)?;
-    let (_, file) = open_file(fs, whose, fd)?;
+    view.look(caller, Ids::FileSystem)?;
+    let found = open_file(fs, whose, fd);
+    let view = view.look(caller, Ids::FileSystem)?;
+    found.map(|(files, file)| (view, files, file))
+}
+
+fn target(fs: &FactFs, whose: Whose, fd: RawFd, caller: &dyn Caller) -> Result<LinkTarget> {
+    let (view, _, file) = look(fs, whose, fd, caller)?;
     let path = match &file.path {
         Some(path) => path.clone(),
         None => Path::detached(&file.inode),
@@ -119,8 +132,7 @@ impl Listing for FdInfos {
 }
 
 fn info(fs: &FactFs, whose: Whose, fd: RawFd, caller: &dyn Caller) -> Result<Vec<u8>> {
-    check_look(&*whose.view(fs)?, caller)?;
-    let (files, file) = open_file(fs, whose, fd)?;
+    let (_, files, file) = look(fs, whose, fd, caller)?;
     let mut flags = file.flags().bits();
     if files.on_exec(fd) == Ok(OnExec::Close) {
         flags |= crate::vfs::file::OpenFlags::CLOEXEC.bits();

@@ -35,8 +35,6 @@ use crate::vfs::mount::FileSystem;
 use crate::vfs::types::{FsType, FsTypes, LookUp};
 use tree::StaticDir;
 
-pub(crate) use task::check_look;
-
 /// `PROC_SUPER_MAGIC`.
 const MAGIC: u64 = 0x9fa0;
 const ROOT_INO: u64 = 1;

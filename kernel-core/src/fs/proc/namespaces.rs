@@ -7,11 +7,12 @@ use alloc::vec::Vec;
 
 use super::FactFs;
 use super::source::TaskView;
-use super::task::{Whose, check_look, owned};
+use super::task::{Whose, owned};
 use crate::errno::{EACCES, EINVAL, ENOENT, ESRCH, Result};
 use crate::fs::nsfs::AnyNs;
 use crate::fs::pseudo::{Body, Listed, Listing, Node};
 use crate::host::PAGE_SIZE;
+use crate::task::access::Ids;
 use crate::task::cred::Caps;
 use crate::task::namespaces::NsKind;
 use crate::task::user_ns::{IdKind, UserNs};
@@ -56,8 +57,7 @@ impl Listing for Links {
         let (_, which) = *LINKS.get(index).ok_or(ENOENT)?;
         let (fs, whose) = (self.fs.clone(), self.whose);
         let read = Box::new(move |caller: &dyn Caller| {
-            let view = whose.view(&fs)?;
-            check_look(&*view, caller)?;
+            let view = whose.view(&fs)?.look(caller, Ids::FileSystem)?;
             let namespace = match which {
                 Which::Own(kind) => view.namespace(kind),
                 Which::PidForChildren => view.pid_for_children().map(AnyNs::Pid),

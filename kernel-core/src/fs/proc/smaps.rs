@@ -7,15 +7,16 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 
 use super::source::TaskView;
-use super::task::{check_look, map_line};
+use super::task::map_line;
 use crate::errno::Result;
 use crate::host::Prot;
 use crate::mm::info::{Amounts, MapInfo, VmaFlags};
+use crate::task::access::Ids;
 use crate::vfs::caller::Caller;
 
 /// `smaps`.
 pub(super) fn smaps(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
-    check_look(view, caller)?;
+    let view = view.look(caller, Ids::FileSystem)?;
     let root = view.fs().map(|context| context.root());
     let mut out = Vec::new();
     for (map, amounts) in view.amounts() {
@@ -34,7 +35,7 @@ pub(super) fn smaps(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>>
 
 /// `smaps_rollup`.
 pub(super) fn rollup(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
-    check_look(view, caller)?;
+    let view = view.look(caller, Ids::FileSystem)?;
     let maps = view.amounts();
     let mut sum = Amounts::default();
     maps.iter().for_each(|(_, amounts)| sum.add(amounts));

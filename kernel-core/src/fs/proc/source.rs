@@ -4,13 +4,16 @@ use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
+use crate::errno::Result;
 use crate::fs::nsfs::AnyNs;
 use crate::fs::proc::locks::HeldLock;
 use crate::ipc::pidfd::ExitState;
 use crate::mm::info::{Amounts, Layout, MapInfo, Usage};
+use crate::task::access::Ids;
 use crate::task::cred::Cred;
 use crate::task::namespaces::{NsCounts, NsKind};
 use crate::task::pid_ns::PidNs;
+use crate::vfs::caller::Caller;
 use crate::vfs::context::FsContext;
 use crate::vfs::fd::FdTable;
 use crate::vfs::path::Path;
@@ -42,6 +45,11 @@ pub trait ProcessSource: Send + Sync {
 
 /// A process or a thread at one moment. What a zombie no longer has is `None` or empty.
 pub trait TaskView: Send + Sync {
+    /// The same for a caller that may look into it, as `ptrace(2)` has it, with the memory, files and directories that it has
+    /// now, whatever it executes meanwhile: EACCES.
+    fn look(&self, caller: &dyn Caller, ids: Ids) -> Result<Arc<dyn TaskView>>;
+    /// Whether others with its credentials may look into it.
+    fn is_dumpable(&self) -> bool;
     /// Numbers and times.
     fn stat(&self) -> TaskStat;
     /// Credentials.
@@ -160,8 +168,6 @@ pub struct TaskStat {
     pub no_new_privs: u8,
     /// Mode of seccomp, and how many filters.
     pub seccomp: (u8, usize),
-    /// 0 if other processes of the same user must not look into it (`PR_SET_DUMPABLE`).
-    pub dumpable: u8,
 }
 
 /// Signal sets: bit n-1 is signal n.

@@ -12,13 +12,13 @@ use super::source::TaskView;
 use super::status::status;
 use super::system::{TICK_NS, text};
 use super::{FactFs, fds, namespaces, smaps};
-use crate::errno::{EACCES, EINVAL, ENOENT, EPERM, ESRCH, Result};
+use crate::errno::{EINVAL, ENOENT, EPERM, ESRCH, Result};
 use crate::fs::pseudo::{Body, Listed, Listing, Node, NodeAttr, Watch, WriteText};
 use crate::host::Prot;
 use crate::ipc::pidfd::PidFd;
 use crate::mm::info::MapInfo;
 use crate::syscall::prctl::TIMER_SLACK_NS;
-use crate::task::access::{self, Ids};
+use crate::task::access::Ids;
 use crate::task::user_ns::IdKind;
 use crate::vfs::caller::Caller;
 use crate::vfs::inode::{FileKind, Inode, LinkTarget};
@@ -132,18 +132,11 @@ pub(super) fn directory(fs: &FactFs, whose: Whose, view: &dyn TaskView) -> Arc<d
 /// Attributes of a node that belongs to the task's user, or to the superuser if others must not look into the task.
 pub(super) fn owned(fs: &FactFs, ino: u64, mode: u32, view: &dyn TaskView) -> NodeAttr {
     let mut attr = fs.attr(ino, mode);
-    if view.stat().dumpable == 1 {
+    if view.is_dumpable() {
         let cred = view.cred();
         (attr.uid, attr.gid) = (cred.euid, cred.egid);
     }
     attr
-}
-
-/// Whether `caller` may look into a task, as `ptrace(2)` has it: EACCES.
-pub(crate) fn check_look(view: &dyn TaskView, caller: &dyn Caller) -> Result<()> {
-    let allowed = view.kernel_pid() == caller.pid()
-        || access::may_look(&caller.cred(), Ids::FileSystem, &view.cred(), view.stat().dumpable == 1);
-    if allowed { Ok(()) } else { Err(EACCES) }
 }
 
 struct TaskDir {
@@ -198,8 +191,7 @@ impl Listing for TaskDir {
             }
             Entry::Jump(target) => {
                 let read = Box::new(move |caller: &dyn Caller| {
-                    let view = whose.view(&fs)?;
-                    check_look(&*view, caller)?;
+                    let view = whose.view(&fs)?.look(caller, Ids::FileSystem)?;
                     let path = target(&*view).ok_or(ENOENT)?;
                     // As the task itself names it.
                     let text = match view.fs() {
@@ -222,9 +214,7 @@ impl Listing for TaskDir {
             Entry::Threads => node(0o555, Body::Directory(Arc::new(Threads { fs, pid: whose.pid }))),
             Entry::Memory => {
                 let open = Box::new(move |caller: &dyn Caller| {
-                    let view = whose.view(&fs)?;
-                    check_look(&*view, caller)?;
-                    super::mem::open(&*view)
+                    super::mem::open(&*whose.view(&fs)?.look(caller, Ids::FileSystem)?)
                 });
                 node(0o600, Body::File(open))
             }
@@ -336,7 +326,7 @@ fn set_coredump_filter(view: &dyn TaskView, bytes: &[u8]) -> Result<()> {
 }
 
 fn timer_slack(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
-    check_look(view, caller).map_err(|_| EPERM)?;
+    let view = view.look(caller, Ids::FileSystem).map_err(|_| EPERM)?;
     Ok(format!("{}\n", view.timer_slack_ns()).into_bytes())
 }
 
@@ -359,12 +349,12 @@ fn cmdline(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
 }
 
 fn environ(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
-    check_look(view, caller)?;
-    Ok(view.layout().map(|layout| memory(view, layout.env)).unwrap_or_default())
+    let view = view.look(caller, Ids::FileSystem)?;
+    Ok(view.layout().map(|layout| memory(&*view, layout.env)).unwrap_or_default())
 }
 
 fn auxv(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
-    check_look(view, caller)?;
+    let view = view.look(caller, Ids::FileSystem)?;
     Ok(view.layout().map(|layout| layout.auxv).unwrap_or_default())
 }
 
@@ -374,9 +364,8 @@ fn mounts(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
 }
 
 fn personality(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
-    check_look(view, caller)?;
-    // There is one, PER_LINUX.
-    text("00000000\n")
+    let view = view.look(caller, Ids::FileSystem)?;
+    Ok(format!("{:08x}\n", view.stat().personality).into_bytes())
 }
 
 fn children(view: &dyn TaskView) -> Vec<u8> {
@@ -399,13 +388,13 @@ fn mountinfo(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
 }
 
 fn mountstats(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
-    check_look(view, caller)?;
+    let view = view.look(caller, Ids::FileSystem)?;
     let context = view.fs().ok_or(EINVAL)?;
     Ok(context.namespace().mountstats_text(&context.root()))
 }
 
 fn maps(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
-    check_look(view, caller)?;
+    let view = view.look(caller, Ids::FileSystem)?;
     let root = view.fs().map(|context| context.root());
     let mut out = Vec::new();
     view.maps().iter().for_each(|map| map_line(map, root.as_ref(), &mut out));

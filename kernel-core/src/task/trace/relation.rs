@@ -66,7 +66,7 @@ impl<H: Host> ProcessTree<H> {
     }
 
     /// Ends it, and lets the tracee go with a signal. Wake it afterwards.
-    fn untrace(&mut self, tid: u32, signal: u8) -> Option<Tracing<H>> {
+    pub(crate) fn untrace(&mut self, tid: u32, signal: u8) -> Option<Tracing<H>> {
         let tracing = self.traced.remove(&tid)?;
         let tracee = &tracing.tracee;
         let group = tracee.process.signals.lock();
@@ -305,10 +305,12 @@ impl<H: Host> Cx<'_, H> {
     /// Whether a program may get other credentials by its set-id bits: not before the eyes of a tracer who could not look
     /// into it then.
     pub(crate) fn may_gain(&self) -> bool {
-        if !self.task.is_traced() {
-            return true;
-        }
-        let tracer = self.kernel.tree.lock().traced.get(&self.task.tid()).map(|it| it.tracer.cred());
+        !self.task.is_traced() || self.may_gain_in(&self.kernel.tree.lock())
+    }
+
+    /// As [`Cx::may_gain`], under the tree's lock.
+    pub(crate) fn may_gain_in(&self, tree: &ProcessTree<H>) -> bool {
+        let tracer = tree.traced.get(&self.task.tid()).map(|it| it.tracer.cred());
         let own = self.cred();
         tracer.is_none_or(|cred| cred.capable_in(&own.user_ns, Caps::SYS_PTRACE))
             || own.capable_here(Caps::SETUID)
