@@ -273,6 +273,10 @@ impl<H: Host> TaskView for View<H> {
             _ => self.kernel.process_cpu_ns(process),
         };
         let shown = |pid: u32| self.seen_from.shown(pid);
+        let own_counts = self.task.as_ref().map_or([0; 3], |task| task.counts());
+        let [faults, ..] = if self.whole { process.counts() } else { own_counts };
+        let [children_faults, ..] = process.children_counts.get();
+        let [_, waits, preemptions] = own_counts;
         let comm = self.task.as_ref().map_or_else(|| process.last_comm(), |task| task.comm());
         TaskStat {
             tracer: shown(tracer),
@@ -301,7 +305,12 @@ impl<H: Host> TaskView for View<H> {
                 (seccomp.mode(), seccomp.filters().len())
             }),
             nice: self.task.as_ref().map_or(0, |task| task.nice().value().into()),
-            ..TaskStat::default()
+            personality: self.task.as_ref().map_or(0, |task| task.personality.load(Ordering::Relaxed)),
+            cpus: self.kernel.vcpus() as u32,
+            affinity: self.task.as_ref().map_or(0, |task| task.affinity()),
+            faults,
+            children_faults,
+            switches: (waits, preemptions),
         }
     }
 

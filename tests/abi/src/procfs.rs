@@ -16,6 +16,8 @@ pub const CASES: &[Case] = cases![
     smaps_tell_what_is_in_ram,
     locks_are_listed,
     settings_of_a_process_are_inherited,
+    counts_of_a_process,
+    cpus_of_a_process,
     settings_take_what_they_are,
     names_can_be_mounted_on,
     a_subset_has_only_processes,
@@ -95,6 +97,10 @@ unsafe fn children_are_listed_by_thread() -> Done {
 
 unsafe fn small_files_of_a_process() -> Done {
     eq(text("/proc/self/personality")?, "00000000\n")?;
+    in_child(|| {
+        ok(libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong))?;
+        eq(text("/proc/self/personality")?, "00040000\n")
+    })?;
     check(text("/proc/self/oom_score")?.trim().parse::<u32>().is_ok(), "a number")?;
     check(text("/proc/self/sessionid")?.parse::<u32>().is_ok(), "a number")?;
     for name in ["uid_map", "gid_map"] {
@@ -206,6 +212,47 @@ unsafe fn settings_of_a_process_are_inherited() -> Done {
             eq(refused, Some(libc::EINVAL))?;
         }
         Ok(())
+    })
+}
+
+/// A line of /proc/self/status.
+fn status(name: &str) -> Done<String> {
+    let text = text("/proc/self/status")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+    line.map(str::to_owned).map_or_else(|| fail(format!("no {name} in {text}")), Ok)
+}
+
+unsafe fn counts_of_a_process() -> Done {
+    let faults = || -> Done<u64> {
+        let stat = text("/proc/self/stat")?;
+        let words = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
+        words.into_iter().nth(7).and_then(|word| word.parse().ok()).map_or_else(|| fail(&stat), Ok)
+    };
+    let waits = || status("voluntary_ctxt_switches")?.parse::<u64>().or_else(fail);
+    let before = (faults()?, waits()?);
+    let at = memory(8 << 20)?;
+    for index in (0..8 << 20).step_by(PAGE) {
+        at.add(index).write_volatile(1);
+    }
+    for _ in 0..5 {
+        sleep_ms(2);
+    }
+    check(faults()? > before.0, "faults are counted")?;
+    check(waits()? >= before.1 + 5, "sleeps are counted")
+}
+
+unsafe fn cpus_of_a_process() -> Done {
+    let mut all = [0u64; 16];
+    ok(libc::syscall(libc::SYS_sched_getaffinity, 0, 128, all.as_mut_ptr()))?;
+    let mask = || {
+        let text = status("Cpus_allowed")?;
+        u64::from_str_radix(text.rsplit(',').next().unwrap_or_default(), 16).or_else(fail)
+    };
+    eq(mask()?, all[0] & 0xffff_ffff)?;
+    let last = 63 - (all[0] & 0xffff_ffff).leading_zeros();
+    in_child(|| {
+        ok(libc::syscall(libc::SYS_sched_setaffinity, 0, 8, &(1u64 << last)))?;
+        eq((mask()?, status("Cpus_allowed_list")?), (1 << last, last.to_string()))
     })
 }
 

@@ -152,8 +152,16 @@ pub struct TaskStat {
     pub start_ns: u64,
     /// Nice value, -20 to 19.
     pub nice: i32,
-    /// Page faults without and with I/O.
-    pub faults: (u64, u64),
+    /// `personality(2)`.
+    pub personality: u32,
+    /// How many vCPUs there are.
+    pub cpus: u32,
+    /// Which of them it may run on, bit n for vCPU n; 0 for all.
+    pub affinity: u64,
+    /// Page faults, all of them without I/O.
+    pub faults: u64,
+    /// The same of children that were waited for.
+    pub children_faults: u64,
     /// Which vCPU it ran on last.
     pub cpu: u32,
     /// What the parent gets at its end.

@@ -6,6 +6,7 @@ use core::fmt::Write as _;
 
 use super::source::{TaskStat, TaskView};
 use crate::errno::Result;
+use crate::fs::sys::cpu;
 use crate::task::cred::Cred;
 use crate::task::user_ns::UserNs;
 use crate::vfs::caller::Caller;
@@ -73,9 +74,11 @@ pub(super) fn status(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>
     ] {
         let _ = writeln!(text, "{name}:\t{set:016x}");
     }
+    let allowed = |cpu: u32| stat.affinity == 0 || stat.affinity >> cpu & 1 != 0;
+    let (mask, list) = (cpu::mask(stat.cpus, allowed), cpu::list(stat.cpus, allowed));
     let _ = write!(
         text,
-        "NoNewPrivs:\t{}\nSeccomp:\t{}\nSeccomp_filters:\t{}\nCpus_allowed:\t1\nCpus_allowed_list:\t0\n\
+        "NoNewPrivs:\t{}\nSeccomp:\t{}\nSeccomp_filters:\t{}\nCpus_allowed:\t{mask}Cpus_allowed_list:\t{list}\
          Mems_allowed:\t1\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t{}\nnonvoluntary_ctxt_switches:\t{}\n",
         stat.no_new_privs, stat.seccomp.0, stat.seccomp.1, stat.switches.0, stat.switches.1
     );

@@ -452,11 +452,11 @@ fn stat(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
     // Fields 7 to 24 of proc_pid_stat(5).
     let _ = write!(
         line,
-        " {} {} 0 {} 0 {} 0 {} {} {} {} {} {} {} 0 {} {} {resident}",
+        " {} {} 0 {} {} 0 0 {} {} {} {} {} {} {} 0 {} {} {resident}",
         stat.tty,
         stat.tty_pgid,
-        stat.faults.0,
-        stat.faults.1,
+        stat.faults,
+        stat.children_faults,
         ticks(stat.user_ns),
         ticks(stat.system_ns),
         ticks(stat.children_user_ns),

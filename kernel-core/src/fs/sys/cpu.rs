@@ -9,16 +9,30 @@ use alloc::vec::Vec;
 use crate::fs::made::{Made, Make};
 use crate::fs::proc::Facts;
 
-/// The first `cpus` numbers as a list: `0-3`.
-fn list(cpus: u32) -> String {
-    match cpus {
-        0 | 1 => String::from("0\n"),
-        cpus => format!("0-{}\n", cpus - 1),
+/// The first `cpus` numbers as a list.
+fn all(cpus: u32) -> String {
+    list(cpus.max(1), |_| true)
+}
+
+/// A set of CPUs, of which there are `cpus`, as a list: `0-3,5`.
+pub(in crate::fs) fn list(cpus: u32, is_set: impl Fn(u32) -> bool) -> String {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for cpu in (0..cpus).filter(|cpu| is_set(*cpu)) {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == cpu => *last = cpu,
+            _ => ranges.push((cpu, cpu)),
+        }
     }
+    let one = |(first, last): (u32, u32)| match first == last {
+        true => format!("{first}"),
+        false => format!("{first}-{last}"),
+    };
+    let words: Vec<String> = ranges.into_iter().map(one).collect();
+    format!("{}\n", words.join(","))
 }
 
 /// A set of CPUs as a mask of `cpus` bits, in words of 32.
-fn mask(cpus: u32, is_set: impl Fn(u32) -> bool) -> String {
+pub(in crate::fs) fn mask(cpus: u32, is_set: impl Fn(u32) -> bool) -> String {
     let words = cpus.div_ceil(32).max(1);
     let digits = if cpus >= 32 { 8 } else { cpus.div_ceil(4).max(1) as usize };
     let word = |index: u32| {
@@ -38,18 +52,18 @@ fn entry(name: &str, text: String) -> (String, Made) {
 fn topology(cpu: u32, cpus: u32) -> Vec<(String, Made)> {
     let number = |number: u32| format!("{number}\n");
     let own = || mask(cpus, |other| other == cpu);
-    let all = || mask(cpus, |_| true);
+    let every = || mask(cpus, |_| true);
     alloc::vec![
         entry("core_cpus", own()),
         entry("core_cpus_list", number(cpu)),
         entry("core_id", number(cpu)),
-        entry("core_siblings", all()),
-        entry("core_siblings_list", list(cpus)),
-        entry("die_cpus", all()),
-        entry("die_cpus_list", list(cpus)),
+        entry("core_siblings", every()),
+        entry("core_siblings_list", all(cpus)),
+        entry("die_cpus", every()),
+        entry("die_cpus_list", all(cpus)),
         entry("die_id", number(0)),
-        entry("package_cpus", all()),
-        entry("package_cpus_list", list(cpus)),
+        entry("package_cpus", every()),
+        entry("package_cpus_list", all(cpus)),
         entry("physical_package_id", number(0)),
         entry("thread_siblings", own()),
         entry("thread_siblings_list", number(cpu)),
@@ -71,9 +85,9 @@ pub(super) fn directory(facts: &Facts) -> Make {
             entry("isolated", String::from("\n")),
             entry("kernel_max", String::from("8191\n")),
             entry("offline", String::from("\n")),
-            entry("online", list(cpus)),
-            entry("possible", list(cpus)),
-            entry("present", list(cpus)),
+            entry("online", all(cpus)),
+            entry("possible", all(cpus)),
+            entry("present", all(cpus)),
             (String::from("smt"), Made::Directory(Box::new(smt))),
         ];
         for cpu in 0..cpus {
@@ -97,6 +111,7 @@ mod tests {
         assert_eq!(mask(2, |cpu| cpu == 1), "2\n");
         assert_eq!(mask(8, |_| true), "ff\n");
         assert_eq!(mask(33, |cpu| cpu == 32), "00000001,00000000\n");
-        assert_eq!((list(1), list(4)), ("0\n".into(), "0-3\n".into()));
+        assert_eq!((all(1), all(4)), ("0\n".into(), "0-3\n".into()));
+        assert_eq!(list(8, |cpu| ![1, 4, 6].contains(&cpu)), "0,2-3,5,7\n");
     }
 }
