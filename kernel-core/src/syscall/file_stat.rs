@@ -136,7 +136,8 @@ impl Stat {
 }
 
 fn put_stat<H: Host>(cx: &Cx<'_, H>, inode: &dyn Inode, buf: u64) -> SysResult {
-    cx.user().set(buf, &Stat::new(&inode.metadata(), &cx.cred()))?;
+    let meta = inode.metadata();
+    cx.user().set(buf, &cx.task.with_cred(|cred| Stat::new(&meta, cred)))?;
     Ok(0)
 }
 
@@ -166,7 +167,9 @@ pub fn statx<H: Host>(cx: &Cx<'_, H>, dirfd: RawFd, path: u64, flags: u32, mask:
         return Err(EINVAL.into());
     }
     let named = cx.named(dirfd, path, flags)?;
-    let (meta, cred) = (named.inode().metadata(), cx.cred());
+    let meta = named.inode().metadata();
+    let shown = |cred: &Cred| (cred.user_ns.shown_uid(meta.uid), cred.user_ns.shown_gid(meta.gid));
+    let (uid, gid) = cx.task.with_cred(shown);
     let is_mount_root = |path: &Path| alloc::sync::Arc::ptr_eq(&path.mount.root, &path.dentry);
     let mount_root = named.path().is_some_and(is_mount_root);
     let statx = Statx {
@@ -174,8 +177,8 @@ pub fn statx<H: Host>(cx: &Cx<'_, H>, dirfd: RawFd, path: u64, flags: u32, mask:
         block_size: meta.block_size,
         attributes: if mount_root { STATX_ATTR_MOUNT_ROOT } else { 0 },
         nlink: meta.nlink,
-        uid: cred.user_ns.shown_uid(meta.uid),
-        gid: cred.user_ns.shown_gid(meta.gid),
+        uid,
+        gid,
         mode: meta.mode as u16,
         pad: 0,
         ino: meta.ino,

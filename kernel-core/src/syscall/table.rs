@@ -13,6 +13,7 @@ use crate::debug::{names, strace};
 use crate::errno::ENOSYS;
 use crate::host::Host;
 use crate::task::clone::CloneArgs;
+use crate::task::cred::Cred;
 
 /// How much of a call is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,12 +170,12 @@ impl<H: Host> Table<H> {
     ];
 
     const CREDENTIALS: &'static [Call<H>] = &[
-        sys(102, "getuid", &[], Full, |cx, _| Ok(cx.cred().shown_uid().into())),
-        sys(104, "getgid", &[], Full, |cx, _| Ok(cx.cred().shown_gid().into())),
+        sys(102, "getuid", &[], Full, |cx, _| Ok(cx.task.with_cred(Cred::shown_uid).into())),
+        sys(104, "getgid", &[], Full, |cx, _| Ok(cx.task.with_cred(Cred::shown_gid).into())),
         sys(105, "setuid", &[Int], Full, |cx, a| creds::setuid(cx, a.uint(0))),
         sys(106, "setgid", &[Int], Full, |cx, a| creds::setgid(cx, a.uint(0))),
-        sys(107, "geteuid", &[], Full, |cx, _| Ok(cx.cred().shown_euid().into())),
-        sys(108, "getegid", &[], Full, |cx, _| Ok(cx.cred().shown_egid().into())),
+        sys(107, "geteuid", &[], Full, |cx, _| Ok(cx.task.with_cred(Cred::shown_euid).into())),
+        sys(108, "getegid", &[], Full, |cx, _| Ok(cx.task.with_cred(Cred::shown_egid).into())),
         sys(113, "setreuid", &[Int, Int], Full, |cx, a| creds::setreuid(cx, a.uint(0), a.uint(1))),
         sys(114, "setregid", &[Int, Int], Full, |cx, a| creds::setregid(cx, a.uint(0), a.uint(1))),
         sys(115, "getgroups", &[Int, Ptr], Full, |cx, a| creds::getgroups(cx, a.int(0), a.ptr(1))),

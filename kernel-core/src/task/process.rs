@@ -249,8 +249,8 @@ impl<H: Host> Process<H> {
 
     /// The user namespace of its threads; the initial one if none is left.
     pub fn user_ns(&self) -> UserNs {
-        let first = self.signals.lock().threads.first().cloned();
-        first.map_or(UserNs::INITIAL, |task| task.cred().user_ns.clone())
+        let group = self.signals.lock();
+        group.threads.first().map_or(UserNs::INITIAL, |task| task.with_cred(|cred| cred.user_ns.clone()))
     }
 
     /// The soft limit of a resource.

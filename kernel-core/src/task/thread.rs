@@ -291,6 +291,11 @@ impl<H: Host> Task<H> {
         self.cred.lock().clone()
     }
 
+    /// Looks at the credentials, under their lock: for calls that are made often.
+    pub(crate) fn with_cred<R>(&self, look: impl FnOnce(&Cred) -> R) -> R {
+        look(&self.cred.lock())
+    }
+
     /// Replaces the credentials.
     pub(crate) fn set_cred(&self, cred: Cred) {
         *self.cred.lock() = Arc::new(cred);

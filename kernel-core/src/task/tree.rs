@@ -170,7 +170,7 @@ impl<H: Host> ProcessTree<H> {
 
     /// Number of threads and zombies that belong to a real user id, for RLIMIT_NPROC.
     pub fn count_of_user(&self, uid: u32) -> usize {
-        self.threads.values().filter(|task| task.cred().uid == uid).count()
+        self.threads.values().filter(|task| task.with_cred(|cred| cred.uid == uid)).count()
     }
 
     /// Processes of a group, zombies among them.
