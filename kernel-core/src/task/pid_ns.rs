@@ -173,9 +173,19 @@ impl PidNs {
         self.0.as_ref().is_some_and(|namespace| namespace.closed.load(Ordering::Relaxed))
     }
 
+    /// It and those around it but the initial one.
+    fn with_parents(&self) -> impl Iterator<Item = &PidNs> {
+        core::iter::successors(Some(self), |at| at.parent()).take_while(|at| !at.is_initial())
+    }
+
     /// Whether the first process of it or of one around has ended.
     pub fn is_ending(&self) -> bool {
-        core::iter::successors(Some(self), |at| at.parent()).any(PidNs::is_closed)
+        self.with_parents().any(PidNs::is_closed)
+    }
+
+    /// Whether what the kernel has as `pid` has a number of its own here or around.
+    pub fn has(&self, pid: u32) -> bool {
+        self.with_parents().any(|at| at.shown(pid) != 0)
     }
 
     /// Its first process ends: no more processes from now on.
@@ -264,6 +274,8 @@ mod tests {
         assert_eq!(inner.all_shown(72, &PidNs::INITIAL), [72, 3, 1]);
         assert_eq!(inner.all_shown(72, &outer), [3, 1]);
         assert_eq!((outer.init(), inner.init()), (70, 72));
+        assert_eq!([70, 72, 73].map(|pid| inner.has(pid)), [true, true, false]);
+        assert!(!PidNs::INITIAL.has(70));
         inner.leave(72);
         assert_eq!((outer.shown(72), outer.members()), (0, alloc::vec![70, 71]));
         inner.close();

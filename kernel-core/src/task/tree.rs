@@ -83,17 +83,18 @@ impl<H: Host> ProcessTree<H> {
     }
 
     fn is_used(&self, id: u32) -> bool {
-        let in_use = |node: &Node<H>| node.process.group() == id || node.process.session().id == id;
-        self.nodes.contains_key(&id)
-            || self.threads.contains_key(&id)
-            || self.traced.contains_key(&id)
-            || self.last_went_round(id, in_use)
+        // Only after the numbers went round can a group or session outlive the process it is named after.
+        let went_round = || self.nodes.last_key_value().is_some_and(|(highest, _)| *highest >= id);
+        self.is_process_or_thread(id) || went_round() && self.is_group_or_session(id)
     }
 
-    /// Only after the numbers went round can a group or session outlive the process it is named after.
-    fn last_went_round(&self, id: u32, in_use: impl Fn(&Node<H>) -> bool) -> bool {
-        self.nodes.last_key_value().is_some_and(|(highest, _)| *highest >= id)
-            && self.nodes.values().any(in_use)
+    /// Whether a process or thread, zombies among them, has the number.
+    fn is_process_or_thread(&self, id: u32) -> bool {
+        self.nodes.contains_key(&id) || self.threads.contains_key(&id) || self.traced.contains_key(&id)
+    }
+
+    fn is_group_or_session(&self, id: u32) -> bool {
+        self.nodes.values().any(|node| node.process.group() == id || node.process.session().id == id)
     }
 
     /// Adds a process as a child of `parent`.
@@ -243,18 +244,12 @@ impl<H: Host> ProcessTree<H> {
 /// Takes numbers that nothing has any more from the PID namespace of `process` and those around: its own once it is gone,
 /// those of groups and sessions once their last member is.
 pub fn release_numbers<H: Host>(tree: &ProcessTree<H>, process: &Process<H>, numbers: &[u32]) {
-    if process.pid_ns.is_initial() {
-        return;
-    }
-    for number in numbers {
-        let in_use = tree.nodes.contains_key(number)
-            || tree.threads.contains_key(number)
-            || tree
-                .nodes
-                .values()
-                .any(|node| node.process.group() == *number || node.process.session().id == *number);
-        if !in_use {
-            process.pid_ns.leave(*number);
+    for &number in numbers {
+        if process.pid_ns.has(number)
+            && !tree.is_process_or_thread(number)
+            && !tree.is_group_or_session(number)
+        {
+            process.pid_ns.leave(number);
         }
     }
 }
