@@ -375,16 +375,19 @@ impl<H: Host> Kernel<H> {
             StateChange::Stopped(_) | StateChange::Continued | StateChange::Trapped(_) => SIGCHLD,
         };
         if wanted && signal != 0 {
-            let info = self.child_info(process, change, signal);
-            let user_ns = parent.user_ns();
-            let info = info.with_uid(|uid| user_ns.shown_uid(uid));
-            let _ = parent.send(info.with_pid(parent.pid_ns.shown(process.pid)));
+            let _ = parent.send(self.child_info(process, change, signal, &parent));
         }
         parent.child_queue.wake(Events::IN);
     }
 
-    /// The siginfo that tells of a child.
-    pub(crate) fn child_info(&self, process: &Process<H>, change: StateChange, signal: u8) -> SigInfo {
+    /// The siginfo that tells `receiver` of a child.
+    pub(crate) fn child_info(
+        &self,
+        process: &Process<H>,
+        change: StateChange,
+        signal: u8,
+        receiver: &Process<H>,
+    ) -> SigInfo {
         let status = match change {
             StateChange::Exited(status) => status.number(),
             StateChange::Trapped(code) => code.cast_signed(),
@@ -392,13 +395,13 @@ impl<H: Host> Kernel<H> {
             StateChange::Continued => i32::from(SIGCONT),
         };
         let (user, system) = process.cpu_ns();
-        let uid = process.uid.load(Ordering::Relaxed);
+        let uid = receiver.user_ns().shown_uid(process.uid.load(Ordering::Relaxed));
         SigInfo {
             signal,
             errno: 0,
             code: child_code(change),
             payload: Payload::Child {
-                pid: process.pid,
+                pid: receiver.pid_ns.shown(process.pid),
                 uid,
                 status,
                 utime: (user / TICK_NS) as i64,

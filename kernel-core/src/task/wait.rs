@@ -123,11 +123,9 @@ impl<H: Host> Kernel<H> {
         let (user, system) = process.cpu_ns();
         let user = user + process.children_user_ns.load(Ordering::Relaxed);
         let system = system + process.children_system_ns.load(Ordering::Relaxed);
-        let user_ns = &cx.cred().user_ns;
         // Its number is free once it is reaped.
         let shown_pid = cx.shown_pid(process.pid);
-        let info = self.child_info(&process, change, SIGCHLD);
-        let info = info.with_uid(|uid| user_ns.shown_uid(uid)).with_pid(shown_pid);
+        let info = self.child_info(&process, change, SIGCHLD, &cx.task.process);
         if matches!(change, StateChange::Exited(_)) && !options.contains(WaitOptions::NOWAIT) {
             // Another thread may have been quicker: then this one has found nothing, and looks again.
             if self.reap(process.pid).is_none() {

@@ -182,10 +182,7 @@ impl<H: Host> Kernel<H> {
             tracing.zombie = Some(status);
             tracer
         };
-        let user_ns = tracer.user_ns();
-        let info = self.child_info(process, StateChange::Exited(status), SIGCHLD);
-        let info = info.with_uid(|uid| user_ns.shown_uid(uid));
-        let _ = tracer.send(info.with_pid(tracer.pid_ns.shown(process.pid)));
+        let _ = tracer.send(self.child_info(process, StateChange::Exited(status), SIGCHLD, &tracer));
         tracer.child_queue.wake(Events::IN);
         true
     }
