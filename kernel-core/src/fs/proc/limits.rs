@@ -4,9 +4,10 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::Facts;
+use super::sysctl::number;
 use super::tree::Item;
 use super::tree::Item::Free;
-use crate::errno::{EINVAL, ENOENT, EPERM, Result};
+use crate::errno::{ENOENT, EPERM, Result};
 use crate::task::cred::Caps;
 use crate::task::namespaces::NsKind;
 use crate::vfs::caller::Caller;
@@ -32,14 +33,7 @@ fn set(facts: &Facts, caller: &dyn Caller, bytes: &[u8], kind: NsKind) -> Result
     if !cred.capable_here(Caps::SYS_RESOURCE) {
         return Err(EPERM);
     }
-    let limit: u32 = number(bytes)?;
-    let limit = Some(limit).filter(|limit| *limit <= i32::MAX as u32).ok_or(EINVAL)?;
+    let limit = number(bytes)?;
     facts.source.ns_counts().ok_or(ENOENT)?.set_limit(&cred.user_ns, kind, limit);
     Ok(())
-}
-
-/// A decimal number with white space around it, as all of `/proc/sys` takes it.
-pub(super) fn number<T: core::str::FromStr>(bytes: &[u8]) -> Result<T> {
-    let text = core::str::from_utf8(bytes).map_err(|_| EINVAL)?;
-    text.trim_matches(['\n', ' ', '\t', '\0']).parse().map_err(|_| EINVAL)
 }

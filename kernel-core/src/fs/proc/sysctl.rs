@@ -10,6 +10,14 @@ pub(super) fn keep(text: &str, written: &[u8]) -> Result<()> {
     if same { Ok(()) } else { Err(EINVAL) }
 }
 
+/// A decimal number with white space around it, as `/proc/sys` takes it. EINVAL for what is none, or too large for a signed
+/// one.
+pub(super) fn number(written: &[u8]) -> Result<u32> {
+    let text = core::str::from_utf8(written).map_err(|_| EINVAL)?;
+    let number = text.trim_matches(['\n', ' ', '\t', '\0']).parse::<u32>().map_err(|_| EINVAL)?;
+    if i32::try_from(number).is_ok() { Ok(number) } else { Err(EINVAL) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -20,5 +28,9 @@ mod tests {
         assert_eq!(keep("0\n", b"0\0"), Ok(()));
         assert_eq!(keep("0\n", b"1\n"), Err(EINVAL));
         assert_eq!(keep("0\n", b"\xff"), Err(EINVAL));
+        assert_eq!(
+            (number(b" 12\n"), number(b"x"), number(b"2147483648")),
+            (Ok(12), Err(EINVAL), Err(EINVAL))
+        );
     }
 }

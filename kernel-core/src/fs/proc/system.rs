@@ -192,8 +192,7 @@ fn number(limit: &Limit) -> Result<Vec<u8>> {
 
 /// Sets one; EINVAL for what is none, or out of its bounds.
 fn set_number(limit: &Limit, bytes: &[u8]) -> Result<()> {
-    let text = core::str::from_utf8(bytes).map_err(|_| EINVAL)?;
-    limit.set(text.trim_matches(['\0', '\n', ' ', '\t']).parse().map_err(|_| EINVAL)?)
+    limit.set(super::sysctl::number(bytes)?.into())
 }
 
 /// The reader's names of the machine.
