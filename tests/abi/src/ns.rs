@@ -116,7 +116,7 @@ unsafe fn setns_enters_by_pidfd() -> Done {
         libc::close(done.1);
         get(done.0).map(drop)
     })?;
-    get_one(there.0)?;
+    check(got_one(there.0), "it is there")?;
     let pidfd = ok(libc::syscall(libc::SYS_pidfd_open, pid, 0))? as c_int;
     in_child(|| {
         fails(libc::setns(pidfd, 0), libc::EINVAL)?;
@@ -128,11 +128,6 @@ unsafe fn setns_enters_by_pidfd() -> Done {
     })?;
     ok(libc::close(done.1))?;
     join(pid)
-}
-
-unsafe fn get_one(fd: c_int) -> Done {
-    let mut byte = 0u8;
-    eq(ok(libc::read(fd, (&raw mut byte).cast(), 1))?, 1)
 }
 
 unsafe fn setns_rules() -> Done {

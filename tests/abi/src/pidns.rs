@@ -54,11 +54,6 @@ unsafe fn first_with(flags: c_int, body: impl FnOnce() -> Done) -> Done<c_int> {
     ok(pid)
 }
 
-unsafe fn read_one(fd: c_int) -> bool {
-    let mut byte = 0u8;
-    libc::read(fd, (&raw mut byte).cast(), 1) == 1
-}
-
 unsafe fn the_first_child_is_one() -> Done {
     need_pid_ns()?;
     let pid = first(|| {
@@ -111,7 +106,7 @@ unsafe fn orphans_go_to_the_first() -> Done {
             .map(drop)
         })?;
         join(child)?;
-        check(read_one(r), "the orphan lives")?;
+        check(got_one(r), "the orphan lives")?;
         let mut status = 0;
         check(ok(libc::waitpid(-1, &mut status, 0))? > 2, "it is waited for")?;
         eq(status, 0)
@@ -132,14 +127,14 @@ unsafe fn the_first_takes_all_along() -> Done {
             sleep_ms(60_000);
             Ok(())
         })?;
-        check(read_one(r), "it runs")?;
+        check(got_one(r), "it runs")?;
         libc::_exit(7)
     })?;
     let word = status(pid)?;
     eq(libc::WEXITSTATUS(word), 7)?;
     // Its end of the pipe is gone with it.
     libc::close(w);
-    check(!read_one(r), "nobody is left")
+    check(!got_one(r), "nobody is left")
 }
 
 unsafe fn no_more_after_the_first() -> Done {
@@ -172,7 +167,7 @@ unsafe fn signals_to_the_first() -> Done {
         sleep_ms(60_000);
         Ok(())
     })?;
-    check(read_one(r), "it goes on")?;
+    check(got_one(r), "it goes on")?;
     ok(libc::kill(pid, libc::SIGTERM))?;
     sleep_ms(20);
     eq(libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG), 0)?;
@@ -218,7 +213,7 @@ unsafe fn senders_from_outside_are_zero() -> Done {
         ok(libc::sigwaitinfo(&set(&[libc::SIGUSR1]), &mut info))?;
         eq(info.si_pid(), 2)
     })?;
-    check(read_one(r), "it waits")?;
+    check(got_one(r), "it waits")?;
     ok(libc::kill(pid, libc::SIGUSR1))?;
     join(pid)
 }
@@ -265,7 +260,7 @@ unsafe fn status_tells_all_numbers() -> Done {
         sleep_ms(60_000);
         Ok(())
     })?;
-    check(read_one(r), "it runs")?;
+    check(got_one(r), "it runs")?;
     let status = format!("/proc/{pid}/status");
     eq(line(&status, "NSpid"), [pid, 1])?;
     eq(line(&status, "NStgid"), [pid, 1])?;
@@ -304,7 +299,7 @@ unsafe fn groups_and_sessions_are_translated() -> Done {
             .map(drop)
         })?;
         join(leader)?;
-        check(read_one(r), "a member is left")?;
+        check(got_one(r), "a member is left")?;
         ok(libc::kill(-leader, libc::SIGKILL)).map(drop)
     })?;
     join(pid)
@@ -412,7 +407,7 @@ unsafe fn setns_is_for_children() -> Done {
         sleep_ms(60_000);
         Ok(())
     })?;
-    check(read_one(r), "it runs")?;
+    check(got_one(r), "it runs")?;
     let path = std::ffi::CString::new(format!("/proc/{pid}/ns/pid")).unwrap();
     let there = ok(libc::open(path.as_ptr(), libc::O_RDONLY))?;
     let here = ok(libc::open(c"/proc/self/ns/pid".as_ptr(), libc::O_RDONLY))?;
@@ -459,7 +454,7 @@ unsafe fn nested_ones_are_seen_from_above() -> Done {
             Ok(())
         })?;
         eq(inner, 2)?;
-        check(read_one(r), "it runs")?;
+        check(got_one(r), "it runs")?;
         ok(libc::kill(inner, libc::SIGKILL))?;
         dies_of(inner, libc::SIGKILL)
     })?;

@@ -317,6 +317,13 @@ pub fn get(fd: c_int) -> Done<Vec<u8>> {
     Ok(buffer)
 }
 
+/// One byte, which somebody else writes, or the end.
+pub fn got_one(fd: c_int) -> bool {
+    let mut byte = 0u8;
+    // SAFETY: the byte lives.
+    unsafe { libc::read(fd, (&raw mut byte).cast(), 1) == 1 }
+}
+
 /// Private anonymous memory, readable and writable.
 #[track_caller]
 pub fn memory(len: usize) -> Done<*mut u8> {

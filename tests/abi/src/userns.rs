@@ -150,7 +150,7 @@ unsafe fn mapped_by_parent(uids: &str, gids: &str, body: impl FnOnce() -> Done) 
         body()
     })?;
     libc::close(made.1);
-    if get_one(made.0) {
+    if got_one(made.0) {
         eq(write(&format!("/proc/{pid}/uid_map"), uids), 0)?;
         eq(write(&format!("/proc/{pid}/gid_map"), gids), 0)?;
     }
@@ -172,7 +172,7 @@ unsafe fn who_opened_a_map_counts() -> Done {
         get(go.0).map(drop)
     })?;
     libc::close(made.1);
-    if get_one(made.0) {
+    if got_one(made.0) {
         let path = std::ffi::CString::new(format!("/proc/{pid}/uid_map")).unwrap();
         let as_user = |uid: u32| ok(libc::syscall(libc::SYS_setresuid, -1, uid, -1));
         // Opened by the namespace's owner, written by who may map anything; and the other way round.
@@ -189,11 +189,6 @@ unsafe fn who_opened_a_map_counts() -> Done {
     }
     libc::close(go.1);
     join(pid)
-}
-
-unsafe fn get_one(fd: c_int) -> bool {
-    let mut byte = 0u8;
-    libc::read(fd, (&raw mut byte).cast(), 1) == 1
 }
 
 unsafe fn parent_maps_ranges() -> Done {
@@ -321,7 +316,7 @@ unsafe fn strangers_cannot_make_files() -> Done {
         })
     })?;
     libc::close(made.1);
-    if get_one(made.0) {
+    if got_one(made.0) {
         // Root outside has no id in there.
         let children = read(&format!("/proc/{pid}/task/{pid}/children"));
         let path = format!("/proc/{}/root/tmp/f", children.trim());
@@ -426,7 +421,7 @@ unsafe fn relations_are_told() -> Done {
         get(go.0).map(drop)
     })?;
     libc::close(made.1);
-    if get_one(made.0) {
+    if got_one(made.0) {
         let path = std::ffi::CString::new(format!("/proc/{pid}/ns/user")).unwrap();
         let fd = ok(libc::open(path.as_ptr(), libc::O_RDONLY))?;
         let parent = ok(libc::ioctl(fd, NS_GET_PARENT))?;
@@ -452,7 +447,7 @@ unsafe fn entering_gives_all() -> Done {
         get(go.0).map(drop)
     })?;
     libc::close(made.1);
-    if get_one(made.0) {
+    if got_one(made.0) {
         let open = |kind: &str| {
             let path = std::ffi::CString::new(format!("/proc/{pid}/ns/{kind}")).unwrap();
             ok(libc::open(path.as_ptr(), libc::O_RDONLY))
@@ -496,7 +491,7 @@ unsafe fn limits_can_be_set() -> Done {
             get(go.0).map(drop)
         })?;
         libc::close(made.1);
-        check(get_one(made.0), "the first")?;
+        check(got_one(made.0), "the first")?;
         fails(libc::unshare(libc::CLONE_NEWUSER), libc::ENOSPC)?;
         libc::close(go.1);
         join(pid)
