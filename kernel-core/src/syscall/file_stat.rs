@@ -170,8 +170,7 @@ pub fn statx<H: Host>(cx: &Cx<'_, H>, dirfd: RawFd, path: u64, flags: u32, mask:
     let meta = named.inode().metadata();
     let shown = |cred: &Cred| (cred.user_ns.shown_uid(meta.uid), cred.user_ns.shown_gid(meta.gid));
     let (uid, gid) = cx.task.with_cred(shown);
-    let is_mount_root = |path: &Path| alloc::sync::Arc::ptr_eq(&path.mount.root, &path.dentry);
-    let mount_root = named.path().is_some_and(is_mount_root);
+    let mount_root = named.path().is_some_and(Path::is_mount_root);
     let statx = Statx {
         mask: STATX_KNOWN,
         block_size: meta.block_size,

@@ -196,7 +196,7 @@ fn remount<H: Host>(
     options: &[u8],
 ) -> Result<()> {
     let namespace = cx.fs.namespace();
-    if !is_mount_root(at) || !at.mount.is_in(namespace) {
+    if !at.is_mount_root() || !at.mount.is_in(namespace) {
         return Err(EINVAL);
     }
     let superblock = &at.mount.superblock;
@@ -210,10 +210,6 @@ fn remount<H: Host>(
     namespace.set_flags(at, wanted)
 }
 
-fn is_mount_root(path: &Path) -> bool {
-    Arc::ptr_eq(&path.mount.root, &path.dentry)
-}
-
 /// `umount2(2)`.
 pub fn umount2<H: Host>(cx: &Cx<'_, H>, target: u64, flags: u32) -> SysResult {
     if flags & !UMOUNT_KNOWN != 0 {
@@ -224,7 +220,7 @@ pub fn umount2<H: Host>(cx: &Cx<'_, H>, target: u64, flags: u32) -> SysResult {
     // What is on a directory that is the caller's own, too.
     let at = if at.dentry.has_mounts() { cx.fs.namespace().cross(at) } else { at };
     privileged(cx)?;
-    if !is_mount_root(&at) {
+    if !at.is_mount_root() {
         return Err(EINVAL.into());
     }
     if flags & MNT_FORCE != 0 && !cx.cred().capable_in(&at.mount.superblock.user_ns, Caps::SYS_ADMIN) {

@@ -131,7 +131,7 @@ pub fn fspick<H: Host>(cx: &Cx<'_, H>, dir: RawFd, path: u64, flags: u32) -> Sys
         at |= sys::AT_EMPTY_PATH;
     }
     let place = cx.named(dir, path, at)?.into_path();
-    if !Arc::ptr_eq(&place.mount.root, &place.dentry) {
+    if !place.is_mount_root() {
         return Err(EINVAL.into());
     }
     let superblock = place.mount.superblock.clone();

@@ -39,6 +39,11 @@ impl Path {
     pub fn is(&self, other: &Path) -> bool {
         Arc::ptr_eq(&self.mount, &other.mount) && Arc::ptr_eq(&self.dentry, &other.dentry)
     }
+
+    /// Whether it is the root of its mount.
+    pub fn is_mount_root(&self) -> bool {
+        Arc::ptr_eq(&self.mount.root, &self.dentry)
+    }
 }
 
 /// The name of a place, as [`path_of`] found it.

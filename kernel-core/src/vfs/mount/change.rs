@@ -36,11 +36,6 @@ pub(super) fn is_directory(dentry: &Arc<Dentry>) -> bool {
     dentry.kind() == FileKind::Directory
 }
 
-/// Whether `path` is the root of its mount.
-pub(super) fn is_root(path: &Path) -> bool {
-    Arc::ptr_eq(&path.mount.root, &path.dentry)
-}
-
 impl Namespace {
     /// The topmost place at `at`, where something can be mounted: EINVAL if it is in another namespace, ENOENT if its
     /// name was removed. Under the lock of the peers.
@@ -71,7 +66,7 @@ impl Namespace {
         let mount = Mount::new(self.table.next_id(), superblock, root, source, flags);
         let mut peers = self.table.lock();
         let at = self.place_for_mount(at)?;
-        if is_root(&at) && Arc::ptr_eq(&at.mount.fs, &mount.fs) {
+        if at.is_mount_root() && Arc::ptr_eq(&at.mount.fs, &mount.fs) {
             return Err(EBUSY);
         }
         if is_directory(&mount.root) != is_directory(&at.dentry) {
@@ -140,7 +135,7 @@ impl Namespace {
         let to = self.place_for_mount(to)?;
         let mount = &from.mount;
         let attached = mount.is_in(self);
-        if !is_root(from) || mount.locks().contains(Locks::PLACE) {
+        if !from.is_mount_root() || mount.locks().contains(Locks::PLACE) {
             return Err(EINVAL);
         }
         let parent = mount.parent();
@@ -199,7 +194,7 @@ impl Namespace {
 
     /// Changes who hears of what happens on a mount, whose root `path` must be, and with `depth` on those below it.
     pub fn set_propagation(&self, path: &Path, propagation: Propagation, depth: BindDepth) -> Result<()> {
-        if !is_root(path) {
+        if !path.is_mount_root() {
             return Err(EINVAL);
         }
         let mut peers = self.table.lock();
@@ -217,7 +212,7 @@ impl Namespace {
     /// namespace, EPERM if it takes away what a more privileged namespace has set.
     pub fn set_flags(&self, path: &Path, flags: MountFlags) -> Result<()> {
         let _peers = self.table.lock();
-        if !is_root(path) || !path.mount.is_in(self) {
+        if !path.is_mount_root() || !path.mount.is_in(self) {
             return Err(EINVAL);
         }
         self.check_flags(&path.mount, flags)?;
@@ -235,7 +230,7 @@ impl Namespace {
         change: impl Fn(MountFlags) -> MountFlags,
     ) -> Result<()> {
         let mut peers = self.table.lock();
-        if !is_root(path) {
+        if !path.is_mount_root() {
             return Err(EINVAL);
         }
         let in_no_tree = path.mount.namespace().is_some_and(|namespace| namespace.ino == 0);

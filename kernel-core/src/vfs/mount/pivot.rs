@@ -3,7 +3,6 @@
 use alloc::sync::Arc;
 
 use super::Locks;
-use super::change::is_root;
 use super::table::Namespace;
 use crate::errno::{EBUSY, EINVAL, ENOENT, Result};
 use crate::vfs::path::{Path, path_of};
@@ -31,7 +30,7 @@ impl Namespace {
             return Err(EBUSY);
         }
         let below = |path: &Path, above: &Path| path_of(path, above).below_root;
-        if !is_root(root) || !is_root(new) || !below(&put_old, new) || !below(new, root) {
+        if !root.is_mount_root() || !new.is_mount_root() || !below(&put_old, new) || !below(new, root) {
             return Err(EINVAL);
         }
         let Some(place_of_new) = self.table.take(&new.mount) else { return Err(EINVAL) };

@@ -4,7 +4,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use super::change::is_root;
+use hashbrown::{HashMap, HashSet};
+
 use super::peers::Peers;
 use super::table::Namespace;
 use super::{Locks, Mount};
@@ -30,7 +31,7 @@ impl Namespace {
     /// mount of this namespace or must stay; EBUSY if something is mounted below it or, unless `Detach`, a file or
     /// directory of it is in use. `at` itself is one use. EAGAIN: marked for expiry.
     pub fn unmount(&self, at: Path, how: Unmount) -> Result<()> {
-        if !is_root(&at) {
+        if !at.is_mount_root() {
             return Err(EINVAL);
         }
         let Path { mount, dentry } = at;
