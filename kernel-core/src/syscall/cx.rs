@@ -27,7 +27,7 @@ use crate::task::siginfo::SigInfo;
 use crate::task::thread::Resources;
 use crate::vfs::caller::Caller;
 use crate::vfs::context::FsContext;
-use crate::vfs::fd::FdTable;
+use crate::vfs::fd::{FdTable, OnExec};
 use crate::vfs::file::{Op, OpenFile, OpenFlags};
 
 /// How a wait ended.
@@ -89,6 +89,12 @@ impl<'a, H: Host> Cx<'a, H> {
     /// The open file of a descriptor, those that only name a path among them.
     pub fn file_or_path(&self, fd: RawFd) -> Result<Arc<OpenFile>> {
         self.files.get_any(fd)
+    }
+
+    /// A descriptor of an open file, as the value of a call: EMFILE.
+    pub fn install_file(&self, file: Arc<OpenFile>, on_exec: OnExec) -> SysResult {
+        let limit = self.task.process.rlimit(linux_raw_sys::general::RLIMIT_NOFILE);
+        Ok(self.files.install(file, on_exec, limit)? as u64)
     }
 
     /// The guest's memory.

@@ -58,7 +58,7 @@ pub fn close_range<H: Host>(cx: &Cx<'_, H>, first: u32, last: u32, flags: u32) -
 /// `dup(2)`.
 pub fn dup<H: Host>(cx: &Cx<'_, H>, fd: RawFd) -> SysResult {
     let file = cx.file_or_path(fd)?;
-    Ok(cx.files.install(file, OnExec::Keep, limit(cx))? as u64)
+    cx.install_file(file, OnExec::Keep)
 }
 
 /// `dup2(2)`.

@@ -143,5 +143,5 @@ pub fn memfd_create<H: Host>(cx: &Cx<'_, H>, name: u64, flags: u32) -> SysResult
     let ops = Arc::new(CachedFile(tmpfs::TmpFile::new(&inode)?));
     let file = OpenFile::new(ops, inode, None, OpenFlags::RDWR | OpenFlags::LARGEFILE);
     let on_exec = if flags & MFD_CLOEXEC != 0 { OnExec::Close } else { OnExec::Keep };
-    Ok(cx.files.install(file, on_exec, cx.caller().rlimit(sys::RLIMIT_NOFILE))? as u64)
+    cx.install_file(file, on_exec)
 }

@@ -13,6 +13,7 @@ use crate::errno::{E2BIG, EBUSY, EINVAL, ENODATA, EOPNOTSUPP, EPERM, Result};
 use crate::host::{Host, PAGE_SIZE};
 use crate::io::Sink;
 use crate::sync::Mutex;
+use crate::syscall::anon;
 use crate::syscall::args::RawFd;
 use crate::syscall::paths::check_flags;
 use crate::syscall::{Cx, SysResult};
@@ -89,23 +90,22 @@ fn on_exec(flags: u32) -> OnExec {
     if flags & CLOEXEC != 0 || flags & 1 != 0 { OnExec::Close } else { OnExec::Keep }
 }
 
-fn install<H: Host>(cx: &Cx<'_, H>, file: Arc<OpenFile>, on_exec: OnExec) -> SysResult {
-    Ok(cx.files.install(file, on_exec, cx.caller().rlimit(sys::RLIMIT_NOFILE))? as u64)
-}
-
-fn install_context<H: Host>(cx: &Cx<'_, H>, kind: &[u8], phase: Phase, flags: u32) -> SysResult {
-    let services = cx.services();
-    let now_ns = services.clock.realtime_ns();
-    let inode = services.anon.inode(AnonKind::Other("[fscontext]"), &cx.cred(), now_ns);
-    let state = State { phase, source: Vec::new(), options: Vec::new(), read_only: false };
+fn install_context<H: Host>(
+    cx: &Cx<'_, H>,
+    kind: &[u8],
+    phase: Phase,
+    read_only: bool,
+    on_exec: OnExec,
+) -> SysResult {
+    let state = State { phase, source: Vec::new(), options: Vec::new(), read_only };
     let ops = Arc::new(FsContextFile { kind: kind.to_vec(), state: Mutex::new(state) });
-    install(cx, OpenFile::new(ops, inode, None, OpenFlags::RDWR), on_exec(flags))
+    cx.install_file(anon::open(cx, ops, AnonKind::Other("[fscontext]"), OpenFlags::RDWR), on_exec)
 }
 
 fn install_tree<H: Host>(cx: &Cx<'_, H>, tree: Detached, on_exec: OnExec) -> SysResult {
     let root = tree.root.clone();
     let inode = root.inode().clone();
-    install(cx, OpenFile::new(Arc::new(TreeFile(tree)), inode, Some(root), OpenFlags::PATH), on_exec)
+    cx.install_file(OpenFile::new(Arc::new(TreeFile(tree)), inode, Some(root), OpenFlags::PATH), on_exec)
 }
 
 /// `fsopen(2)`.
@@ -114,7 +114,7 @@ pub fn fsopen<H: Host>(cx: &Cx<'_, H>, name: u64, flags: u32) -> SysResult {
     check_flags(flags, 1)?;
     let name = cx.user().read_cstr(name, PAGE_SIZE as usize)?;
     cx.fs.namespace().types.find(&name)?;
-    install_context(cx, &name, Phase::New, flags)
+    install_context(cx, &name, Phase::New, false, on_exec(flags))
 }
 
 /// `fspick(2)`.
@@ -137,13 +137,7 @@ pub fn fspick<H: Host>(cx: &Cx<'_, H>, dir: RawFd, path: u64, flags: u32) -> Sys
     let superblock = place.mount.superblock.clone();
     let kind = superblock.fs.name().as_bytes();
     let read_only = superblock.is_read_only();
-    let fd = install_context(cx, kind, Phase::Changing(superblock), flags)?;
-    if let Ok(file) = cx.file(fd as RawFd)
-        && let Some(context) = file.ops.as_any().downcast_ref::<FsContextFile>()
-    {
-        context.state.lock().read_only = read_only;
-    }
-    Ok(fd)
+    install_context(cx, kind, Phase::Changing(superblock), read_only, on_exec(flags))
 }
 
 /// `fsconfig(2)`.
@@ -329,7 +323,7 @@ pub fn open_tree<H: Host>(cx: &Cx<'_, H>, dir: RawFd, path: u64, flags: u32) -> 
         return install_tree(cx, cx.fs.namespace().clone_tree(&place, depth)?, on_exec);
     }
     let file = cx.fs.walker(cx.caller()).open_path(place, OpenFlags::PATH)?;
-    install(cx, file, on_exec)
+    cx.install_file(file, on_exec)
 }
 
 /// `move_mount(2)`.

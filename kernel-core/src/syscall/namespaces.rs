@@ -268,6 +268,5 @@ fn open<H: Host>(cx: &Cx<'_, H>, namespace: AnyNs) -> SysResult {
     let path = namespace.clone().path();
     let inode = path.inode().clone();
     let file = OpenFile::new(Arc::new(NsFile(namespace)), inode, Some(path), OpenFlags::empty());
-    let limit = cx.task.process.rlimit(linux_raw_sys::general::RLIMIT_NOFILE);
-    Ok(cx.files.install(file, crate::vfs::fd::OnExec::Close, limit)? as u64)
+    cx.install_file(file, crate::vfs::fd::OnExec::Close)
 }

@@ -432,8 +432,7 @@ pub fn pidfd_open<H: Host>(cx: &Cx<'_, H>, pid: i32, flags: u32) -> SysResult {
         (None, None) => return Err(ESRCH.into()),
     };
     let file = cx.pidfd_file(&process, OpenFlags::from_bits_retain(flags));
-    let limit = cx.task.process.rlimit(sys::RLIMIT_NOFILE);
-    Ok(cx.files.install(file, crate::vfs::fd::OnExec::Close, limit)? as u64)
+    cx.install_file(file, crate::vfs::fd::OnExec::Close)
 }
 
 /// `pidfd_send_signal(2)`; the directory of a process in `/proc` does as well.

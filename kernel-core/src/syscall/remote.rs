@@ -4,7 +4,6 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use linux_raw_sys::general as sys;
 use zerocopy::IntoBytes;
 
 use crate::errno::{EBADF, EINVAL, EOPNOTSUPP, ESRCH, Result};
@@ -106,9 +105,7 @@ pub fn pidfd_getfd<H: Host>(cx: &Cx<'_, H>, pidfd: RawFd, fd: RawFd, flags: u32)
         let resources = task.resources().ok_or(ESRCH)?;
         (resources.files.get_any(fd), (task, resources))
     };
-    let found = found?;
-    let limit = cx.task.process.rlimit(sys::RLIMIT_NOFILE);
-    Ok(cx.files.install(found, OnExec::Close, limit)? as u64)
+    cx.install_file(found?, OnExec::Close)
 }
 
 const KCMP_FILE: u32 = 0;
