@@ -289,13 +289,15 @@ impl Namespace {
                 || mount.superblock.is_read_only() && !flags.contains(MountFlags::READ_ONLY)
                 || locks.contains(Locks::ATIME)
                     && mount.own_flags() & MountFlags::ATIME != flags & MountFlags::ATIME;
-            let hidden = all.iter().any(|child| {
+            if !whole || restricted {
+                return false;
+            }
+            !all.iter().any(|child| {
                 child.locks().contains(Locks::PLACE)
                     && child
                         .covered()
                         .is_some_and(|place| Arc::ptr_eq(&place.mount, mount) && !is_empty_by_nature(&place))
-            });
-            whole && !restricted && !hidden
+            })
         })
     }
 }

@@ -58,9 +58,10 @@ impl Namespace {
                 if how == Unmount::Expire && mount.expiring.swap(1, Ordering::Relaxed) != 2 {
                     return Err(EAGAIN);
                 }
+                let mut children = Children::default();
                 for receiver in peers.receivers(&place.mount) {
                     let child = self.table.at(&receiver, &place.dentry);
-                    if child.is_some_and(|child| !has_children(self, &child) && in_use(&child, 1)) {
+                    if child.is_some_and(|child| children.of(&child).is_empty() && in_use(&child, 1)) {
                         return Err(EBUSY);
                     }
                 }
@@ -84,16 +85,16 @@ impl Namespace {
     /// stays.
     fn heard_elsewhere(&self, peers: &Peers, tree: &[Arc<Mount>]) -> Vec<Arc<Mount>> {
         let mut also: Vec<Arc<Mount>> = Vec::new();
+        let mut known: HashSet<usize> = tree.iter().map(address).collect();
+        let mut children = Children::default();
         // Children first, so that a parent's children are known to go.
         for mount in tree.iter().rev() {
             let Some(place) = mount.covered() else { continue };
             for receiver in peers.receivers(&place.mount) {
                 let Some(child) = self.table.at(&receiver, &place.dentry) else { continue };
-                let known =
-                    |mount: &Arc<Mount>| tree.iter().chain(&also).any(|other| Arc::ptr_eq(other, mount));
                 let stays = child.locks().contains(Locks::PLACE)
-                    || children(self, &child).iter().any(|grandchild| !known(grandchild));
-                if !stays && !known(&child) {
+                    || children.of(&child).iter().any(|grandchild| !known.contains(grandchild));
+                if !stays && known.insert(address(&child)) {
                     also.push(child);
                 }
             }
@@ -123,13 +124,26 @@ impl Namespace {
     }
 }
 
-/// What is mounted directly on a mount.
-fn children(namespace: &Namespace, mount: &Arc<Mount>) -> Vec<Arc<Mount>> {
-    let home = mount.namespace();
-    let all = home.map_or_else(|| namespace.mounts(), |home| home.mounts());
-    all.into_iter().filter(|other| other.parent().is_some_and(|parent| Arc::ptr_eq(&parent, mount))).collect()
+fn address(mount: &Arc<Mount>) -> usize {
+    Arc::as_ptr(mount).addr()
 }
 
-fn has_children(namespace: &Namespace, mount: &Arc<Mount>) -> bool {
-    !children(namespace, mount).is_empty()
+/// What is mounted directly on which mount, by addresses: of each namespace that it was asked about, and as it was then.
+#[derive(Default)]
+struct Children(HashMap<usize, HashMap<usize, Vec<usize>>>);
+
+impl Children {
+    fn of(&mut self, mount: &Arc<Mount>) -> &[usize] {
+        let Some(home) = mount.namespace() else { return &[] };
+        let on = self.0.entry(Arc::as_ptr(&home).addr()).or_insert_with(|| {
+            let mut on: HashMap<usize, Vec<usize>> = HashMap::new();
+            for child in home.mounts() {
+                if let Some(parent) = child.parent() {
+                    on.entry(address(&parent)).or_default().push(address(&child));
+                }
+            }
+            on
+        });
+        on.get(&address(mount)).map(Vec::as_slice).unwrap_or_default()
+    }
 }
