@@ -3,8 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::copy::{Purpose, copy_tree};
-use super::peers::{Kin, Propagation};
+use super::peers::Propagation;
 use super::propagate::attach;
 use super::table::Namespace;
 use super::{FileSystem, Locks, Mount, MountFlags, Superblock};
@@ -112,13 +111,7 @@ impl Namespace {
         if is_directory(&from.dentry) != is_directory(&at.dentry) {
             return Err(ENOTDIR);
         }
-        let tree = Self::tree_at(from, depth);
-        self.check_room(tree.len())?;
-        let pairs = copy_tree(&self.table, &mut peers, &tree, &from.dentry, Kin::Peer, Purpose::Bind)?;
-        let copies: Vec<Arc<Mount>> = pairs.into_iter().map(|(_, copy)| copy).collect();
-        if let Some(top) = copies.first() {
-            top.set_locks(top.locks() - Locks::PLACE);
-        }
+        let copies = self.copy_to_bind(&mut peers, from, depth)?;
         let attached = attach(&self.table, &mut peers, self, &copies, &at);
         if attached.is_err() {
             for copy in &copies {
@@ -144,7 +137,7 @@ impl Namespace {
             (true, _) => {}
             // The root of a tree that is in no namespace, as a whole.
             (false, Origin::Detached) => {
-                if mount.namespace().is_none_or(|namespace| namespace.ino != 0) || parent.is_some() {
+                if !mount.is_detached() || parent.is_some() {
                     return Err(EINVAL);
                 }
             }
@@ -184,7 +177,7 @@ impl Namespace {
             }
             return Err(errno);
         }
-        if let Some(home) = home.filter(|home| home.ino == 0) {
+        if let Some(home) = home.filter(|home| home.is_detached()) {
             let _root = home.root.lock().take();
         }
         drop(peers);
@@ -233,8 +226,7 @@ impl Namespace {
         if !path.is_mount_root() {
             return Err(EINVAL);
         }
-        let in_no_tree = path.mount.namespace().is_some_and(|namespace| namespace.ino == 0);
-        if !path.mount.is_in(self) && !in_no_tree {
+        if !path.mount.is_in(self) && !path.mount.is_detached() {
             return Err(EINVAL);
         }
         let tree = Self::tree_at(path, depth);
@@ -261,13 +253,7 @@ impl Namespace {
     /// EPERM if `flags` take away what is locked.
     pub fn check_flags(&self, mount: &Mount, flags: MountFlags) -> Result<()> {
         let locks = mount.locks();
-        let kept = [
-            (Locks::READ_ONLY, MountFlags::READ_ONLY),
-            (Locks::NO_DEV, MountFlags::NO_DEV),
-            (Locks::NO_SUID, MountFlags::NO_SUID),
-            (Locks::NO_EXEC, MountFlags::NO_EXEC),
-        ];
-        if kept.iter().any(|(lock, flag)| locks.contains(*lock) && !flags.contains(*flag)) {
+        if Locks::OF_FLAGS.iter().any(|(lock, flag)| locks.contains(*lock) && !flags.contains(*flag)) {
             return Err(EPERM);
         }
         let times = |flags: MountFlags| flags & MountFlags::ATIME;

@@ -5,9 +5,10 @@ use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 
+use super::change::BindDepth;
 use super::peers::{Kin, Peers};
 use super::table::{MountTable, Namespace};
-use super::{Locks, Mount, MountFlags};
+use super::{Locks, Mount};
 use crate::errno::{EINVAL, EPERM, Result};
 use crate::vfs::dentry::Dentry;
 use crate::vfs::path::Path;
@@ -119,12 +120,7 @@ pub(super) fn lock_tree(tree: &[Arc<Mount>]) {
     for (number, mount) in tree.iter().enumerate() {
         let flags = mount.own_flags();
         let mut locks = mount.locks() | Locks::ATIME;
-        for (flag, lock) in [
-            (MountFlags::READ_ONLY, Locks::READ_ONLY),
-            (MountFlags::NO_SUID, Locks::NO_SUID),
-            (MountFlags::NO_DEV, Locks::NO_DEV),
-            (MountFlags::NO_EXEC, Locks::NO_EXEC),
-        ] {
+        for (lock, flag) in Locks::OF_FLAGS {
             if flags.contains(flag) {
                 locks |= lock;
             }
@@ -137,6 +133,23 @@ pub(super) fn lock_tree(tree: &[Arc<Mount>]) {
 }
 
 impl Namespace {
+    /// Copies, in no tree yet, of what is at `from`. ENOSPC: there are too many mounts.
+    pub(super) fn copy_to_bind(
+        &self,
+        peers: &mut Peers,
+        from: &Path,
+        depth: BindDepth,
+    ) -> Result<Vec<Arc<Mount>>> {
+        let tree = Namespace::tree_at(from, depth);
+        self.check_room(tree.len())?;
+        let pairs = copy_tree(&self.table, peers, &tree, &from.dentry, Kin::Peer, Purpose::Bind)?;
+        let copies: Vec<Arc<Mount>> = pairs.into_iter().map(|(_, copy)| copy).collect();
+        if let Some(top) = copies.first() {
+            top.set_locks(top.locks() - Locks::PLACE);
+        }
+        Ok(copies)
+    }
+
     /// A copy of this namespace (`CLONE_NEWNS`). Gives each mount with its copy, so that root and working directory can
     /// follow. If another user owns the copy, it hears of changes here but not the other way round, and what is hidden
     /// stays hidden. ENOSPC: there are too many namespaces.

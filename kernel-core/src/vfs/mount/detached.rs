@@ -3,10 +3,9 @@
 use alloc::sync::Arc;
 
 use super::change::BindDepth;
-use super::copy::{Purpose, copy_tree, place_copies};
-use super::peers::Kin;
+use super::copy::place_copies;
 use super::table::Namespace;
-use super::{Locks, Mount, MountFlags, Superblock};
+use super::{Mount, MountFlags, Superblock};
 use crate::errno::{EINVAL, Result};
 use crate::vfs::dentry::Dentry;
 use crate::vfs::path::Path;
@@ -41,19 +40,14 @@ impl Namespace {
     /// A copy of what is at `from` (`OPEN_TREE_CLONE`). EINVAL as for [`Namespace::bind`].
     pub fn clone_tree(self: &Arc<Namespace>, from: &Path, depth: BindDepth) -> Result<Detached> {
         let mut peers = self.table.lock();
-        let detached = from.mount.namespace().is_some_and(|namespace| namespace.ino == 0);
         if from.mount.sharing().unbindable
-            || !from.mount.is_in(self) && !detached
+            || !from.mount.is_in(self) && !from.mount.is_detached()
             || depth == BindDepth::One && Namespace::hides_something(from)
         {
             return Err(EINVAL);
         }
-        let tree = Namespace::tree_at(from, depth);
-        self.check_room(tree.len())?;
-        let pairs = copy_tree(&self.table, &mut peers, &tree, &from.dentry, Kin::Peer, Purpose::Bind)?;
-        let copies: alloc::vec::Vec<Arc<Mount>> = pairs.into_iter().map(|(_, copy)| copy).collect();
+        let copies = self.copy_to_bind(&mut peers, from, depth)?;
         let Some(top) = copies.first() else { return Err(EINVAL) };
-        top.set_locks(top.locks() - Locks::PLACE);
         Ok(self.detached(top, &copies))
     }
 }

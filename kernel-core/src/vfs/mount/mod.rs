@@ -86,6 +86,16 @@ bitflags::bitflags! {
     }
 }
 
+impl Locks {
+    /// Those that keep a flag, which is then set.
+    const OF_FLAGS: [(Locks, MountFlags); 4] = [
+        (Locks::READ_ONLY, MountFlags::READ_ONLY),
+        (Locks::NO_SUID, MountFlags::NO_SUID),
+        (Locks::NO_DEV, MountFlags::NO_DEV),
+        (Locks::NO_EXEC, MountFlags::NO_EXEC),
+    ];
+}
+
 /// A file system that can be mounted.
 pub trait FileSystem: Send + Sync {
     /// Its type, as `/proc/filesystems` has it.
@@ -250,6 +260,11 @@ impl Mount {
     /// The namespace whose tree it is in; `None` if it was taken off.
     pub fn namespace(&self) -> Option<Arc<Namespace>> {
         self.namespace.lock().upgrade()
+    }
+
+    /// Whether it is in a tree of its own, which is no namespace's.
+    fn is_detached(&self) -> bool {
+        self.namespace().is_some_and(|namespace| namespace.is_detached())
     }
 
     /// Whether it is in the tree of `namespace`.

@@ -234,6 +234,11 @@ impl Namespace {
         })
     }
 
+    /// Whether it is none, but holds a tree that is in no namespace.
+    pub(super) fn is_detached(&self) -> bool {
+        self.ino == 0
+    }
+
     /// The root of the root mount, with what is mounted on it; `None` if the root was taken away.
     pub fn root(&self) -> Option<Path> {
         let mount = self.root.lock().clone()?;
