@@ -165,7 +165,7 @@ impl<H: Host> Kernel<H> {
 
     /// Writes everything to where it lasts; once all vCPUs are back, nothing comes after it.
     pub fn write_back(&self) {
-        if let Err(error) = self.namespace.sync() {
+        if let Err(error) = self.namespace.table.sync() {
             log::error!("a file system cannot be written back: {error:?}");
         }
         self.services.ram.write_all_back();

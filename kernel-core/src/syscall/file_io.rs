@@ -396,7 +396,7 @@ pub fn sync_file_range<H: Host>(cx: &Cx<'_, H>, fd: RawFd, offset: i64, len: i64
 /// `sync(2)`.
 pub fn sync<H: Host>(cx: &Cx<'_, H>) -> SysResult {
     // It has no way to say that something failed.
-    let _ = cx.fs.namespace().sync();
+    let _ = cx.fs.namespace().table.sync();
     Ok(0)
 }
 

@@ -204,9 +204,7 @@ fn remount<H: Host>(
         return Err(EPERM);
     }
     namespace.check_flags(&at.mount, wanted)?;
-    at.mount.fs.remount(options)?;
-    at.mount.fs.change_flags(if read_only { MountFlags::READ_ONLY } else { MountFlags::empty() })?;
-    superblock.set_read_only(read_only);
+    superblock.change(options, read_only)?;
     namespace.set_flags(at, wanted)
 }
 
@@ -240,7 +238,7 @@ pub fn umount2<H: Host>(cx: &Cx<'_, H>, target: u64, flags: u32) -> SysResult {
         if !cx.cred().capable_in(&at.mount.superblock.user_ns, Caps::SYS_ADMIN) {
             return Err(EPERM.into());
         }
-        at.mount.superblock.set_read_only(true);
+        at.mount.superblock.change(b"", true)?;
         return Ok(0);
     }
     let (superblock, notify) = (at.mount.superblock.clone(), cx.fs.namespace().dentries.notify.clone());

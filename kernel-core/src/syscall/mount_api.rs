@@ -231,8 +231,7 @@ fn create<H: Host>(cx: &Cx<'_, H>, context: &FsContextFile) -> Result<()> {
     };
     let flags = if read_only { MountFlags::READ_ONLY } else { MountFlags::empty() };
     let fs = make(cx, &context.kind, &source, &options, flags)?;
-    let superblock = Superblock::new(fs, cx.cred().user_ns.clone());
-    superblock.set_read_only(read_only);
+    let superblock = cx.fs.namespace().table.superblock(fs, &cx.cred().user_ns, read_only);
     let mut state = context.state.lock();
     if !matches!(state.phase, Phase::New) {
         return Err(EBUSY);
@@ -251,10 +250,7 @@ fn reconfigure<H: Host>(cx: &Cx<'_, H>, context: &FsContextFile) -> Result<()> {
     if !cx.cred().capable_in(&superblock.user_ns, Caps::SYS_ADMIN) {
         return Err(EPERM);
     }
-    superblock.fs.remount(&options)?;
-    superblock.fs.change_flags(if read_only { MountFlags::READ_ONLY } else { MountFlags::empty() })?;
-    superblock.set_read_only(read_only);
-    Ok(())
+    superblock.change(&options, read_only)
 }
 
 /// What `MOUNT_ATTR_*` forbid.

@@ -244,7 +244,7 @@ impl Model<'_> {
                 let inode = world.resolve(&path)?.inode().clone();
                 inode.set_xattr(b"user.model", &vec![7; self.random.below(60) as usize], XattrMode::Any)?;
             }
-            94..98 => world.context.namespace().sync()?,
+            94..98 => world.context.namespace().table.sync()?,
             98 => self.machine.remount(),
             _ => {}
         }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::peers::Propagation;
 use super::propagate::attach;
 use super::table::Namespace;
-use super::{FileSystem, Locks, Mount, MountFlags, Superblock};
+use super::{FileSystem, Locks, Mount, MountFlags};
 use crate::errno::{EBUSY, EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM, Result};
 use crate::task::user_ns::UserNs;
 use crate::vfs::dentry::Dentry;
@@ -60,8 +60,7 @@ impl Namespace {
         user_ns: &UserNs,
     ) -> Result<()> {
         let root = Dentry::root(fs.root());
-        let superblock = Superblock::new(fs, user_ns.clone());
-        superblock.set_read_only(flags.contains(MountFlags::READ_ONLY));
+        let superblock = self.table.superblock(fs, user_ns, flags.contains(MountFlags::READ_ONLY));
         let mount = Mount::new(self.table.next_id(), superblock, root, source, flags);
         let mut peers = self.table.lock();
         let at = self.place_for_mount(at)?;

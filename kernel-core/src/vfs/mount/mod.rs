@@ -147,9 +147,9 @@ pub struct Superblock {
 }
 
 impl Superblock {
-    /// A file system that belongs to `user_ns`.
-    pub fn new(fs: Arc<dyn FileSystem>, user_ns: UserNs) -> Arc<Superblock> {
-        Arc::new(Superblock { fs, read_only: AtomicBool::new(false), user_ns })
+    /// A file system that belongs to `user_ns`; [`MountTable::superblock`] makes those that are mounted.
+    fn new(fs: Arc<dyn FileSystem>, user_ns: UserNs, read_only: bool) -> Arc<Superblock> {
+        Arc::new(Superblock { fs, read_only: AtomicBool::new(read_only), user_ns })
     }
 
     /// Whether no mount of it can be written to.
@@ -157,9 +157,12 @@ impl Superblock {
         self.read_only.load(Ordering::Relaxed)
     }
 
-    /// Forbids or allows writes by all its mounts.
-    pub fn set_read_only(&self, read_only: bool) {
+    /// Changes options, and forbids or allows writes by all its mounts.
+    pub fn change(&self, options: &[u8], read_only: bool) -> Result<()> {
+        self.fs.remount(options)?;
+        self.fs.change_flags(if read_only { MountFlags::READ_ONLY } else { MountFlags::empty() })?;
         self.read_only.store(read_only, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -212,7 +215,7 @@ impl Mount {
     /// For one file that is in no tree: see [`Path::detached`].
     pub(super) fn of_one_file(fs: Arc<dyn FileSystem>, root: Arc<Dentry>) -> Arc<Mount> {
         let source = fs.name().as_bytes();
-        Mount::new(0, Superblock::new(fs, UserNs::INITIAL), root, source, MountFlags::empty())
+        Mount::new(0, Superblock::new(fs, UserNs::INITIAL, false), root, source, MountFlags::empty())
     }
 
     /// What it forbids, by itself and for its file system.

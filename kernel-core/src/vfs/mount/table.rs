@@ -44,6 +44,7 @@ pub struct MountTable {
     ended: Mutex<Vec<Ended>>,
     burying: AtomicBool,
     pub(super) places: Mutex<HashMap<Key, Arc<Mount>>>,
+    superblocks: Mutex<Vec<Weak<Superblock>>>,
     last_id: AtomicU32,
 }
 
@@ -116,6 +117,27 @@ impl MountTable {
                 return;
             }
         }
+    }
+
+    /// A file system that is to be mounted and belongs to `user_ns`.
+    pub fn superblock(&self, fs: Arc<dyn FileSystem>, user_ns: &UserNs, read_only: bool) -> Arc<Superblock> {
+        let superblock = Superblock::new(fs, user_ns.clone(), read_only);
+        let mut all = self.superblocks.lock();
+        all.retain(|other| other.strong_count() > 0);
+        all.push(Arc::downgrade(&superblock));
+        superblock
+    }
+
+    /// All file systems write what they have to where it lasts, in whatever namespace they are mounted. The first error, when
+    /// all have tried.
+    pub fn sync(&self) -> Result<()> {
+        let all: Vec<Arc<Superblock>> = self.superblocks.lock().iter().filter_map(Weak::upgrade).collect();
+        let mut result = Ok(());
+        for superblock in all {
+            let synced = superblock.fs.sync();
+            result = result.and(synced);
+        }
+        result
     }
 
     pub(super) fn next_id(&self) -> u32 {
@@ -209,7 +231,7 @@ impl Namespace {
             _count: None,
         });
         let root = Dentry::root(fs.root());
-        let superblock = Superblock::new(fs, UserNs::INITIAL);
+        let superblock = namespace.table.superblock(fs, &UserNs::INITIAL, false);
         let mount = Mount::new(namespace.table.next_id(), superblock, root, source, MountFlags::REL_ATIME);
         namespace.adopt(&mount);
         *namespace.root.lock() = Some(mount);
@@ -311,14 +333,6 @@ impl Namespace {
             found.extend(on_it.into_iter().map(|(_, mount)| mount.clone()));
         }
         found
-    }
-
-    /// `sync(2)`: all file systems write what they have to where it lasts.
-    pub fn sync(&self) -> Result<()> {
-        for mount in self.mounts() {
-            mount.fs.sync()?;
-        }
-        Ok(())
     }
 }
 

@@ -4,14 +4,17 @@ extern crate std;
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use crate::errno::{EBUSY, EINVAL, ELOOP, ENOSPC, EPERM};
+use crate::errno::{EBUSY, EINVAL, EIO, ELOOP, ENOSPC, EPERM, Result};
 use crate::fs::tmpfs::{Options, Tmpfs};
 use crate::task::cred::Cred;
 use crate::task::namespaces::{NsCounts, NsKind};
 use crate::task::user_ns::UserNs;
-use crate::vfs::inode::Device;
-use crate::vfs::mount::{BindDepth, MOST_MOUNTS, MountFlags, Namespace, Origin, Propagation, Unmount};
+use crate::vfs::inode::{Device, Inode};
+use crate::vfs::mount::{
+    BindDepth, FileSystem, MOST_MOUNTS, MountFlags, Namespace, Origin, Propagation, Unmount,
+};
 use crate::vfs::path::Path;
 use crate::vfs::testing::World;
 
@@ -204,6 +207,55 @@ fn changes_are_counted_and_namespaces_leave_nothing() {
 }
 
 /// Namespaces that hold each other's files, one in the other, end in a loop: on a small stack.
+/// Counts how often it is to be written, and cannot be.
+struct Unwritable(Arc<dyn FileSystem>, AtomicU32);
+
+impl FileSystem for Unwritable {
+    fn name(&self) -> &'static str {
+        "unwritable"
+    }
+
+    fn root(&self) -> Arc<dyn Inode> {
+        self.0.root()
+    }
+
+    fn device(&self) -> Device {
+        self.0.device()
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.1.fetch_add(1, Relaxed);
+        Err(EIO)
+    }
+}
+
+#[test]
+fn each_file_system_is_written_once_wherever_it_is() {
+    let world = World::new();
+    let namespace = world.context.namespace().clone();
+    for dir in ["/a", "/b"] {
+        world.mkdir(dir).unwrap();
+    }
+    let at = |path: &str| world.resolve(path).unwrap();
+    let fs = |minor| {
+        let inside = Tmpfs::new(&world.services, "tmpfs", Device::new(0, minor), Options::default());
+        Arc::new(Unwritable(inside, AtomicU32::new(0)))
+    };
+    let all = [fs(31), fs(32)];
+    for (fs, place) in all.iter().zip(["/a", "/b"]) {
+        namespace.mount(fs.clone(), b"u", &at(place), MountFlags::empty(), &UserNs::INITIAL).unwrap();
+    }
+    namespace.bind(&at("/b"), &at("/a"), BindDepth::One).unwrap();
+    let elsewhere = copy(&world, &UserNs::INITIAL);
+    for place in ["/a", "/a", "/b"] {
+        namespace.unmount(at(place), Unmount::Detach).unwrap();
+    }
+    let written = || all.each_ref().map(|fs| fs.1.load(Relaxed));
+    assert_eq!((namespace.table.sync(), written()), (Err(EIO), [1, 1]));
+    drop(elsewhere);
+    assert_eq!((namespace.table.sync(), written()), (Ok(()), [1, 1]));
+}
+
 #[test]
 fn a_chain_of_namespaces_ends_without_recursion() {
     let small = std::thread::Builder::new().stack_size(256 << 10);
