@@ -99,9 +99,9 @@ pub fn address_space<H: Host>(kernel: &Arc<Kernel<H>>, pid: u32) -> Option<Addre
     let root = resources.fs.root();
     let mapping = |(info, resident): (MapInfo, Vec<Resident>)| Mapping {
         name: info.name(Some(&root)),
+        shared: info.shared(),
         range: info.range,
         prot: info.prot,
-        shared: info.shared(),
         what: info.what,
         offset: info.offset,
         resident,
