@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         trials.each("read_only_is_read_only", read_only_is_read_only);
         trials.each("a_root_stays_as_it_is", a_root_stays_as_it_is);
         trials.on(&PROTECTED, "both_sides_see_what_the_other_does", both_sides_see_what_the_other_does);
+        trials.on(&PROTECTED, "what_is_done_here_hides_nothing", what_is_done_here_hides_nothing);
         let name = "what_the_host_cannot_keep_is_kept_beside";
         trials.on(&PROTECTED, name, what_the_host_cannot_keep_is_kept_beside);
         trials.each("a_directory_that_vanishes", a_directory_that_vanishes);
@@ -214,6 +215,35 @@ fn both_sides_see_what_the_other_does(on: Backend) -> Result<()> {
     ensure!(said == "from the guest\n", "{said}");
     ensure!(ran.text() == "one\none\ntwo\nnew\nf\n", "{}", ran.text());
     ensure!(file("moved").exists() && !file("d").exists());
+    Ok(())
+}
+
+/// What a guest does to a file changes its times too; what the host does next is seen all the same.
+fn what_is_done_here_hides_nothing(on: Backend) -> Result<()> {
+    let dir = open_dir()?;
+    let file = |name: &str| dir.path().join(name);
+    for name in ["mode", "times", "names"] {
+        fs::write(file(name), "one\n")?;
+    }
+    let text =
+        "cd /mnt; cat mode times names; ls new; chmod 600 mode; touch times; ln names other; echo > ready
+                while [ ! -e go ]; do sleep 0.05; done
+                sleep 0.2; cat mode times names; stat -c '%s %h' mode names; cat new";
+    let shared = share(dir.path(), "/mnt");
+    let words = [&on.run()[..], &["--share", &shared, "--", "sh", "-c", text]].concat();
+    let running = start(&words)?;
+    in_the_end(LIMIT, || {
+        ensure!(file("ready").exists(), "the guest was never ready");
+        Ok(())
+    })?;
+    for name in ["mode", "times", "names"] {
+        OpenOptions::new().append(true).open(file(name))?.write_all(b"two\n")?;
+    }
+    fs::write(file("new"), "new\n")?;
+    fs::write(file("go"), "")?;
+    let ran = running.wait(LIMIT)?.expect(0)?;
+    let wanted = ["one\n".repeat(3), "one\ntwo\n".repeat(3), "8 1\n8 2\nnew\n".into()].concat();
+    ensure!(ran.text() == wanted, "{}", ran.text());
     Ok(())
 }
 

@@ -59,9 +59,7 @@ impl Cached for HostFile {
     }
 
     fn written(&self, op: Op<'_>, done: Result<()>) -> Result<()> {
-        // Some of it may be there even if it failed.
-        self.inode.changed();
-        let owner = self.inode.owner();
+        let owner = self.inode.known_owner();
         if owner.mode & 0o6000 != 0
             && let Some(mode) = mode_after_write(owner, &op.caller.cred())
         {
@@ -81,6 +79,7 @@ impl Cached for HostFile {
                     check_file_size(op.caller, &self.inode.fs.services, end - 1, 1)?;
                 }
                 self.inode.file(Access::Write)?.allocate(mode, offset, len)?;
+                self.inode.changed();
                 if mode == 0 {
                     self.pages.grow_to(end);
                 }

@@ -11,6 +11,7 @@ use crate::errno::{EINVAL, EIO, EISDIR, ENODATA, ENOENT, ENOTDIR, EOPNOTSUPP, EP
 use crate::host::tree::{self, Access, Attr, New, Node, OpenNode};
 use crate::host::{Frames, Phys};
 use crate::mm::cache::{PageCache, Store, WritePolicy};
+use crate::services::Services;
 use crate::sync::Mutex;
 use crate::vfs::cached::CachedFile;
 use crate::vfs::caller::Caller;
@@ -35,16 +36,17 @@ pub struct HostInode {
     /// The bytes of a regular file.
     pages: Option<Arc<PageCache>>,
     place: Arc<PlaceOf>,
-    state: Mutex<State>,
     locks: FileLocks,
     claims: Claims,
     attachment: Attachment,
 }
 
-/// Where a file's bytes last. Apart from the inode, which owns the cache that owns this.
+/// Where a file's bytes last, and what is known of it. Apart from the inode, which owns the cache that owns this.
 struct PlaceOf {
+    services: Arc<Services>,
     node: Mutex<Arc<dyn Node>>,
     open: Mutex<Open>,
+    state: Mutex<State>,
 }
 
 /// How a regular file is open on the host.
@@ -60,8 +62,6 @@ struct State {
     kept: Kept,
     /// When; 0: it is known to be old.
     checked_ns: u64,
-    /// Times and size may differ by what was done here.
-    changed_here: bool,
     epoch: u64,
 }
 
@@ -78,6 +78,16 @@ impl PlaceOf {
             _ => Ok(self.node().open(wanted)?),
         }
     }
+
+    /// It was changed here: the new attributes say nothing of others.
+    fn changed(&self) {
+        let attr = self.node().attr();
+        let mut state = self.state.lock();
+        match attr {
+            Ok(attr) => (state.attr, state.checked_ns) = (attr, self.services.clock.monotonic_ns()),
+            Err(_) => state.checked_ns = 0,
+        }
+    }
 }
 
 impl Store for PlaceOf {
@@ -88,16 +98,23 @@ impl Store for PlaceOf {
     }
 
     fn write(&self, ram: &dyn Frames, offset: u64, at: Phys, len: u64) -> Result<()> {
-        Ok(self.file(Access::Write)?.write(ram, offset, at, len)?)
+        let result = self.file(Access::Write)?.write(ram, offset, at, len);
+        // Some of it may be there even if it failed.
+        self.changed();
+        Ok(result?)
     }
 
     fn set_len(&self, len: u64) -> Result<()> {
-        Ok(self.file(Access::Write)?.set_len(len)?)
+        self.file(Access::Write)?.set_len(len)?;
+        self.changed();
+        Ok(())
     }
 
     fn punch_hole(&self, offset: u64, len: u64) -> Result<()> {
         const PUNCH_HOLE_KEEP_SIZE: u32 = 3;
-        Ok(self.file(Access::Write)?.allocate(PUNCH_HOLE_KEEP_SIZE, offset, len)?)
+        self.file(Access::Write)?.allocate(PUNCH_HOLE_KEEP_SIZE, offset, len)?;
+        self.changed();
+        Ok(())
     }
 
     fn next_data(&self, offset: u64) -> Result<u64> {
@@ -117,11 +134,15 @@ impl HostInode {
     pub(super) fn new(fs: &Arc<Shared>, key: Key, node: Arc<dyn Node>, attr: Attr) -> Arc<HostInode> {
         let kept = attr::load(&*node, &key, &attr, &fs.shadow);
         let kind = FileKind::of_mode(kept.mode);
-        let place = Arc::new(PlaceOf { node: Mutex::new(node), open: Mutex::default() });
+        let state = State { attr, kept, checked_ns: fs.services.clock.monotonic_ns(), epoch: 1 };
+        let place = Arc::new(PlaceOf {
+            services: fs.services.clone(),
+            node: Mutex::new(node),
+            open: Mutex::default(),
+            state: Mutex::new(state),
+        });
         let pages = (kind == FileKind::Regular)
             .then(|| PageCache::over(&fs.services.ram, place.clone(), attr.size, WritePolicy::Through));
-        let state =
-            State { attr, kept, checked_ns: fs.services.clock.monotonic_ns(), changed_here: false, epoch: 1 };
         Arc::new_cyclic(|me| HostInode {
             me: me.clone(),
             fs: fs.clone(),
@@ -129,7 +150,6 @@ impl HostInode {
             kind,
             pages,
             place,
-            state: Mutex::new(state),
             locks: FileLocks::default(),
             claims: Claims::default(),
             attachment: Mutex::new(None),
@@ -205,7 +225,7 @@ impl HostInode {
     pub(super) fn refresh(&self, trusted_ns: u64) -> Result<()> {
         let now = self.fs.services.clock.monotonic_ns();
         {
-            let state = self.state.lock();
+            let state = self.place.state.lock();
             if state.checked_ns != 0 && now.saturating_sub(state.checked_ns) < trusted_ns {
                 return Ok(());
             }
@@ -217,10 +237,15 @@ impl HostInode {
     /// What the host says now. If somebody else has changed the file, its pages are forgotten.
     fn learn(&self, attr: Attr) {
         let node = self.node();
+        let known = self.place.state.lock().attr;
+        let differs = |attr: &Attr| (known.mtime, known.size) != (attr.mtime, attr.size);
+        // It may have been asked before something was done here, and told only now.
+        let is_old = differs(&attr) && attr.ctime <= known.ctime;
+        let attr = if is_old { node.attr().unwrap_or(attr) } else { attr };
         let kept = attr::load(&*node, &self.key, &attr, &self.fs.shadow);
         let now = self.fs.services.clock.monotonic_ns();
         let changed = {
-            let mut state = self.state.lock();
+            let mut state = self.place.state.lock();
             let old = core::mem::replace(&mut state.attr, attr);
             let differs = (old.mtime, old.size) != (attr.mtime, attr.size);
             let names_differ = (old.mtime, old.ctime) != (attr.mtime, attr.ctime);
@@ -230,17 +255,36 @@ impl HostInode {
                 state.kept = kept;
             }
             state.checked_ns = now;
-            differs && !core::mem::take(&mut state.changed_here)
+            differs
         };
         if let (true, Some(pages)) = (changed, &self.pages) {
             pages.changed_outside(attr.size);
         }
     }
 
-    /// It was changed through this inode: the host has new attributes, which say nothing of others.
+    /// It was changed through this inode.
     pub(super) fn changed(&self) {
-        let mut state = self.state.lock();
-        (state.checked_ns, state.changed_here) = (0, true);
+        self.place.changed();
+    }
+
+    /// Something of it was changed here, neither its bytes nor its names: asked anew, the host says what others did to those.
+    fn to_ask(&self) {
+        self.place.state.lock().checked_ns = 0;
+    }
+
+    /// Looks at what others did to a directory, before something done here hides it.
+    fn notice(&self) {
+        let Ok(attr) = self.node().attr() else { return };
+        let known = self.place.state.lock().attr;
+        if (known.mtime, known.ctime) != (attr.mtime, attr.ctime) {
+            self.learn(attr);
+        }
+    }
+
+    /// Who owns it, as it is known.
+    pub(super) fn known_owner(&self) -> Owner {
+        let kept = self.place.state.lock().kept;
+        Owner { mode: kept.mode, uid: kept.uid, gid: kept.gid }
     }
 
     fn entry(&self, name: &[u8]) -> Result<Arc<HostInode>> {
@@ -264,10 +308,10 @@ impl HostInode {
 
     /// One of its names was removed. If it was the last, and nobody has it open, the host can say nothing of it any more.
     fn lost_a_name(&self) {
-        let mut state = self.state.lock();
+        let mut state = self.place.state.lock();
         let names = if self.kind == FileKind::Directory { 0 } else { state.attr.nlink.saturating_sub(1) };
         state.attr.nlink = names;
-        (state.checked_ns, state.changed_here) = (0, true);
+        state.checked_ns = 0;
     }
 
     fn host_of<'a>(&self, other: &'a dyn Inode) -> Result<&'a HostInode> {
@@ -290,7 +334,7 @@ impl Inode for HostInode {
         // It has no way to say that the host has lost it: what was known last.
         let _ = self.refresh(TRUSTED_NS);
         let (attr, kept) = {
-            let state = self.state.lock();
+            let state = self.place.state.lock();
             (state.attr, state.kept)
         };
         Metadata {
@@ -313,8 +357,7 @@ impl Inode for HostInode {
 
     fn owner(&self) -> Owner {
         let _ = self.refresh(TRUSTED_NS);
-        let kept = self.state.lock().kept;
-        Owner { mode: kept.mode, uid: kept.uid, gid: kept.gid }
+        self.known_owner()
     }
 
     fn kind(&self) -> FileKind {
@@ -357,21 +400,25 @@ impl Inode for HostInode {
                 None if self.kind == FileKind::Directory => return Err(EISDIR),
                 None => return Err(EINVAL),
             }
-            self.changed();
         }
-        if change.mode.is_some() || change.uid.is_some() || change.gid.is_some() {
+        let changes_owner = change.mode.is_some() || change.uid.is_some() || change.gid.is_some();
+        let changes_times = change.atime.is_some() || change.mtime.is_some();
+        if changes_owner || changes_times {
             self.refresh(0)?;
+        }
+        if changes_owner {
             let (attr, mut wanted) = {
-                let state = self.state.lock();
+                let state = self.place.state.lock();
                 (state.attr, state.kept)
             };
             wanted.mode = change.mode.map_or(wanted.mode, |mode| wanted.mode & !MODE_BITS | mode & MODE_BITS);
             wanted.uid = change.uid.unwrap_or(wanted.uid);
             wanted.gid = change.gid.unwrap_or(wanted.gid);
             attr::store(&*self.node(), &self.key, &attr, &wanted, &self.fs.shadow)?;
-            self.changed();
+            self.place.state.lock().kept = wanted;
+            self.to_ask();
         }
-        if change.atime.is_some() || change.mtime.is_some() {
+        if changes_times {
             self.set_times(change)?;
             self.changed();
         }
@@ -398,7 +445,7 @@ impl Inode for HostInode {
 
     fn names_epoch(&self) -> u64 {
         let _ = self.refresh(TRUSTED_NS);
-        self.state.lock().epoch
+        self.place.state.lock().epoch
     }
 
     fn make(&self, name: &[u8], what: NewNode<'_>, attr: &NewAttr) -> Result<Arc<dyn Inode>> {
@@ -414,6 +461,7 @@ impl Inode for HostInode {
             _ => New::File,
         };
         let dir = self.node();
+        self.notice();
         let (node, made) = dir.make(name, new, wanted.host_mode(&*dir))?;
         self.changed();
         match self.own(node, made, &wanted) {
@@ -443,15 +491,17 @@ impl Inode for HostInode {
 
     fn link(&self, name: &[u8], target: &Arc<dyn Inode>) -> Result<()> {
         let target = self.host_of(&**target)?;
+        self.notice();
         self.node().link(name, &*target.node())?;
         self.changed();
-        target.changed();
+        target.to_ask();
         Ok(())
     }
 
     fn unlink(&self, name: &[u8]) -> Result<()> {
         let dir = self.node();
         let victim = self.known(&dir, name);
+        self.notice();
         dir.unlink(name)?;
         self.changed();
         if let Some(victim) = victim {
@@ -463,6 +513,7 @@ impl Inode for HostInode {
     fn rmdir(&self, name: &[u8]) -> Result<()> {
         let dir = self.node();
         let victim = self.known(&dir, name);
+        self.notice();
         dir.rmdir(name)?;
         self.changed();
         if let Some(victim) = victim {
@@ -481,15 +532,17 @@ impl Inode for HostInode {
             RenameMode::Exchange => tree::Rename::Exchange,
             RenameMode::Whiteout(_) => return Err(EINVAL),
         };
+        self.notice();
+        new_dir.notice();
         from.rename(name, &*to, new_name, how)?;
         if let Some(moved) = moved {
             moved.node().moved(&*to, new_name);
-            moved.changed();
+            moved.to_ask();
         }
         if let Some(other) = other {
             if mode == RenameMode::Exchange {
                 other.node().moved(&*from, name);
-                other.changed();
+                other.to_ask();
             } else {
                 other.lost_a_name();
             }
@@ -519,7 +572,7 @@ impl Inode for HostInode {
             XattrMode::Replace => tree::SetXattr::Replace,
         };
         self.node().set_xattr(name, value, how)?;
-        self.changed();
+        self.to_ask();
         Ok(())
     }
 
@@ -539,7 +592,7 @@ impl Inode for HostInode {
     fn remove_xattr(&self, name: &[u8]) -> Result<()> {
         self.check_xattr(name).map_err(|error| if error == EPERM { ENODATA } else { error })?;
         self.node().remove_xattr(name)?;
-        self.changed();
+        self.to_ask();
         Ok(())
     }
 
@@ -567,7 +620,7 @@ impl HostInode {
 
     /// Whether it has lost its last name, for what is kept of it in memory.
     fn is_gone(&self) -> bool {
-        self.state.lock().attr.nlink == 0 || self.node().attr().map_err(Errno::from) == Err(ENOENT)
+        self.place.state.lock().attr.nlink == 0 || self.node().attr().map_err(Errno::from) == Err(ENOENT)
     }
 }
 
