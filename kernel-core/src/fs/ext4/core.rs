@@ -291,6 +291,11 @@ impl Store for FileStore {
         self.0.change(|fs| fs.operate_inode_range(self.0.number, offset, len, RangeOperation::PunchHole))
     }
 
+    fn is_busy(&self) -> bool {
+        // The disk may be in memory, and ask for RAM while the library works.
+        self.0.shared.fs.try_lock().is_none()
+    }
+
     fn next_data(&self, offset: u64) -> Result<u64> {
         let size = self.0.shared.with(|fs| fs.inode(self.0.number))?.size;
         self.0.find(offset, size, Wanted::Data)?.ok_or(ENXIO)

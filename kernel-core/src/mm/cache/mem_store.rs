@@ -20,6 +20,8 @@ pub(crate) struct MemStore {
     /// Whether they fail.
     pub broken: AtomicBool,
     pub full: AtomicBool,
+    /// See [`Store::is_busy`].
+    pub busy: AtomicBool,
 }
 
 impl MemStore {
@@ -56,6 +58,10 @@ impl Store for MemStore {
         }
         ram.read(at, &mut bytes[offset..end]);
         Ok(())
+    }
+
+    fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed)
     }
 
     fn set_len(&self, len: u64) -> Result<()> {

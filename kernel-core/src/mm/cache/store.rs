@@ -57,6 +57,11 @@ pub trait Store: Send + Sync {
         Err(EOPNOTSUPP)
     }
 
+    /// Whether a write would wait for somebody, who may be the one that asks for RAM.
+    fn is_busy(&self) -> bool {
+        false
+    }
+
     /// `SEEK_DATA` and `SEEK_HOLE` for an offset inside the file, in which nothing is dirty; ENXIO.
     fn next_data(&self, offset: u64) -> Result<u64> {
         Ok(offset)
@@ -500,9 +505,11 @@ impl PageCache {
         let range = chunk * CHUNK..(chunk + 1) * CHUNK;
         let Some(stored) = &cache.stored else { return Chunk::Empty(0) };
         {
-            // Whoever asks for RAM may be using this very store.
+            // Whoever asks for RAM may be using this very store, or one that it shares something with.
             let Some(_io) = stored.io.try_lock() else { return Chunk::Kept(0) };
-            if let Err(error) = cache.write_dirty(stored, range.clone()) {
+            if !stored.store.is_busy()
+                && let Err(error) = cache.write_dirty(stored, range.clone())
+            {
                 log::error!("a file cannot be written back: {error:?}");
             }
         }

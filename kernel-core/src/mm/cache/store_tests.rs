@@ -152,6 +152,20 @@ fn errors_of_the_store_are_told() {
 }
 
 #[test]
+fn for_lack_of_ram_no_busy_store_is_written() {
+    let ram = ram(4 * MIB);
+    let store = MemStore::of(vec![1; 10_000]);
+    let cache = over(&ram, &store, WritePolicy::Back);
+    write(&cache, 0, b"x").unwrap();
+    store.busy.store(true, Ordering::Relaxed);
+    ram.evict(MIB);
+    assert_eq!((ram.cached(), ram.unwritten(), store.writes.load(Ordering::Relaxed)), (4096, 4096, 0));
+    store.busy.store(false, Ordering::Relaxed);
+    ram.evict(MIB);
+    assert_eq!((ram.cached(), ram.unwritten(), store.writes.load(Ordering::Relaxed)), (0, 0, 1));
+}
+
+#[test]
 fn changes_of_others_are_seen_when_told_of() {
     let ram = ram(4 * MIB);
     let store = MemStore::of(vec![1; 10_000]);
