@@ -38,7 +38,7 @@ pub const STACK_GAP: u64 = 256 * PAGE_SIZE;
 const DIRTY: u64 = 16 << 10;
 
 /// So often a fault may find that what was loaded for it is gone again.
-pub(super) const MAX_LOADS: u32 = 16;
+const MAX_LOADS: u32 = 16;
 
 /// An instruction has at most so many bytes.
 const MAX_INSTRUCTION: u64 = 15;
@@ -61,7 +61,7 @@ pub enum FaultError {
     OutOfMemory,
     /// The host lost the space: the process gets SIGKILL.
     Dead,
-    /// [`Inner::missed`] is to be loaded with the address space unlocked ([`Mm::load_missed`]), and then it is tried again.
+    /// [`Inner::missed`] is to be loaded with the address space unlocked ([`Mm::load_again`]), and then it is tried again.
     Missed,
 }
 
@@ -92,18 +92,18 @@ pub(super) struct Wanted {
 impl<H: Host> Mm<H> {
     /// Serves a page fault of a guest thread whose instruction pointer is `rip`; the thread then tries again.
     pub fn fault(&self, addr: u64, access: Access, rip: u64) -> Result<(), FaultError> {
-        let mut tries = 0;
+        let mut loads = 0;
         let result = loop {
             let result = self.change(|inner, batch| {
                 inner.faults += 1;
                 self.resolve(inner, batch, addr, access, rip)
             });
-            match result {
-                Err(FaultError::Missed) if tries < MAX_LOADS => self.load_missed()?,
-                Err(FaultError::Missed) => break Err(FaultError::OutOfMemory),
-                result => break result,
+            if result != Err(FaultError::Missed) {
+                break result;
             }
-            tries += 1;
+            if let Err(error) = self.load_again(&mut loads) {
+                break Err(error);
+            }
         };
         if self.ram().is_too_dirty() {
             self.ram().write_some_back();
@@ -111,8 +111,12 @@ impl<H: Host> Mm<H> {
         if self.is_dead() { Err(FaultError::Dead) } else { result }
     }
 
-    /// Loads what a fault missed, with the address space unlocked.
-    pub(super) fn load_missed(&self) -> Result<(), FaultError> {
+    /// Loads what a fault missed, with the address space unlocked, unless it was so often before.
+    pub(super) fn load_again(&self, loads: &mut u32) -> Result<(), FaultError> {
+        if *loads == MAX_LOADS {
+            return Err(FaultError::OutOfMemory);
+        }
+        *loads += 1;
         // Whoever else missed something meanwhile has taken its place, or will miss it again.
         let missed = self.contents.inner.lock().missed.take();
         let Some((pages, at, wish)) = missed else { return Ok(()) };
@@ -321,10 +325,11 @@ impl<H: Host> Mm<H> {
                 }
                 Ok(())
             });
-            loads = if page > before { 0 } else { loads + 1 };
+            if page > before {
+                loads = 0;
+            }
             match result {
-                Err(FaultError::Missed) if loads < MAX_LOADS => self.load_missed()?,
-                Err(FaultError::Missed) => return Err(FaultError::OutOfMemory),
+                Err(FaultError::Missed) => self.load_again(&mut loads)?,
                 result => result?,
             }
         }

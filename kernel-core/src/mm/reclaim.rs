@@ -55,14 +55,6 @@ impl Caches {
         self.cached.fetch_add(cached.0.wrapping_sub(cached.1), Ordering::Relaxed);
         self.dirty.fetch_add(dirty.0.wrapping_sub(dirty.1), Ordering::Relaxed);
     }
-
-    fn each(&self) -> impl Iterator<Item = (Arc<PageCache>, u64)> {
-        let rounds = self.ring.lock().len();
-        (0..rounds).map_while(|_| self.ring.lock().pop_front()).filter_map(|(cache, chunk)| {
-            let cache = cache.upgrade()?;
-            Some((cache, chunk))
-        })
-    }
 }
 
 impl Ram {
@@ -109,24 +101,25 @@ impl Ram {
 
     /// Writes dirty pages back until less than a sixteenth of RAM is dirty. Locks as for [`Ram::evict`].
     pub fn write_some_back(&self) {
-        for (cache, chunk) in self.caches.each() {
-            if self.unwritten() > self.total() / 16 {
-                // Whoever syncs the file is told what failed.
-                let _ = cache.write_back(0..u64::MAX);
-            }
-            self.caches.add(Arc::downgrade(&cache), chunk);
-        }
+        self.write_back_while(|ram| ram.unwritten() > ram.total() / 16);
     }
 
     /// Writes all dirty pages back, as far as that can be. Locks as for [`Ram::evict`].
     pub fn write_all_back(&self) {
-        if self.unwritten() == 0 {
-            return;
+        if self.unwritten() > 0 {
+            // None is left out: somebody may be writing one just now.
+            self.write_back_while(|_| true);
         }
-        for (cache, chunk) in self.caches.each() {
-            let _ = cache.write_back(0..u64::MAX);
-            self.caches.add(Arc::downgrade(&cache), chunk);
-        }
+    }
+
+    fn write_back_while(&self, wanted: impl Fn(&Ram) -> bool) {
+        self.go_round(0, 1, |ram, cache, _| {
+            if wanted(ram) {
+                // Whoever syncs the file is told what failed.
+                let _ = cache.write_back(0..u64::MAX);
+            }
+            Chunk::Kept(0)
+        });
     }
 
     /// Calls `look` with chunk after chunk, each at most `rounds` times, until enough bytes are free (0: with all).

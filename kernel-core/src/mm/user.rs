@@ -12,7 +12,7 @@ use crate::io::{Sink, Source, UserMemory};
 use crate::mm::Mm;
 use crate::mm::backing::{Inner, Mapped};
 use crate::mm::batch::Batch;
-use crate::mm::fault::{FaultError, MAX_LOADS, Wanted};
+use crate::mm::fault::{FaultError, Wanted};
 use crate::mm::map::Object;
 
 /// The most bytes one read or write moves (`MAX_RW_COUNT`).
@@ -82,9 +82,11 @@ impl<H: Host> Mm<H> {
                 }
                 done < stop && inner.missed.is_some()
             });
-            loads = if done > before { 0 } else { loads + 1 };
-            if missed && loads < MAX_LOADS {
-                match self.load_missed() {
+            if done > before {
+                loads = 0;
+            }
+            if missed {
+                match self.load_again(&mut loads) {
                     Ok(()) => continue,
                     Err(FaultError::OutOfMemory) => self.starved.store(true, Ordering::Relaxed),
                     Err(_) => {}
