@@ -261,6 +261,23 @@ impl BlockDevice for CowFile {
         }
         Ok(())
     }
+
+    fn zero(&self, range: Range<u64>) -> Result<(), BlockError> {
+        if self.options.read_only {
+            return Err(BlockError::ReadOnly);
+        }
+        check_range(self.size, range.start, range.end.saturating_sub(range.start))?;
+        if self.options.no_discard {
+            return Err(BlockError::Unsupported);
+        }
+        if range.is_empty() {
+            return Ok(());
+        }
+        let base = self.header.data_offset;
+        raw::punch_hole(&self.file, base + range.start..base + range.end)?;
+        self.bits().set(range.start / SECTOR..range.end / SECTOR);
+        if self.options.sync { self.flush() } else { Ok(()) }
+    }
 }
 
 impl Drop for CowFile {

@@ -120,4 +120,9 @@ impl BlockDevice for RawFile {
         }
         punch_hole(&self.file, range)
     }
+
+    fn zero(&self, range: Range<u64>) -> Result<(), BlockError> {
+        self.discard(range)?;
+        if self.options.sync { self.flush() } else { Ok(()) }
+    }
 }

@@ -62,6 +62,8 @@ fn a_raw_file_is_the_disk() {
     }
     disk.discard(0..512).unwrap();
     assert_eq!(sectors(&*disk)[1..], [9, 3, 4]);
+    disk.zero(1024..1536).unwrap();
+    assert_eq!(sectors(&*disk)[1..], [9, 0, 4]);
     drop(disk);
     assert_eq!(std::fs::read(&path).unwrap()[512], 9);
     std::fs::write(&path, [0; 511]).unwrap();
@@ -98,6 +100,11 @@ fn a_cow_file_keeps_changes_and_the_backing_file_stays() {
     drop(disk);
     let other = open(&folder.file("d"), Some(&backing), plain()).unwrap();
     assert_eq!(sectors(&*other), [1, 2, 3, 4, 5]);
+    other.write(1536, &[8; 512]).unwrap();
+    other.zero(1024..2048).unwrap();
+    assert_eq!(sectors(&*other), [1, 2, 0, 0, 5]);
+    drop(other);
+    assert_eq!(sectors(&*open(&folder.file("d"), None, plain()).unwrap()), [1, 2, 0, 0, 5]);
     assert_eq!(sectors(&*open(&cow, None, plain()).unwrap()), [1, 0, 7, 4, 5]);
     let info = image::inspect(&cow).unwrap();
     let below = info.cow.unwrap();

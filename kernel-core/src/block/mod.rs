@@ -88,22 +88,15 @@ impl Volume {
         Ok(VolumeClaim(self.clone()))
     }
 
-    /// Fills a range with zeros, and gives it back to the host if that does the same.
-    pub fn zero(&self, range: Range<u64>) -> Result<(), BlockError> {
-        const STEP: u64 = 64 << 10;
-        let zeros = alloc::vec![0; STEP as usize];
-        let mut at = range.start;
-        while at < range.end {
-            let step = STEP.min(range.end - at);
-            self.write(at, zeros.get(..step as usize).unwrap_or_default())?;
-            at += step;
-        }
-        Ok(())
-    }
-
     fn inside(&self, offset: u64, len: u64) -> Result<u64, BlockError> {
         check_range(self.size(), offset, len)?;
         Ok(self.range.start + offset)
+    }
+
+    fn inside_range(&self, range: Range<u64>) -> Result<Range<u64>, BlockError> {
+        let len = range.end.checked_sub(range.start).ok_or(BlockError::OutOfRange)?;
+        let start = self.inside(range.start, len)?;
+        Ok(start..start + len)
     }
 }
 
@@ -135,9 +128,26 @@ impl BlockDevice for Volume {
         if self.read_only() {
             return Err(BlockError::ReadOnly);
         }
-        let len = range.end.checked_sub(range.start).ok_or(BlockError::OutOfRange)?;
-        let start = self.inside(range.start, len)?;
-        self.device.discard(start..start + len)
+        self.device.discard(self.inside_range(range)?)
+    }
+
+    fn zero(&self, range: Range<u64>) -> Result<(), BlockError> {
+        const STEP: u64 = 64 << 10;
+        if self.read_only() {
+            return Err(BlockError::ReadOnly);
+        }
+        match self.device.zero(self.inside_range(range.clone())?) {
+            Err(BlockError::Unsupported) => {}
+            result => return result,
+        }
+        let zeros = alloc::vec![0; STEP as usize];
+        let mut at = range.start;
+        while at < range.end {
+            let step = STEP.min(range.end - at);
+            self.write(at, zeros.get(..step as usize).unwrap_or_default())?;
+            at += step;
+        }
+        Ok(())
     }
 }
 

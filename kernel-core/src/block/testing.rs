@@ -164,4 +164,8 @@ impl BlockDevice for TestDisk {
     fn discard(&self, range: Range<u64>) -> Result<(), BlockError> {
         self.write(range.start, &vec![0; (range.end - range.start) as usize])
     }
+
+    fn zero(&self, range: Range<u64>) -> Result<(), BlockError> {
+        self.discard(range)
+    }
 }

@@ -137,6 +137,31 @@ fn partitions_are_disks_that_end_where_they_end() {
 }
 
 #[test]
+fn zeros_are_written_only_where_a_disk_cannot_give_room_back() {
+    let mut bytes = vec![7; MIB as usize];
+    bytes[..512].fill(0);
+    mbr_entry(&mut bytes, 0, 0, 0x83, 8, 1000);
+    let disk = Arc::new(TestDisk::new(bytes));
+    let disks = Disks::default();
+    disks.add(0, disk.clone());
+    let part = disks.volume(Device::new(MAJOR, 1)).unwrap();
+    part.zero(512..512 * 900).unwrap();
+    assert_eq!(disk.changes(), 1);
+    let wrong = |bytes: &[u8], zero: Range<usize>| {
+        bytes.iter().enumerate().skip(512).any(|(at, &byte)| (byte == 0) != zero.contains(&at))
+    };
+    assert!(!wrong(&disk.bytes(), 512 * 9..512 * 908));
+    assert_eq!(part.zero(0..512 * 1001), Err(BlockError::OutOfRange));
+    let services = World::new().services;
+    disks.add(1, Arc::new(MemoryOverlay::new(disk.clone(), &services.ram, MIB)));
+    let above = disks.volume(Device::new(MAJOR, 16)).unwrap();
+    above.zero(512 * 900..512 * 1500).unwrap();
+    let mut all = vec![0; MIB as usize];
+    above.read(0, &mut all).unwrap();
+    assert_eq!((wrong(&all, 512 * 9..512 * 1500), disk.changes()), (false, 1));
+}
+
+#[test]
 fn a_cut_leaves_what_was_flushed_and_any_of_the_rest() {
     let disk = TestDisk::empty(8192);
     disk.write(0, &[1; 8192]).unwrap();

@@ -18,7 +18,7 @@ pub enum BlockError {
     ReadOnly,
     /// The host has no room for what was written.
     NoSpace,
-    /// It cannot do that at all (a discard).
+    /// It cannot do that at all (a discard, zeros).
     Unsupported,
     /// The host's device failed.
     Failed,
@@ -43,6 +43,12 @@ pub trait BlockDevice: Send + Sync {
 
     /// Says that nobody needs the bytes of a range any more; what is read there next is undefined.
     fn discard(&self, range: Range<u64>) -> Result<(), BlockError> {
+        let _ = range;
+        Err(BlockError::Unsupported)
+    }
+
+    /// Makes a range read as zero, and gives its room back. If that is unsupported, zeros can be written.
+    fn zero(&self, range: Range<u64>) -> Result<(), BlockError> {
         let _ = range;
         Err(BlockError::Unsupported)
     }
