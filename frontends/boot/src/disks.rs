@@ -7,10 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use host_linux::disk::{self, Options};
+use kernel_core::block::{self, MOST_DISKS as MOST};
 use kernel_core::host::block::BlockDevice;
-
-/// The most disks: they are called by one letter.
-const MOST: usize = 26;
 
 /// A disk and its number.
 pub type Numbered = (usize, Arc<dyn BlockDevice>);
@@ -88,10 +86,11 @@ pub fn open(words: &[OsString]) -> Result<Vec<Numbered>> {
 /// Adds the image of a root file system as the first disk that is free, and gives its name.
 pub fn add(disks: &mut Vec<Numbered>, image: &Path, read_only: bool) -> Result<String> {
     let free = (0..MOST).find(|index| disks.iter().all(|(taken, _)| taken != index));
-    let index =
-        free.ok_or_else(|| anyhow!("with {MOST} disks there is none left for the root file system"))?;
+    let named = free.and_then(|index| Some((index, block::name_of(index)?)));
+    let (index, name) =
+        named.ok_or_else(|| anyhow!("with {MOST} disks there is none left for the root file system"))?;
     disks.push((index, disk::open(image, None, Options { read_only, ..Options::default() })?));
-    Ok(format!("ubd{}", char::from(b'a' + index as u8)))
+    Ok(name)
 }
 
 /// Makes everything last that a guest wrote, at its end.

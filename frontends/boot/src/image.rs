@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::Subcommand;
 use host_linux::disk::image::{self, Info};
 use host_linux::disk::{Format, Options};
-use kernel_core::block::partitions;
+use kernel_core::block::{is_ext, partitions};
 use kernel_core::host::block::BlockDevice;
 use serde_json::{Value, json};
 
@@ -165,7 +165,7 @@ pub fn content(disk: &dyn BlockDevice, start: u64) -> Option<&'static str> {
     let mut later = vec![0; 0x200];
     disk.read(start, &mut head).ok()?;
     let at = |offset: usize, magic: &[u8]| head.get(offset..offset + magic.len()) == Some(magic);
-    if at(0x438, &[0x53, 0xef]) {
+    if is_ext(&head) {
         let feature = |offset: usize, bit: u8| head[offset] & bit != 0;
         // A journal makes it ext3; extents, 64 bits or flexible groups ext4.
         return Some(

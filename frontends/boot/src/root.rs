@@ -8,8 +8,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use host_linux::disk::{self, Format};
 use host_linux::tree::{self, Rights};
+use kernel_core::block::is_ext;
 use kernel_core::boot::{Changes, RootFs};
 
 use crate::cli::Backend;
@@ -176,16 +178,16 @@ fn open_path(path: PathBuf) -> Result<Root> {
     }
     let mut head = vec![0; usize::try_from(metadata.len()).map_or(HEAD, |len| len.min(HEAD))];
     file.read_exact_at(&mut head, 0).with_context(context)?;
-    if is_image(&head) {
+    let format = disk::format_of(&file).with_context(context)?;
+    if format == Format::Cow || is_ext(&head) {
         return Ok(Root { path, source: Source::Image });
+    }
+    if let Format::Foreign(name) = format {
+        return Err(anyhow!("it is a {name} image, which lodger does not know; it knows ext4"))
+            .with_context(context);
     }
     check(&head).with_context(context)?;
     Ok(Root { path, source: Source::File(file) })
-}
-
-/// Whether it is a disk image that can be the root: an ext2, ext3 or ext4, or a COW file, over one.
-fn is_image(head: &[u8]) -> bool {
-    head.get(0x438..0x43a) == Some(&[0x53, 0xef]) || head.starts_with(b"OOOM")
 }
 
 /// Says in one sentence what it is if it is not a "newc" archive.
@@ -206,7 +208,7 @@ fn check(head: &[u8]) -> Result<()> {
     if head.get(257..262) == Some(b"ustar") {
         bail!("it is a tar archive; unpack it and give --root the directory");
     }
-    if is(b"hsqs") || is(b"QFI\xfb") {
+    if is(b"hsqs") {
         bail!("it is an image of a kind that lodger does not know; it knows ext4");
     }
     bail!(
@@ -247,6 +249,14 @@ mod tests {
         let mut ext4 = vec![0; HEAD];
         ext4[0x438..0x43a].copy_from_slice(&[0x53, 0xef]);
         std::fs::write(&image, ext4).unwrap();
+        // A COW file, of either order of bytes.
+        for magic in [b"OOOM", b"MOOO"] {
+            std::fs::write(dir.path().join("cow"), magic).unwrap();
+            assert!(open_path(dir.path().join("cow")).unwrap().image().is_some());
+        }
+        std::fs::write(dir.path().join("foreign"), b"vhdxfile").unwrap();
+        let sentence = format!("{:#}", open_path(dir.path().join("foreign")).unwrap_err());
+        assert!(sentence.contains("it is a vhdx image"), "{sentence}");
         let kept = |path: &Path, backend| {
             let root = open_path(path.to_owned()).unwrap();
             assert!(root.check_changes(Changes::InMemory, backend).is_ok());

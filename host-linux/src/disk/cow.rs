@@ -15,7 +15,7 @@ use kernel_core::host::block::{BlockDevice, BlockError, SECTOR, check_range};
 use super::error::{DiskError, Problem, block_error};
 use super::header::{self, Header};
 use super::raw::{self, RawFile};
-use super::{Format, Options, format_of};
+use super::{Format, Options, format_of, read_head};
 
 /// A COW file and what is below it.
 #[derive(Debug)]
@@ -74,15 +74,8 @@ pub fn backing_path(cow: &Path, header: &Header) -> PathBuf {
 
 /// Reads the header of a COW file.
 pub fn read_header(path: &Path, file: &File) -> Result<Header, DiskError> {
-    let mut bytes = vec![0; header::LEN];
-    let mut have = 0;
-    while let Some(rest) = bytes.get_mut(have..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, have as u64).map_err(DiskError::io(path))? {
-            0 => break,
-            read => have += read,
-        }
-    }
-    Header::decode(&bytes[..have]).map_err(|what| DiskError::new(path, Problem::Header(what)))
+    let head = read_head(file, header::LEN).map_err(DiskError::io(path))?;
+    Header::decode(&head).map_err(|what| DiskError::new(path, Problem::Header(what)))
 }
 
 /// Whether the backing file is as it was when the COW file was made.

@@ -49,17 +49,23 @@ pub enum Format {
     Foreign(&'static str),
 }
 
-/// Looks at the start of a file.
-pub fn format_of(file: &File) -> std::io::Result<Format> {
-    let mut head = [0; 8];
+/// The first bytes of a file, at most so many.
+fn read_head(file: &File, most: usize) -> std::io::Result<Vec<u8>> {
+    let mut head = vec![0; most];
     let mut have = 0;
-    while let Some(rest) = head.get_mut(have..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, have as u64)? {
+    while have < most {
+        match file.read_at(&mut head[have..], have as u64)? {
             0 => break,
             read => have += read,
         }
     }
-    Ok(match &head {
+    head.truncate(have);
+    Ok(head)
+}
+
+/// Looks at the start of a file.
+pub fn format_of(file: &File) -> std::io::Result<Format> {
+    Ok(match &*read_head(file, 8)? {
         [b'Q', b'F', b'I', 0xfb, ..] => Format::Foreign("qcow2"),
         [b'K', b'D', b'M', b'V', ..] => Format::Foreign("vmdk"),
         b"vhdxfile" => Format::Foreign("vhdx"),

@@ -79,15 +79,7 @@ impl VolumeFile {
         let mut done = 0;
         while dst.remaining() > 0 {
             let at = offset.saturating_add(done as u64);
-            let left = self.volume.size().saturating_sub(at);
-            let skip = (at % SECTOR) as usize;
-            let wish = left.min(dst.remaining() as u64).min((buf.len() - skip) as u64) as usize;
-            if wish == 0 {
-                break;
-            }
-            let whole = (skip + wish).next_multiple_of(SECTOR as usize).min(buf.len());
-            let wish = wish.min(whole - skip);
-            let piece = buf.get_mut(..whole).unwrap_or_default();
+            let Some((skip, wish, piece)) = self.window(at, dst.remaining(), &mut buf) else { break };
             let result = self.volume.read(down(at), piece).map_err(Into::into);
             match result.and_then(|()| dst.put(piece.get(skip..skip + wish).unwrap_or_default())) {
                 Ok(put) => {
@@ -115,15 +107,8 @@ impl VolumeFile {
         let mut done = 0;
         while src.remaining() > 0 {
             let at = offset.saturating_add(done as u64);
-            let left = self.volume.size().saturating_sub(at);
-            let skip = (at % SECTOR) as usize;
-            let wish = left.min(src.remaining() as u64).min((buf.len() - skip) as u64) as usize;
-            let whole = (skip + wish).next_multiple_of(SECTOR as usize).min(buf.len());
-            let wish = wish.min(whole - skip);
-            if wish == 0 {
-                break;
-            }
-            match self.write_piece(down(at), buf.get_mut(..whole).unwrap_or_default(), skip, wish, src) {
+            let Some((skip, wish, piece)) = self.window(at, src.remaining(), &mut buf) else { break };
+            match self.write_piece(down(at), piece, skip, wish, src) {
                 Ok(taken) => {
                     done += taken;
                     if taken < wish {
@@ -141,6 +126,16 @@ impl VolumeFile {
             self.volume.flush()?;
         }
         Ok(done)
+    }
+
+    /// What of the next `len` bytes at `at` fits in `buf` with whole sectors around it: where in these they begin, how many
+    /// there are, and the part of `buf` for the sectors. `None` at the end of the disk.
+    fn window<'a>(&self, at: u64, len: usize, buf: &'a mut [u8]) -> Option<(usize, usize, &'a mut [u8])> {
+        let left = self.volume.size().saturating_sub(at);
+        let skip = (at % SECTOR) as usize;
+        let wish = left.min(len as u64).min((buf.len() - skip) as u64) as usize;
+        let whole = (skip + wish).next_multiple_of(SECTOR as usize).min(buf.len());
+        if wish == 0 { None } else { Some((skip, wish, buf.get_mut(..whole)?)) }
     }
 
     /// Writes `wish` bytes of `src` behind the first `skip` of the sectors at `at`, of which `buf` is as long as all;

@@ -3,7 +3,6 @@
 use alloc::sync::Arc;
 use alloc::vec;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::host::PAGE_SIZE;
 use crate::host::block::{BlockDevice, BlockError, check_range};
@@ -16,20 +15,20 @@ pub struct MemoryOverlay {
     below: Arc<dyn BlockDevice>,
     changes: Arc<PageCache>,
     /// How many bytes of RAM the changes may still take.
-    room: AtomicU64,
+    room: u64,
 }
 
 impl MemoryOverlay {
     /// Over `below`, with at most `room` bytes of `ram`; writes beyond that fail for lack of space.
     pub fn new(below: Arc<dyn BlockDevice>, ram: &Arc<Ram>, room: u64) -> MemoryOverlay {
         let changes = PageCache::new(ram, Backing::Empty);
-        MemoryOverlay { below, changes, room: AtomicU64::new(room) }
+        MemoryOverlay { below, changes, room }
     }
 
     /// The pages from `at` on, up to `end`, that are alike, and whether they are changed ones.
     fn run(&self, at: u64, end: u64) -> (u64, bool) {
         let page = at - at % PAGE_SIZE;
-        match self.changes.resident(page..end.next_multiple_of(PAGE_SIZE)).first() {
+        match self.changes.next_resident(page..end.next_multiple_of(PAGE_SIZE)) {
             Some(changed) if changed.start <= at => (changed.end.min(end), true),
             Some(changed) => (changed.start.min(end), false),
             None => (end, false),
@@ -96,8 +95,7 @@ impl BlockDevice for MemoryOverlay {
         let before = self.changes.resident_bytes();
         let here: u64 = self.changes.resident(pages.clone()).iter().map(|run| run.end - run.start).sum();
         let more = (pages.end - pages.start).saturating_sub(here);
-        let room = self.room.load(Ordering::Relaxed);
-        if before.saturating_add(more) > room {
+        if before.saturating_add(more) > self.room {
             return Err(BlockError::NoSpace);
         }
         // The first and last page may be written in part only.

@@ -6,6 +6,7 @@
 //! whoever reads its node see the same.
 
 pub mod file;
+pub(crate) mod le;
 pub mod memory;
 pub mod partitions;
 pub mod sysfs;
@@ -34,6 +35,8 @@ pub const MAJOR: u32 = 98;
 const MINORS: u32 = 16;
 /// The most disks, as they are called by one letter.
 pub const MOST_DISKS: usize = 26;
+/// What marks an ext2, ext3 or ext4 (`EXT4_SUPER_MAGIC`).
+pub const EXT_MAGIC: u16 = 0xef53;
 /// Nodes are for the superuser and the group `disk`.
 const NODE: NewAttr = NewAttr { mode: 0o660, uid: 0, gid: 6 };
 
@@ -204,9 +207,8 @@ pub struct Disks {
 impl Disks {
     /// Adds disk number `index` (0 is `ubda`), if there is none of that number and it is below [`MOST_DISKS`].
     pub fn add(&self, index: usize, device: Arc<dyn BlockDevice>) {
-        let letter = u8::try_from(index).ok().filter(|&index| usize::from(index) < MOST_DISKS);
-        let Some(letter) = letter.map(|index| char::from(b'a' + index)) else { return };
-        let whole = Volume::new(format!("ubd{letter}"), index as u32 * MINORS, None, &device);
+        let Some(name) = name_of(index) else { return };
+        let whole = Volume::new(name, index as u32 * MINORS, None, &device);
         let disk = Arc::new(Disk { whole, partitions: Mutex::default() });
         *disk.partitions.lock() = disk.scan();
         let mut all = self.all.lock();
@@ -284,6 +286,17 @@ impl Disks {
             }
         }
     }
+}
+
+/// What disk number `index` is called (`ubda`), if it is below [`MOST_DISKS`].
+pub fn name_of(index: usize) -> Option<String> {
+    let letter = u8::try_from(index).ok().filter(|&index| usize::from(index) < MOST_DISKS)?;
+    Some(format!("ubd{}", char::from(b'a' + letter)))
+}
+
+/// Whether a volume that begins with these bytes has an ext2, ext3 or ext4.
+pub fn is_ext(head: &[u8]) -> bool {
+    le::u16_at(head, 0x438) == EXT_MAGIC
 }
 
 /// The number of the disk that a volume of this name (`ubdb2`) is on.

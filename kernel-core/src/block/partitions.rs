@@ -6,6 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::le::{u32_at, u64_at};
 use crate::host::block::{BlockDevice, SECTOR};
 
 /// A partition that lies wholly on its disk.
@@ -109,14 +110,6 @@ fn logical(disk: &dyn BlockDevice, base: u64, found: &mut Vec<Partition>) {
         }
         at = base.saturating_add(next.start);
     }
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u32::from_le_bytes(bytes))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u64::from_le_bytes(bytes))
 }
 
 /// The GPT whose header is in this sector, if its checksums are right.

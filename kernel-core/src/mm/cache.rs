@@ -308,6 +308,11 @@ impl PageCache {
         self.state.lock().pages.covered()
     }
 
+    /// The first pages in RAM in a range.
+    pub fn next_resident(&self, range: Range<u64>) -> Option<Range<u64>> {
+        self.state.lock().pages.overlapping(range).next().map(|(piece, _)| piece)
+    }
+
     /// The pages in RAM in a range.
     pub fn resident(&self, range: Range<u64>) -> Vec<Range<u64>> {
         self.state.lock().pages.overlapping(range).map(|(piece, _)| piece).collect()

@@ -3,12 +3,14 @@
 
 use alloc::vec;
 
+use crate::block::EXT_MAGIC;
+use crate::block::le::{u16_at, u32_at};
 use crate::errno::{EINVAL, Result};
 use crate::host::block::{BlockDevice, SECTOR};
+use crate::sync::Mutex;
 use crate::vfs::inode::Timestamp;
 
 /// Of the superblock.
-#[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
     pub has_journal: bool,
     pub has_extents: bool,
@@ -21,6 +23,8 @@ pub(super) struct Layout {
     descriptor_size: u64,
     /// Group descriptors are where they always were.
     plain_groups: bool,
+    /// A group of inodes, and where its table begins: that of the inode that was looked at last.
+    last_table: Mutex<Option<(u64, u64)>>,
 }
 
 /// The times of an inode.
@@ -32,14 +36,6 @@ pub(super) struct Times {
     pub btime: Timestamp,
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u16::from_le_bytes(bytes))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u32::from_le_bytes(bytes))
-}
-
 impl Layout {
     /// Reads it; EINVAL if this is no ext2, ext3 or ext4, EIO.
     pub(super) fn read(device: &dyn BlockDevice) -> Result<Layout> {
@@ -48,7 +44,7 @@ impl Layout {
             return Err(EINVAL);
         }
         device.read(1024, &mut block)?;
-        if u16_at(&block, 0x38) != 0xef53 {
+        if u16_at(&block, 0x38) != EXT_MAGIC {
             return Err(EINVAL);
         }
         let (compat, incompat) = (u32_at(&block, 0x5c), u32_at(&block, 0x60));
@@ -64,6 +60,7 @@ impl Layout {
             inode_size: if old { 128 } else { u64::from(u16_at(&block, 0x58)) },
             descriptor_size: if wide { u64::from(u16_at(&block, 0xfe)) } else { 32 },
             plain_groups: incompat & 0x10 == 0,
+            last_table: Mutex::new(None),
         })
     }
 
@@ -94,13 +91,25 @@ impl Layout {
         }
         let index = number.checked_sub(1)?;
         let group = u64::from(index.checked_div(self.inodes_per_group)?);
+        let within = u64::from(index % self.inodes_per_group).checked_mul(self.inode_size)?;
+        let table = self.table_of(device, group)?;
+        read(device, table.checked_add(within)?, self.inode_size as usize)
+    }
+
+    /// Where the inodes of a group are.
+    fn table_of(&self, device: &dyn BlockDevice, group: u64) -> Option<u64> {
+        if let Some((last, table)) = *self.last_table.lock()
+            && last == group
+        {
+            return Some(table);
+        }
         let descriptors = self.first_data_block.checked_add(1)?.checked_mul(self.block_size)?;
         let descriptor =
             read(device, descriptors.checked_add(group.checked_mul(self.descriptor_size)?)?, 64)?;
         let high = if self.descriptor_size >= 64 { u64::from(u32_at(&descriptor, 0x28)) << 32 } else { 0 };
         let table = (u64::from(u32_at(&descriptor, 8)) | high).checked_mul(self.block_size)?;
-        let within = u64::from(index % self.inodes_per_group).checked_mul(self.inode_size)?;
-        read(device, table.checked_add(within)?, self.inode_size as usize)
+        *self.last_table.lock() = Some((group, table));
+        Some(table)
     }
 }
 

@@ -25,7 +25,7 @@ use rsext4::{
     NoopObserver,
 };
 
-use crate::block::{Disks, Volume, VolumeClaim};
+use crate::block::{Disks, EXT_MAGIC, Volume, VolumeClaim};
 use crate::errno::{EBUSY, EINVAL, EROFS, EUCLEAN, Result};
 use crate::host::block::BlockDevice;
 use crate::services::Services;
@@ -37,35 +37,27 @@ use device::{Chance, ClockHandle, Io, SetClock, errno};
 use inode::ExtInode;
 use layout::Layout;
 
-/// `EXT4_SUPER_MAGIC`.
-const MAGIC: u64 = 0xef53;
 /// RAM that is made free before the library works, as it may need it with its lock held (a disk in memory).
 const ROOM: u64 = 4 << 20;
 
 type Fs = Ext4<Io, MountedServices<Chance, NoopObserver, ()>>;
 
-/// What is done when the file system is found damaged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OnError {
-    Continue,
-    RemountReadOnly,
-}
-
 /// What `mount -o` may say.
 #[derive(Clone, Copy, Debug)]
 struct Options {
-    on_error: OnError,
+    /// `errors=`: whether it goes on if it is found damaged.
+    goes_on: Option<bool>,
     /// `noload`: do not replay the journal.
     replay: bool,
 }
 
 impl Options {
     fn parse(text: &[u8]) -> Result<Options> {
-        let mut options = Options { on_error: OnError::RemountReadOnly, replay: true };
+        let mut options = Options { goes_on: None, replay: true };
         for option in text.split(|&byte| byte == b',').filter(|option| !option.is_empty()) {
             match option {
-                b"errors=continue" => options.on_error = OnError::Continue,
-                b"errors=remount-ro" => options.on_error = OnError::RemountReadOnly,
+                b"errors=continue" => options.goes_on = Some(true),
+                b"errors=remount-ro" => options.goes_on = Some(false),
                 b"noload" | b"norecovery" => options.replay = false,
                 // What is the case anyway.
                 b"barrier" | b"barrier=1" | b"data=ordered" | b"user_xattr" | b"nodiscard"
@@ -89,7 +81,8 @@ struct Shared {
     synced: AtomicU64,
     read_only: AtomicBool,
     unmounted: AtomicBool,
-    on_error: OnError,
+    /// If it is found damaged, it goes on as if nothing were (`errors=continue`), or can only be read from then on.
+    goes_on: AtomicBool,
     table: Mutex<HashMap<u32, Weak<ExtInode>>>,
     /// Inodes without a name that nobody uses any more.
     unused: Mutex<Vec<InodeNumber>>,
@@ -142,7 +135,7 @@ impl Shared {
         let damaged = error.is_corruption() || matches!(error.kind(), rsext4::Ext4ErrorKind::JournalAborted);
         if damaged {
             log::error!("{}: the file system is damaged: {error}", self.volume.name);
-            if self.on_error == OnError::RemountReadOnly && !self.read_only.swap(true, Ordering::Relaxed) {
+            if !self.goes_on.load(Ordering::Relaxed) && !self.read_only.swap(true, Ordering::Relaxed) {
                 log::error!("{}: it is read-only from now on", self.volume.name);
             }
         }
@@ -221,7 +214,7 @@ impl Shared {
     fn statfs(&self) -> StatFs {
         let stats = self.fs.lock().statfs();
         StatFs {
-            magic: MAGIC,
+            magic: u64::from(EXT_MAGIC),
             block_size: stats.block_size,
             blocks: stats.total_blocks,
             blocks_free: stats.free_blocks,
@@ -317,7 +310,7 @@ impl ExtFs {
             synced: AtomicU64::new(0),
             read_only: AtomicBool::new(read_only),
             unmounted: AtomicBool::new(false),
-            on_error: options.on_error,
+            goes_on: AtomicBool::new(options.goes_on.unwrap_or_default()),
             table: Mutex::default(),
             unused: Mutex::default(),
         });
@@ -344,14 +337,15 @@ impl FileSystem for ExtFs {
     }
 
     fn options(&self) -> String {
-        match self.shared.on_error {
-            OnError::Continue => String::from(",errors=continue"),
-            OnError::RemountReadOnly => String::new(),
-        }
+        let goes_on = self.shared.goes_on.load(Ordering::Relaxed);
+        String::from(if goes_on { ",errors=continue" } else { "" })
     }
 
     fn remount(&self, options: &[u8]) -> Result<()> {
-        Options::parse(options).map(drop)
+        if let Some(goes_on) = Options::parse(options)?.goes_on {
+            self.shared.goes_on.store(goes_on, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn change_flags(&self, flags: MountFlags) -> Result<()> {
@@ -439,7 +433,7 @@ impl FsType for Ext4Type {
     fn shut_down(&self) {
         let all: Vec<Arc<ExtFs>> =
             self.mounted.all.lock().iter().filter_map(|(_, fs)| fs.upgrade()).collect();
-        for fs in all {
+        for fs in all.iter().filter(|fs| fs.name == self.name) {
             if let Err(error) = fs.shared.sync_all() {
                 log::error!("{}: writing the last changes failed: {error:?}", fs.shared.volume.name);
             }

@@ -287,6 +287,23 @@ fn random_operations(count: u32, seed: u64) {
 }
 
 #[test]
+fn a_remount_may_change_what_is_done_about_damage() {
+    let machine = Machine::new(formatted(24 * MIB));
+    let mounted = Mounted::new(&machine.world.services, &disks(&machine.disk));
+    let fs = mounted.mount("ext4", UBDA, MountFlags::empty(), b"").unwrap();
+    assert_eq!(fs.options(), "");
+    for (options, shown) in [
+        (&b"errors=continue"[..], ",errors=continue"),
+        (b"data=ordered", ",errors=continue"),
+        (b"errors=remount-ro", ""),
+    ] {
+        fs.remount(options).unwrap();
+        assert_eq!(fs.options(), shown);
+    }
+    assert_eq!(fs.remount(b"errors=panic"), Err(EINVAL));
+}
+
+#[test]
 fn random_operations_are_as_a_model_has_them() {
     random_operations(800, 1);
 }
