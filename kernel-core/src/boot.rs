@@ -211,6 +211,7 @@ impl<H: Host> Kernel<H> {
         let rootfs = storage.root(&services, &config.root)?;
         let kernel = Arc::new(Kernel::assemble(Parts {
             namespace: namespace(rootfs, &services, &stdio.terminals, &source, &storage)?,
+            disks: storage.disks,
             devices: stdio.devices(),
             host,
             services,

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use hashbrown::HashSet;
 
+use crate::block::Disks;
 use crate::errno::Errno;
 use crate::host::{Host, VcpuId};
 use crate::ipc::Ipc;
@@ -67,6 +68,8 @@ pub struct Kernel<H: Host> {
     pub ipc: Ipc,
     /// The tree of mounts.
     pub namespace: Arc<Namespace>,
+    /// Disks.
+    pub(crate) disks: Arc<Disks>,
     /// What PID 1 starts with of the other namespaces.
     pub namespaces: Arc<Namespaces>,
     /// How many namespaces there are of whom.
@@ -106,6 +109,7 @@ pub(crate) struct Parts<H: Host> {
     pub host: Arc<H>,
     pub services: Arc<Services>,
     pub namespace: Arc<Namespace>,
+    pub disks: Arc<Disks>,
     pub hostname: Vec<u8>,
     pub command_line: Vec<u8>,
     pub log: Arc<LogRing>,
@@ -126,6 +130,7 @@ impl<H: Host> Kernel<H> {
             namespace: parts.namespace,
             namespaces: Namespaces::initial(parts.hostname, ipc.namespace.clone()),
             ipc,
+            disks: parts.disks,
             ns_counts: NsCounts::new(u32::try_from(parts.max_tasks / 2).unwrap_or(u32::MAX)),
             command_line: parts.command_line,
             log: parts.log,
@@ -152,6 +157,7 @@ impl<H: Host> Kernel<H> {
     /// Makes everything last that is on disks; for the end, when no vCPU runs.
     pub fn shut_down_file_systems(&self) {
         self.namespace.types.all().iter().for_each(|kind| kind.shut_down());
+        self.disks.flush();
     }
 
     /// Ends the instance, unless it is over already: all vCPUs come back from [`Kernel::run_vcpu`].

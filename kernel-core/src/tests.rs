@@ -15,9 +15,11 @@ use shuttle::thread;
 
 use linux_raw_sys::general as sys;
 
+use crate::block::testing::{Random, TestDisk};
 use crate::boot::BootConfig;
 use crate::boot::testing::{self, Segment};
 use crate::debug::inspect::{self, AddressSpace, What};
+use crate::host::block::BlockDevice;
 use crate::host::fake::{FakeHost, FakeSpace, GuestMem};
 use crate::host::{Exit, HostError, Registers, Space, VcpuId};
 use crate::kernel::{Kernel, Shutdown};
@@ -290,6 +292,32 @@ fn a_running_instance_can_be_inspected() {
     let (our_stack, its_stack) = (frames(ours), frames(its));
     assert_ne!(our_stack, its_stack);
     assert_eq!(used, our_stack.union(&its_stack).count() as u64 * 4096);
+}
+
+/// What was written to a disk, past any file system, lasts after `sync(2)`.
+#[test]
+fn sync_flushes_disks() {
+    let host = FakeHost::new(1);
+    let disk = Arc::new(TestDisk::empty(1 << 20));
+    let (written, synced) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
+    let is_written = written.clone();
+    guest(&host, move |_, _, _, _| {
+        let number = if !is_written.load(Ordering::SeqCst) {
+            sys::__NR_sched_yield
+        } else if synced.swap(true, Ordering::SeqCst) {
+            sys::__NR_exit_group
+        } else {
+            sys::__NR_sync
+        };
+        Ok((number, [0; 4]))
+    });
+    run_watched(&host, 1, |kernel| {
+        kernel.disks.add(0, disk.clone());
+        disk.write(0, &[7; 512]).unwrap();
+        written.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(disk.after_cut(&mut Random::new(1))[..512], [7; 512]);
+    assert_eq!(disk.changes(), 2);
 }
 
 /// What a program gives up goes back to the host while it sleeps.

@@ -93,15 +93,6 @@ pub fn add(disks: &mut Vec<Numbered>, image: &Path, read_only: bool) -> Result<S
     Ok(name)
 }
 
-/// Makes everything last that a guest wrote, at its end.
-pub fn flush(disks: &[Numbered]) {
-    for (index, disk) in disks {
-        if let Err(error) = disk.flush() {
-            log::error!("writing the last changes of disk {index} failed: {error:?}");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

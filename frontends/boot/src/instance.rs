@@ -106,7 +106,7 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
             args: plan.argv,
             env: plan.env,
             stdio,
-            disks: disks.clone(),
+            disks,
             hostname: run.hostname.clone().into_bytes(),
             command_line: plan.cmdline,
             memory: run.mem,
@@ -124,7 +124,6 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
     control.detach();
     drop(terminal);
     kernel.shut_down_file_systems();
-    disks::flush(&disks);
     finish(request, kernel.shutdown(), &control)
 }
 

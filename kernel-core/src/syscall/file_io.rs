@@ -397,6 +397,7 @@ pub fn sync_file_range<H: Host>(cx: &Cx<'_, H>, fd: RawFd, offset: i64, len: i64
 pub fn sync<H: Host>(cx: &Cx<'_, H>) -> SysResult {
     // It has no way to say that something failed.
     let _ = cx.fs.namespace().table.sync();
+    cx.kernel.disks.flush();
     Ok(0)
 }
 
