@@ -21,6 +21,7 @@ pub const CASES: &[Case] = cases![
     readdir_merges,
     readdir_keeps_positions,
     rename_files,
+    rename_one_of_two_names,
     rename_directories,
     rename_over_what_was_removed,
     exchange_and_noreplace,
@@ -320,6 +321,33 @@ unsafe fn rename_files() -> Done {
         io(fs::rename("o/link", "o/l2"))?;
         eq(io(fs::read_link("o/l2"))?.to_string_lossy(), "f")?;
         check(names("w/work")?.len() <= 1, "nothing is left over but a whiteout for later")
+    })
+}
+
+unsafe fn rename_one_of_two_names() -> Done {
+    mounted(|| {
+        io(fs::write("o/a", "new"))?;
+        let same = |one: &str, other: &str| -> Done {
+            let (one, other) = (io(fs::metadata(one))?, io(fs::metadata(other))?);
+            eq((one.ino(), one.nlink()), (other.ino(), 2))
+        };
+        // One that is in the upper layer only, and one that is copied there.
+        for name in ["o/a", "o/f"] {
+            let text = io(fs::read_to_string(name))?;
+            io(fs::hard_link(name, "o/b"))?;
+            io(fs::rename("o/b", "o/c"))?;
+            gone("o/b")?;
+            same(name, "o/c")?;
+            says("o/c", &text)?;
+            io(fs::rename("o/c", "o/d/a"))?;
+            gone("o/c")?;
+            same(name, "o/d/a")?;
+            io(fs::write("o/d/a", "both"))?;
+            says(name, "both")?;
+            io(fs::remove_file("o/d/a"))?;
+            eq(io(fs::metadata(name))?.nlink(), 1)?;
+        }
+        Ok(())
     })
 }
 

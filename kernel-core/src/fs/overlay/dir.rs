@@ -93,13 +93,26 @@ impl Shared {
 impl OverlayInode {
     /// ENOTEMPTY if the directory shows an entry.
     pub(super) fn check_empty(&self) -> Result<()> {
-        if self.list()?.entries.is_empty() { Ok(()) } else { Err(ENOTEMPTY) }
+        let mut result = Ok(());
+        self.each_entry(|_| {
+            result = Err(ENOTEMPTY);
+            false
+        })?;
+        result
     }
 
-    /// The entries of all layers, those of higher ones first.
     fn list(&self) -> Result<Listing> {
         let version = self.version.load(Ordering::Relaxed);
         let mut entries = Vec::new();
+        self.each_entry(|entry| {
+            entries.push(entry);
+            true
+        })?;
+        Ok(Listing { version, entries })
+    }
+
+    /// The entries of all layers, those of higher ones first, until `each` says that it wants no more.
+    fn each_entry(&self, mut each: impl FnMut(Entry) -> bool) -> Result<()> {
         let mut seen: HashSet<Box<[u8]>> = HashSet::new();
         if let Some(upper) = self.upper() {
             for entry in self.fs.entries_of(upper.inode())? {
@@ -111,7 +124,9 @@ impl OverlayInode {
                         if !last {
                             seen.insert(entry.name.clone());
                         }
-                        entries.push(Entry { ino, ..entry });
+                        if !each(Entry { ino, ..entry }) {
+                            return Ok(());
+                        }
                     }
                     Err(ENOENT) => {
                         seen.insert(entry.name);
@@ -130,12 +145,14 @@ impl OverlayInode {
                 if !is_last {
                     seen.insert(entry.name.clone());
                 }
-                if !self.is_hidden(lower, &entry)? {
-                    entries.push(Entry { ino: self.fs.unique(dev, entry.ino), ..entry });
+                if !self.is_hidden(lower, &entry)?
+                    && !each(Entry { ino: self.fs.unique(dev, entry.ino), ..entry })
+                {
+                    return Ok(());
                 }
             }
         }
-        Ok(Listing { version, entries })
+        Ok(())
     }
 
     /// Whether an entry of a lower directory is a whiteout, or gone.

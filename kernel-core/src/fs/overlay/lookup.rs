@@ -15,6 +15,8 @@ pub(super) struct Lower {
     pub inode: Arc<dyn Inode>,
     /// Of a directory: it may hold whiteouts that are files with an attribute.
     has_file_whiteouts: bool,
+    /// Of a directory: nothing of layers below shows in it.
+    is_opaque: bool,
 }
 
 /// What a name stands for in the layers.
@@ -51,9 +53,10 @@ pub(super) fn is_whiteout(inode: &dyn Inode) -> bool {
 
 impl Lower {
     pub fn new(fs: &Shared, inode: Arc<dyn Inode>) -> Lower {
-        let has_file_whiteouts =
-            inode.kind() == FileKind::Directory && fs.mark(&*inode, "opaque").as_deref() == Some(b"x");
-        Lower { inode, has_file_whiteouts }
+        let is_dir = inode.kind() == FileKind::Directory;
+        let mark = if is_dir { fs.mark(&*inode, "opaque") } else { None };
+        let is = |value: &[u8]| mark.as_deref() == Some(value);
+        Lower { has_file_whiteouts: is(b"x"), is_opaque: is(b"y"), inode }
     }
 
     /// Whether entries that are regular files may be whiteouts.
@@ -152,8 +155,9 @@ impl OverlayInode {
             if !is_dir && (below == Below::Directory || !found.is_empty()) {
                 break;
             }
-            let last = !is_dir || self.fs.is_opaque(&*inode);
-            found.push(Lower::new(&self.fs, inode));
+            let lower = Lower::new(&self.fs, inode);
+            let last = !is_dir || lower.is_opaque;
+            found.push(lower);
             if last {
                 break;
             }

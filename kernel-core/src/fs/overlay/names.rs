@@ -169,9 +169,8 @@ impl OverlayInode {
             Err(ENOENT) => None,
             Err(error) => return Err(error),
         };
-        // What may take long comes first. The names stay what they are: their directories' dentries are locked.
+        // What may take long came first. The names stay what they are: their directories' dentries are locked.
         let (from_dir, to_dir) = (self.copy_up(0)?, to.copy_up(0)?);
-        source.copy_up(u64::MAX)?;
         let _names = fs.names.lock();
         to.check_exists()?;
         // A file may have other names: this one moves.
@@ -186,7 +185,7 @@ impl OverlayInode {
             }
             _ => {
                 to.hide_below(moved, new_name)?;
-                self.replace(name, moved, to, new_name, target.as_deref())?;
+                self.replace((from_dir, name), moved, to, (to_dir, new_name), target.as_deref())?;
                 if let Some(target) = &target {
                     target.set_place(Place::Nowhere);
                 }
@@ -216,14 +215,13 @@ impl OverlayInode {
     /// Moves `moved` over `target`, or to a free name; what it leaves is a whiteout if lower layers would show through.
     fn replace(
         &self,
-        name: &[u8],
+        (from_dir, name): (&Arc<Dentry>, &[u8]),
         moved: &Arc<Dentry>,
         to: &OverlayInode,
-        new_name: &[u8],
+        (to_dir, new_name): (&Arc<Dentry>, &[u8]),
         target: Option<&OverlayInode>,
     ) -> Result<()> {
         let (fs, layer) = (&self.fs, self.fs.upper()?);
-        let (from_dir, to_dir) = (self.copy_up(0)?, to.copy_up(0)?);
         match (is_directory(moved), target.map(|target| target.kind() == FileKind::Directory)) {
             (true, Some(false)) => return Err(ENOTDIR),
             (false, Some(true)) => return Err(EISDIR),

@@ -163,17 +163,10 @@ impl FsType for OverlayType {
         if depth_of(&file_systems) >= DEPTH_MAX {
             return Err(EINVAL);
         }
-        let shown = |name: &str, value: &[u8]| alloc::format!(",{name}={}", String::from_utf8_lossy(value));
         let given: String = split(text, b',')
             .into_iter()
             .filter(|option| !option.is_empty())
-            .map(|option| match option.iter().position(|&byte| byte == b'=') {
-                Some(at) => shown(
-                    &String::from_utf8_lossy(option.get(..at).unwrap_or_default()),
-                    option.get(at + 1..).unwrap_or_default(),
-                ),
-                None => alloc::format!(",{}", String::from_utf8_lossy(option)),
-            })
+            .map(|option| alloc::format!(",{}", String::from_utf8_lossy(option)))
             .collect();
         let layers = Layers {
             lowers: lowers.iter().map(|lower| lower.inode().clone()).collect(),
