@@ -40,15 +40,17 @@ pub struct Options {
     pub inodes: Option<u64>,
     /// Permission bits of the root.
     pub mode: u32,
-    /// Owner of the root.
-    pub uid: u32,
+    /// Owner of the root; `None`: nothing was said.
+    pub uid: Option<u32>,
     /// Group of the root.
-    pub gid: u32,
+    pub gid: Option<u32>,
+    /// Whether `size` was said.
+    pub has_size: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { size: None, inodes: None, mode: 0o777 | S_ISVTX, uid: 0, gid: 0 }
+        Options { size: None, inodes: None, mode: 0o777 | S_ISVTX, uid: None, gid: None, has_size: false }
     }
 }
 
@@ -65,9 +67,12 @@ impl Options {
         for option in text.split(',').filter(|option| !option.is_empty()) {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
             match name {
-                "size" => options.size = Some(bytes(value, total_ram)?).filter(|&size| size != 0),
-                "nr_blocks" => {
-                    options.size = Some(bytes(value, 0)?.saturating_mul(BLOCK)).filter(|&size| size != 0)
+                "size" | "nr_blocks" => {
+                    let size = match name {
+                        "size" => bytes(value, total_ram)?,
+                        _ => bytes(value, 0)?.saturating_mul(BLOCK),
+                    };
+                    (options.size, options.has_size) = (Some(size).filter(|&size| size != 0), true);
                 }
                 "nr_inodes" => {
                     options.inodes = Some(match bytes(value, 0)? {
@@ -76,8 +81,8 @@ impl Options {
                     })
                 }
                 "mode" => options.mode = u32::from_str_radix(value, 8).map_err(|_| EINVAL)? & MODE_BITS,
-                "uid" => options.uid = value.parse().map_err(|_| EINVAL)?,
-                "gid" => options.gid = value.parse().map_err(|_| EINVAL)?,
+                "uid" => options.uid = Some(value.parse().map_err(|_| EINVAL)?),
+                "gid" => options.gid = Some(value.parse().map_err(|_| EINVAL)?),
                 // How pages and inode numbers are chosen is not the guest's business here.
                 "huge" | "inode64" | "inode32" | "mpol" | "noswap" => {}
                 _ => return Err(EINVAL),
@@ -135,10 +140,15 @@ impl FsType for TmpfsType {
         options: &[u8],
         device: Device,
     ) -> Result<Arc<dyn FileSystem>> {
-        let named = |name: &[u8]| options.split(|byte| *byte == b',').any(|option| option.starts_with(name));
         let (cred, mut parsed) = (caller.cred(), Options::parse(options, self.0.ram.total())?);
-        parsed.uid = if named(b"uid=") { cred.user_ns.uid(parsed.uid).ok_or(EINVAL)? } else { cred.fsuid };
-        parsed.gid = if named(b"gid=") { cred.user_ns.gid(parsed.gid).ok_or(EINVAL)? } else { cred.fsgid };
+        parsed.uid = Some(match parsed.uid {
+            Some(uid) => cred.user_ns.uid(uid).ok_or(EINVAL)?,
+            None => cred.fsuid,
+        });
+        parsed.gid = Some(match parsed.gid {
+            Some(gid) => cred.user_ns.gid(gid).ok_or(EINVAL)?,
+            None => cred.fsgid,
+        });
         Ok(Tmpfs::new(&self.0, "tmpfs", device, parsed))
     }
 }
@@ -179,7 +189,8 @@ impl Tmpfs {
             inodes: AtomicU64::new(1),
             last_ino: AtomicU64::new(1),
         });
-        let attr = NewAttr { mode: options.mode, uid: options.uid, gid: options.gid };
+        let attr =
+            NewAttr { mode: options.mode, uid: options.uid.unwrap_or(0), gid: options.gid.unwrap_or(0) };
         let root = TmpInode::new(&shared, 1, NewNode::Directory, &attr, None);
         Arc::new(Tmpfs { shared, root })
     }
@@ -237,7 +248,7 @@ impl FileSystem for Tmpfs {
         {
             text.push_str(&format!(",size={}k", size / 1024));
         }
-        if limits.inodes != self.shared.usual_inodes() {
+        if limits.inodes != usual_inodes(&self.shared.services) {
             // 0 says that there is no limit.
             text.push_str(&format!(
                 ",nr_inodes={}",
@@ -248,11 +259,10 @@ impl FileSystem for Tmpfs {
         if given.mode != 0o1777 {
             text.push_str(&format!(",mode={:03o}", given.mode));
         }
-        if given.uid != 0 {
-            text.push_str(&format!(",uid={}", given.uid));
-        }
-        if given.gid != 0 {
-            text.push_str(&format!(",gid={}", given.gid));
+        for (name, id) in [("uid", given.uid), ("gid", given.gid)] {
+            if let Some(id) = id.filter(|&id| id != 0) {
+                text.push_str(&format!(",{name}={id}"));
+            }
         }
         text
     }
@@ -260,11 +270,10 @@ impl FileSystem for Tmpfs {
     fn remount(&self, options: &[u8]) -> Result<()> {
         let total = self.shared.services.ram.total();
         let new = Options::parse(options, total)?;
-        let named = |name: &[u8]| options.split(|&byte| byte == b',').any(|option| option.starts_with(name));
         let mut limits = self.shared.limits.lock();
         let mut next = *limits;
         // What has no limit does not get one: nobody has counted on that.
-        if named(b"size=") || named(b"nr_blocks=") {
+        if new.has_size {
             let used = self.shared.used.load(Ordering::Relaxed);
             if new.size.is_some_and(|size| limits.size.is_none() || size < used) {
                 return Err(EINVAL);
@@ -289,10 +298,6 @@ fn usual_inodes(services: &Services) -> u64 {
 }
 
 impl Shared {
-    fn usual_inodes(&self) -> u64 {
-        usual_inodes(&self.services)
-    }
-
     fn now(&self) -> Timestamp {
         Timestamp::from_ns(self.services.clock.realtime_ns())
     }
