@@ -68,6 +68,7 @@ const LOWER_DEVICE: Device = Device::new(0, 3);
 const UPPER_DEVICE: Device = Device::new(0, 4);
 
 /// The first program.
+#[derive(Clone)]
 pub enum Init {
     /// A static program in kernel memory, whatever the root file system has.
     Image(Arc<dyn Blob>),
@@ -76,6 +77,7 @@ pub enum Init {
 }
 
 /// What PID 1 has as standard input, output and error.
+#[derive(Clone)]
 pub enum Stdio {
     /// A host stream each.
     Streams([Arc<dyn ByteStream>; 3]),
@@ -84,6 +86,7 @@ pub enum Stdio {
 }
 
 /// What the root file system is.
+#[derive(Clone)]
 pub enum RootFs {
     /// A cpio archive, maybe compressed with gzip; it is unpacked to memory.
     Archive(Arc<dyn Blob>),
@@ -117,6 +120,7 @@ pub enum Changes {
 }
 
 /// A directory of the host's at a place of the guest.
+#[derive(Clone)]
 pub struct Share {
     /// The directory; whether it can be changed is its own matter.
     pub node: Arc<dyn tree::Node>,
@@ -127,6 +131,7 @@ pub struct Share {
 }
 
 /// What an instance is made of.
+#[derive(Clone)]
 pub struct BootConfig {
     /// The root file system.
     pub root: RootFs,

@@ -1,7 +1,6 @@
 //! The kernel of one instance: what all of it shares. There are no statics: several kernels can live in one process.
 
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -49,7 +48,7 @@ pub enum Shutdown {
 }
 
 /// Takes the lines of `--strace`.
-pub type TraceSink = Box<dyn Fn(&str) + Send + Sync>;
+pub type TraceSink = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// As much of files' pages is given back at least when RAM has run out, in bytes.
 const EVICTED: u64 = 4 << 20;

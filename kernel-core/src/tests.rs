@@ -75,6 +75,15 @@ fn run_watched(
     vcpus: usize,
     watch: impl FnOnce(&Arc<Kernel<FakeHost>>),
 ) -> Option<Shutdown> {
+    boot_and_run(host, vcpus, watch).shutdown()
+}
+
+/// As [`run_watched`], and gives the kernel that has ended.
+fn boot_and_run(
+    host: &Arc<FakeHost>,
+    vcpus: usize,
+    watch: impl FnOnce(&Arc<Kernel<FakeHost>>),
+) -> Arc<Kernel<FakeHost>> {
     let config = BootConfig { vcpus, ..testing::config(&[], init()) };
     let kernel = Kernel::boot(host.clone(), config).expect("it boots");
     thread::scope(|scope| {
@@ -84,7 +93,31 @@ fn run_watched(
         }
         watch(&kernel);
     });
-    kernel.shutdown()
+    kernel
+}
+
+/// A machine that restarts leaves nothing of what ran on it.
+#[test]
+fn tasks_that_are_given_up_leave_nothing() {
+    let host = FakeHost::new(1);
+    guest(&host, |step, _, regs, mem| match step {
+        0 => Ok((sys::__NR_fork, [0; 4])),
+        1 => mem.write(regs.rsp - 8, &[1; 8]).map(|()| (sys::__NR_pause, [0; 4])),
+        _ => Ok((sys::__NR_exit_group, [0; 4])),
+    });
+    let kernel = boot_and_run(&host, 1, |kernel| {
+        let asleep = || inspect::processes(kernel).iter().filter(|process| process.state == b'S').count();
+        while asleep() < 2 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        kernel.shut_down(Shutdown::Ended);
+    });
+    assert!(inspect::ram(&kernel).used > 0);
+    kernel.give_up_tasks();
+    assert_eq!((inspect::processes(&kernel).len(), inspect::ram(&kernel).used), (0, 0));
+    let gone = Arc::downgrade(&kernel);
+    drop(kernel);
+    assert!(gone.upgrade().is_none());
 }
 
 pub fn exited(code: u8) -> Option<Shutdown> {

@@ -81,9 +81,9 @@ impl Read for Keyboard {
 /// Where `--strace` writes: standard error, or a file.
 pub fn trace_writer(path: &std::path::Path) -> Result<TraceSink> {
     if path.as_os_str() == "-" {
-        return Ok(Box::new(logger::line));
+        return Ok(Arc::new(logger::line));
     }
     let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     // A full disk must not end the guest.
-    Ok(Box::new(move |text| drop((&file).write_all(format!("{text}\n").as_bytes()))))
+    Ok(Arc::new(move |text| drop((&file).write_all(format!("{text}\n").as_bytes()))))
 }

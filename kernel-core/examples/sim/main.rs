@@ -65,7 +65,7 @@ fn simulate(seed: u64, steps: u64, traced: bool) -> Result<u64, String> {
     let random = Random::new(seed);
     let config = BootConfig {
         memory: random.pick(&[4, 8, 16, 64]) << 20,
-        trace: traced.then(|| -> TraceSink { Box::new(|line| eprintln!("{line}")) }),
+        trace: traced.then(|| -> TraceSink { std::sync::Arc::new(|line| eprintln!("{line}")) }),
         ..testing::config(&guest::files(), guest::elf())
     };
     let machine = Machine::new(random, steps);

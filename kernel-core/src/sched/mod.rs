@@ -57,6 +57,18 @@ impl<H: Host> Scheduler<H> {
         })
     }
 
+    /// Empties the queues: there is nobody to run any more.
+    pub(crate) fn forget_all(&self) {
+        let mut all = core::mem::take(&mut *self.runnable.lock());
+        self.len.store(0, Ordering::SeqCst);
+        for pinned in &self.pinned {
+            all.append(&mut pinned.queue.lock());
+            pinned.len.store(0, Ordering::SeqCst);
+        }
+        self.pinned_len.store(0, Ordering::SeqCst);
+        drop(all);
+    }
+
     /// Puts a task at the end of the queue; its state says queued. Gets an idle vCPU going, if there is one.
     pub(crate) fn enqueue(&self, task: Arc<Task<H>>) {
         let mask = task.affinity();

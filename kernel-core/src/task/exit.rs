@@ -122,6 +122,24 @@ impl<H: Host> Kernel<H> {
         }
     }
 
+    /// Gives up all tasks where they are, with their memory and files: for the end, when no vCPU runs any more.
+    pub fn give_up_tasks(&self) {
+        let tree = core::mem::take(&mut *self.tree.lock());
+        for task in tree.threads() {
+            // What it has on its stack goes with that.
+            let fiber = task.fiber.lock().take();
+            drop(fiber);
+            drop(task.take_resources());
+            task.take_restart();
+            let process = &task.process;
+            process.timers.clear();
+            let exe = process.exe.lock().take();
+            let threads = core::mem::take(&mut process.signals.lock().threads);
+            drop((exe, threads));
+        }
+        self.scheduler.forget_all();
+    }
+
     /// `PR_SET_PDEATHSIG` of children that this very thread made.
     fn signal_children_of_thread(&self, task: &Task<H>) {
         let due: Vec<Arc<Process<H>>> = {
