@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use host_linux::backend::{Settings, Trap};
 use host_linux::host::{Keeper, LinuxHost, Machine};
+use host_linux::lockdown::calls::{self, Call, Sysno, Test};
 use host_linux::ram::RamFile;
 use host_linux::vcpu::Vcpu;
 use host_linux::vm;
@@ -41,6 +42,17 @@ impl Keeper for Skas {
                 }
                 _ => Err(refusal),
             }),
+        }
+    }
+
+    fn trap(&self) -> Trap {
+        if self.pool.sites().is_some() { Trap::Seccomp } else { Trap::Ptrace }
+    }
+
+    fn calls(&self) -> &'static [Call] {
+        match self.trap() {
+            Trap::Seccomp => FOR_SECCOMP,
+            Trap::Ptrace => FOR_PTRACE,
         }
     }
 
@@ -109,6 +121,11 @@ fn start(settings: &Settings, trap: Trap) -> Result<Skas, StartError> {
         clock_image: clocks.filter(|_| first.has_clocks).map(|clocks| clocks.code_place()),
     })
 }
+
+/// Stubs are seen, and ended, by descriptors of them.
+const FOR_SECCOMP: &[Call] = &[calls::any(Sysno::pidfd_open), calls::any(Sysno::pidfd_send_signal)];
+const FOR_PTRACE: &[Call] =
+    &[calls::any(Sysno::ptrace), calls::only(Sysno::kill, "SIGKILL", &[Test::is(1, libc::SIGKILL as u64)])];
 
 /// Bit of AT_HWCAP2: programs may use `rdfsbase` and its siblings.
 const HWCAP2_FSGSBASE: u32 = 1 << 1;

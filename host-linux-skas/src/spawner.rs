@@ -14,6 +14,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use host_linux::lockdown::capabilities;
 use host_linux::ram::RamFile;
 use kernel_core::host::{HostError, PAGE_SIZE};
 use nix::errno::Errno;
@@ -202,6 +203,7 @@ fn first_step(order: &Order) -> ! {
         libc::setsid();
         libc::chdir(c"/".as_ptr()); // or its file system could not be unmounted
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        capabilities::drop_all();
         libc::prctl(libc::PR_SET_NAME, c"lodger-spawner".as_ptr());
         let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         libc::setrlimit(libc::RLIMIT_CORE, &none);

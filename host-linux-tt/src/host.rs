@@ -3,8 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use host_linux::backend::Settings;
+use host_linux::backend::{Settings, Trap};
 use host_linux::host::{Keeper, LinuxHost, Machine};
+use host_linux::lockdown::calls::{self, Call, Sysno, Test};
 use host_linux::ram::RamFile;
 use host_linux::traced::carrier;
 use host_linux::traced::tracee::{Tracee, kill_and_reap};
@@ -42,6 +43,14 @@ impl Keeper for Tt {
         Ok(Tt::new(Machine { ram, vcpu, format, watcher }, windows))
     }
 
+    fn trap(&self) -> Trap {
+        Trap::Ptrace
+    }
+
+    fn calls(&self) -> &'static [Call] {
+        CALLS
+    }
+
     fn machine(&self) -> &Machine {
         &self.machine
     }
@@ -58,6 +67,28 @@ impl Keeper for Tt {
         self.threads().clear();
     }
 }
+
+/// Guests' threads are made while guests run, and have this process's filter: what they ask for until they are traced is
+/// here too. Guests' code is mapped here.
+const CALLS: &[Call] = &[
+    calls::any(Sysno::ptrace),
+    calls::only(
+        Sysno::kill,
+        "SIGKILL, SIGSTOP",
+        &[Test::is(1, libc::SIGKILL as u64), Test::is(1, libc::SIGSTOP as u64)],
+    ),
+    calls::any(Sysno::mmap),
+    calls::any(Sysno::mprotect),
+    calls::only(Sysno::clone, "CLONE_VM alone", &[Test::is_exactly(0, libc::CLONE_VM as u64)]),
+    calls::any(Sysno::setsid),
+    calls::any(Sysno::getppid),
+    calls::any(Sysno::close_range),
+    calls::only(
+        Sysno::prctl,
+        "PR_SET_PDEATHSIG, PR_SET_NAME",
+        &[Test::is(0, libc::PR_SET_PDEATHSIG as u64), Test::is(0, libc::PR_SET_NAME as u64)],
+    ),
+];
 
 /// Starts a thread, traces it and ends it: what the host refuses is known before anything starts.
 fn try_thread() -> Result<Format, StartError> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use kernel_core::host::{Host, VcpuId};
 
+use crate::lockdown::calls::Call;
 use crate::stream::HostStream;
 use crate::terminal;
 use crate::watcher::Watcher;
@@ -61,6 +62,12 @@ pub trait Backend: Host + Sized {
 
     /// The host process in whose address space a guest's is; `None` once it died.
     fn host_process(space: &Self::Space) -> Option<i32>;
+
+    /// The trap that it uses.
+    fn trap(&self) -> Trap;
+
+    /// What it asks of the system while guests run, besides what all hosts do.
+    fn calls(&self) -> &'static [Call];
 
     /// The helper thread.
     fn watcher(&self) -> &Watcher;

@@ -9,8 +9,9 @@ use kernel_core::host::{
     CallCode, Cpu, Exit, FiberBody, Frames, Host, HostError, Space, UserContext, VcpuId,
 };
 
-use crate::backend::{Backend, Settings};
+use crate::backend::{Backend, Settings, Trap};
 use crate::fiber::{FiberPool, HostFiber};
+use crate::lockdown::calls::Call;
 use crate::ram::Ram;
 use crate::vcpu::Vcpu;
 use crate::watcher::Watcher;
@@ -41,6 +42,10 @@ pub trait Keeper: Send + Sync + Sized + 'static {
 
     /// See [`Backend::start`]; the RAM is in whole pages.
     fn start(settings: &Settings) -> Result<Self, Self::Refusal>;
+    /// See [`Backend::trap`].
+    fn trap(&self) -> Trap;
+    /// See [`Backend::calls`].
+    fn calls(&self) -> &'static [Call];
     /// What it was started with.
     fn machine(&self) -> &Machine;
     /// See [`Host::new_space`].
@@ -107,6 +112,14 @@ impl<K: Keeper> Backend for LinuxHost<K> {
 
     fn host_process(space: &K::Space) -> Option<i32> {
         space.host_process()
+    }
+
+    fn trap(&self) -> Trap {
+        self.keeper.trap()
+    }
+
+    fn calls(&self) -> &'static [Call] {
+        self.keeper.calls()
     }
 
     fn watcher(&self) -> &Watcher {

@@ -15,6 +15,7 @@
 //! * [`trap`]: what it means for the guest that its thread stopped; [`xstate`], [`resident`]: its vector state.
 //! * [`traced`]: guests as traced threads; [`batch`]: changes of a guest address space.
 //! * [`clock`], [`affinity`]: time, chance, processors; [`vm`]: what the host allows of address spaces.
+//! * [`lockdown`]: what this process gives up before guests run.
 //! * [`sealed`], [`patience`], [`bare`]: how a process ends well whose memory may be wrecked.
 
 pub mod affinity;
@@ -28,6 +29,7 @@ pub mod fiber;
 pub mod heap;
 pub mod host;
 pub mod kick;
+pub mod lockdown;
 pub mod mapped;
 pub mod patience;
 pub mod ram;

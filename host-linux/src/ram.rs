@@ -50,6 +50,7 @@ impl RamFile {
             let base = mmap(None, length, access, flags, &self.file, 0)?;
             // A process forked from this one (by whatever library) has no business with guests' memory.
             madvise(base, length.get(), MmapAdvise::MADV_DONTFORK)?;
+            madvise(base, length.get(), MmapAdvise::MADV_DONTDUMP)?;
             base
         };
         Ok(Ram { file: self.file, base: base.cast(), size: self.size })

@@ -49,6 +49,12 @@ pub fn usage(pid: Pid) -> Result<(u64, u64)> {
     Ok(used)
 }
 
+/// A field of `/proc/PID/status`.
+pub fn field<'a>(status: &'a str, name: &str) -> Result<&'a str> {
+    let found = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    found.map(str::trim).with_context(|| format!("no {name} in `{status}`"))
+}
+
 /// A mapping of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {

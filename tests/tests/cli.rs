@@ -57,6 +57,8 @@ fn main() -> ExitCode {
         ("ptrace_is_refused", ptrace_is_refused),
         ("shell_pipeline", shell_pipeline),
         ("no_room_for_addresses", no_room_for_addresses),
+        ("doctor_looks", doctor_looks),
+        ("no_lockdown_is_said", no_lockdown_is_said),
     ];
     backend::run("cli", |trials| {
         once.iter().for_each(|(name, body)| trials.once(name, *body));
@@ -113,13 +115,44 @@ fn usage_errors_are_125() -> Result<()> {
     run(&["run", "--log", "loud"])?.refused("level")
 }
 
+/// It says what this machine allows, and that all is given up.
+fn doctor_looks(on: Backend) -> Result<()> {
+    let trap = on.run()[5];
+    let doctor = |flags: &[&str]| {
+        let words = [&["doctor", "--backend", on.flag(), "--trap", trap], flags].concat();
+        run(&words)?.expect(0).map(|ran| ran.text())
+    };
+    let text = doctor(&[])?;
+    for part in ["given up before guests run", "system calls", "FSGSBASE", "as asked for"] {
+        ensure!(text.contains(part), "no `{part}` in {text}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&doctor(&["--json"])?)?;
+    ensure!(json["schema"] == "lodger-doctor/1", "{json}");
+    let locked = &json["tables"]["given up before guests run"];
+    ensure!(locked["new privileges"] == "off" && locked["capabilities"] == "none left", "{json}");
+    let calls = doctor(&["--syscalls"])?;
+    let has = |name: &str| calls.lines().any(|line| line.split_whitespace().next() == Some(name));
+    ensure!(has("futex") && has("openat") && has("ptrace") == (trap == "ptrace"), "{calls}");
+    ensure!(!has("execve") && !has("socket") && has("clone") == (on == Backend::Tt), "{calls}");
+    Ok(())
+}
+
+fn no_lockdown_is_said(on: Backend) -> Result<()> {
+    let root = roots::abi()?;
+    let root = root.path().to_str().unwrap_or_default();
+    let words = ["run", "--backend", on.flag(), "--no-lockdown", "--root", root, "--", "/abi", "exit", "3"];
+    let ran = run(&words)?.expect(3)?;
+    ensure!(ran.err.contains("--no-lockdown: "), "{}", ran.err);
+    Ok(())
+}
+
 fn later_features_are_refused_by_name() -> Result<()> {
     for (words, name) in
         [(&["--pids", "10"][..], "--pids"), (&["--name", "n"], "--name"), (&["--cpus", "2"], "--cpus")]
     {
         run(&[&["run"][..], words, &["--", "true"]].concat())?.refused(name)?;
     }
-    for verb in ["ps", "doctor"] {
+    for verb in ["ps", "exec", "stop", "kill"] {
         run(&[verb])?.refused(verb)?;
     }
     Ok(())

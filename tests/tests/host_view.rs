@@ -12,6 +12,8 @@ use lodger_tests::backend::{self, Backend};
 use lodger_tests::host::{self, Mapping};
 use lodger_tests::roots;
 use lodger_tests::run::{in_the_end, lodger, words};
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 /// A shell that waits for a line, with three children that sleep; init is the fifth process.
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
             let root = roots::busybox()?;
             claims(on, &words(on, root.path(), &[], &["/bin/sh", "-c", SCRIPT]))
         });
+        trials.each("the_kernel_process_is_locked_down", the_kernel_process_is_locked_down);
         trials.each("an_idle_guest_uses_nothing", an_idle_guest_uses_nothing);
         trials.each("sparse_memory_takes_few_mappings", sparse_memory_takes_few_mappings);
         trials.each("programs_that_go_anywhere", |on| {
@@ -38,6 +41,44 @@ fn main() -> ExitCode {
             claims(on, &words(on, root.path(), &[], &["/bin/sh", "-c", SCRIPT]))
         });
     })
+}
+
+/// Capabilities to read files as root does, which a directory needs: CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH.
+const TO_READ: u64 = 0b110;
+
+fn the_kernel_process_is_locked_down(on: Backend) -> Result<()> {
+    let root = roots::busybox()?;
+    let open = tempfile::NamedTempFile::new()?;
+    // Without O_CLOEXEC: whatever is started meanwhile inherits it.
+    let _inherited = nix::fcntl::open(open.path(), OFlag::O_RDONLY, Mode::empty())?;
+    let instance = Instance::start(&words(on, root.path(), &[], &["/bin/sh", "-c", SCRIPT]))?;
+    let kernel = instance.pid();
+    for fd in std::fs::read_dir(format!("/proc/{kernel}/fd"))? {
+        let file = std::fs::read_link(fd?.path()).unwrap_or_default();
+        ensure!(file != open.path(), "a descriptor is left open that was inherited");
+    }
+    for thread in std::fs::read_dir(format!("/proc/{kernel}/task"))? {
+        let status = std::fs::read_to_string(thread?.path().join("status"))?;
+        ensure!(
+            host::field(&status, "NoNewPrivs")? == "1" && host::field(&status, "Seccomp")? == "2",
+            "{status}"
+        );
+        for set in ["CapPrm", "CapEff"] {
+            ensure!(u64::from_str_radix(host::field(&status, set)?, 16)? & !TO_READ == 0, "{status}");
+        }
+        for set in ["CapInh", "CapAmb"] {
+            ensure!(u64::from_str_radix(host::field(&status, set)?, 16)? == 0, "{status}");
+        }
+    }
+    let limits = std::fs::read_to_string(format!("/proc/{kernel}/limits"))?;
+    let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).context("a limit")?;
+    ensure!(core.split_whitespace().take(2).all(|limit| ["0", "1"].contains(&limit)), "core dumps: {core}");
+    for stub in family(kernel)?.into_iter().skip(1).filter(|_| on != Backend::Tt) {
+        // One that is not needed any more may end meanwhile.
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{stub}/status")) else { continue };
+        ensure!(u64::from_str_radix(host::field(&status, "CapPrm")?, 16)? == 0, "{status}");
+    }
+    Ok(())
 }
 
 /// How long an idle guest is watched, and what it may use meanwhile: nanoseconds on processors, and switches to threads.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
+use crate::doctor::Doctor;
 use crate::image::Image;
 use crate::kept::{self, Disk};
 use crate::{memory, share};
@@ -75,9 +76,8 @@ pub enum Verb {
     /// (not there yet) End an instance
     #[command(hide = true)]
     Kill(Words),
-    /// (not there yet) Look whether this machine can run guests
-    #[command(hide = true)]
-    Doctor(Words),
+    /// Look what this machine lets lodger do, and how it locks itself down
+    Doctor(Doctor),
     /// Make, describe and merge disk images
     #[command(subcommand)]
     Image(Image),
@@ -90,12 +90,11 @@ impl Verb {
     /// The name of a verb that is planned and not there yet.
     pub fn planned(&self) -> Option<&'static str> {
         match self {
-            Verb::Run(_) | Verb::Image(_) | Verb::Disk(_) => None,
+            Verb::Run(_) | Verb::Doctor(_) | Verb::Image(_) | Verb::Disk(_) => None,
             Verb::Ps(_) => Some("ps"),
             Verb::Exec(_) => Some("exec"),
             Verb::Stop(_) => Some("stop"),
             Verb::Kill(_) => Some("kill"),
-            Verb::Doctor(_) => Some("doctor"),
         }
     }
 }
@@ -176,6 +175,9 @@ pub struct Run {
     /// Never rewrite code of guests where it often makes system calls; for programs that check their own code
     #[arg(long)]
     pub no_patch: bool,
+    /// Keep all rights and files that lodger has, which it gives up otherwise before guests run; for debugging it
+    #[arg(long)]
+    pub no_lockdown: bool,
     /// Write the guest's system calls to standard error, or to FILE
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     pub strace: Option<PathBuf>,

@@ -23,37 +23,45 @@ pub trait Guest: Send + Sync {
 }
 
 /// Knows the guest, once there is one. Shared by all who may end it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Control {
     state: Arc<Mutex<State>>,
+    /// The way of signals to a guest. They have a thread of their own: whoever takes the next signal, which may be the one
+    /// that insists, must not hang in a kernel that does.
+    signals: Sender<u8>,
 }
 
 #[derive(Default)]
 struct State {
-    guest: Option<Attached>,
+    guest: Option<Arc<dyn Guest>>,
     status: Option<u8>,
 }
 
-/// A guest, and the way of signals to it. They have a thread of their own: whoever takes the next signal, which may be
-/// the one that insists, must not hang in a kernel that does.
-struct Attached {
-    guest: Arc<dyn Guest>,
-    signals: Sender<u8>,
-}
-
 impl Control {
+    /// Without a guest yet. Starts the thread that passes signals.
+    pub fn new() -> io::Result<Control> {
+        let state = Arc::<Mutex<State>>::default();
+        let (signals, pending) = mpsc::channel();
+        let of = state.clone();
+        let pass = move || {
+            pending.into_iter().for_each(|signal| {
+                let guest = lock(&of).guest.clone();
+                if let Some(guest) = guest {
+                    guest.signal(signal);
+                }
+            });
+        };
+        std::thread::Builder::new().name("lodger-pass".into()).spawn(pass)?;
+        Ok(Control { state, signals })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.state)
     }
 
     /// There is a guest from now on.
-    pub fn attach(&self, guest: Arc<dyn Guest>) -> io::Result<()> {
-        let (signals, pending) = mpsc::channel();
-        let receiver = guest.clone();
-        let pass = move || pending.into_iter().for_each(|signal| receiver.signal(signal));
-        std::thread::Builder::new().name("lodger-pass".into()).spawn(pass)?;
-        self.state().guest = Some(Attached { guest, signals });
-        Ok(())
+    pub fn attach(&self, guest: Arc<dyn Guest>) {
+        self.state().guest = Some(guest);
     }
 
     /// The guest is over; what is asked of it from now on is void.
@@ -72,11 +80,11 @@ impl Control {
             Request::Pass(signal) => signal,
             Request::End(status) => return self.end(status),
         };
-        match &self.state().guest {
-            // The thread that takes it lives as long as there is a guest.
-            Some(attached) => drop(attached.signals.send(signal)),
-            None => leave(signal.saturating_add(128)),
+        if self.state().guest.is_none() {
+            leave(signal.saturating_add(128));
         }
+        // The thread that takes it lives as long as this.
+        let _ = self.signals.send(signal);
     }
 
     /// Ends the instance with this exit status; if it does not end soon, the process.
@@ -88,11 +96,15 @@ impl Control {
         let guest = {
             let mut state = self.state();
             state.status.get_or_insert(status);
-            state.guest.as_ref().map(|attached| attached.guest.clone())
+            state.guest.clone()
         };
         let Some(guest) = guest else { leave(status) };
         guest.end();
     }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// Ends the process; the terminal is as it was before.
@@ -140,8 +152,8 @@ mod tests {
 
     #[test]
     fn requests_reach_the_guest() {
-        let (control, guest) = (Control::default(), Arc::new(Fake::default()));
-        control.attach(guest.clone()).unwrap();
+        let (control, guest) = (Control::new().unwrap(), Arc::new(Fake::default()));
+        control.attach(guest.clone());
         control.serve(Request::Pass(2));
         control.serve(Request::Pass(15));
         let end = Instant::now() + Duration::from_secs(5);

@@ -3,14 +3,14 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use host_linux::backend::{Backend, Settings, Trap};
 use kernel_core::boot::{BootConfig, BootError, Changes, Init, RootFs, Stdio};
 use kernel_core::errno::Errno;
-use kernel_core::host::{ByteStream, Host};
+use kernel_core::host::Host;
 use kernel_core::kernel::{Kernel, Shutdown};
 use kernel_core::log_ring::LogRing;
 
@@ -18,29 +18,29 @@ use crate::cli;
 use crate::control::{self, Control, Guest};
 use crate::disks;
 use crate::kept;
+use crate::lockdown::Lockdown;
 use crate::logger;
 use crate::plan::{self, Io, Surroundings};
 use crate::root;
 use crate::share;
 use crate::signals::Signals;
-use crate::terminal::{self, Terminal};
+use crate::terminal;
 use crate::userland::Userland;
 use crate::words::Request;
 
 /// Offsets into guest RAM: far more than memory, so that what belongs together lies together. It is a sparse file.
 const RAM_OFFSETS: u64 = 1 << 40;
 
-/// What the guest's streams are.
-enum Streams {
-    /// Standard input, output and error.
-    Three([Arc<dyn ByteStream>; 3]),
-    /// A terminal.
-    Console(Arc<dyn ByteStream>, Terminal),
-}
-
 /// Boots a guest and returns its exit status.
 pub fn run<B: Backend>(request: &Request) -> Result<u8> {
+    run_after::<B>(request, || {})
+}
+
+/// The same, but does `first` before guests run, when the process has given up all that it gives up: what could be done by
+/// a guest that has taken it over.
+pub fn run_after<B: Backend>(request: &Request, first: impl FnOnce()) -> Result<u8> {
     let run = &request.run;
+    let lockdown = Lockdown::begin(run.no_lockdown, run.quiet);
     let log = Arc::new(LogRing::default());
     logger::install(run.log, log.clone());
     control::exit_on_panic(B::PANIC);
@@ -59,8 +59,10 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
     if let Some(warning) = B::WARNING.filter(|_| !run.quiet) {
         logger::say(warning);
     }
-    // The host first: it forks, and what this process has by then, its child has too.
     let signals = Signals::block()?;
+    let lockdown =
+        lockdown.first(found.directory().into_iter().chain(shares.iter().map(share::Words::directory)))?;
+    // Then the host: it forks, and what this process has by then, its child has too.
     let trap = run.trap.map(|trap| match trap {
         cli::Trap::Seccomp => Trap::Seccomp,
         cli::Trap::Ptrace => Trap::Ptrace,
@@ -70,7 +72,7 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
         trap,
         patch: !run.no_patch,
     })?;
-    let control = Control::default();
+    let control = Control::new().context("cannot start a thread")?;
     let served = control.clone();
     std::thread::Builder::new()
         .name("lodger-signals".into())
@@ -82,49 +84,71 @@ pub fn run<B: Backend>(request: &Request) -> Result<u8> {
         Found::Disk(name, changes) => RootFs::Disk { name, changes },
     };
     let shares = shares.into_iter().map(share::Words::open).collect::<Result<_>>()?;
-    let streams = match plan.io {
+    let (stdio, terminal) = match plan.io {
         Io::Console => {
             let (terminal, console) = terminal::take::<B>(&host, &control)?;
-            Streams::Console(console, terminal)
+            (Stdio::Console(console), Some(terminal))
         }
-        Io::Streams => Streams::Three([
-            terminal::stream::<B>(&host, io::stdin().as_fd(), true)?,
-            terminal::stream::<B>(&host, io::stdout().as_fd(), false)?,
-            terminal::stream::<B>(&host, io::stderr().as_fd(), false)?,
-        ]),
+        Io::Streams => {
+            let stream = |fd, input| terminal::stream::<B>(&host, fd, input);
+            let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
+            let three =
+                [stream(input.as_fd(), true)?, stream(output.as_fd(), false)?, stream(error.as_fd(), false)?];
+            (Stdio::Streams(three), None)
+        }
     };
-    let (stdio, terminal) = match streams {
-        Streams::Three(streams) => (Stdio::Streams(streams), None),
-        Streams::Console(stream, terminal) => (Stdio::Console(stream), Some(terminal)),
+    let config = BootConfig {
+        root,
+        shares,
+        init,
+        args: plan.argv,
+        env: plan.env,
+        stdio,
+        disks,
+        hostname: run.hostname.clone().into_bytes(),
+        command_line: plan.cmdline,
+        memory: run.mem,
+        vcpus: 1,
+        max_tasks: MAX_TASKS,
+        trace,
+        log,
     };
-    let kernel = Kernel::boot(
-        host.clone(),
-        BootConfig {
-            root,
-            shares,
-            init,
-            args: plan.argv,
-            env: plan.env,
-            stdio,
-            disks,
-            hostname: run.hostname.clone().into_bytes(),
-            command_line: plan.cmdline,
-            memory: run.mem,
-            vcpus: 1,
-            max_tasks: MAX_TASKS,
-            trace,
-            log,
-        },
-    )
-    .map_err(|error| cannot_boot(error, run))?;
-    control.attach(Arc::new(Running(kernel.clone()))).context("cannot start a thread")?;
-    let body = kernel.clone();
-    B::run_vcpus(&host, &move |vcpu| body.run_vcpu(vcpu));
-    kernel.write_back();
-    control.detach();
+    let kernel = boot(&host, config.clone(), run)?;
+    lockdown.last(&*host)?;
+    first();
+    let mut shutdown = serve(&host, kernel, &config, &control);
+    // A guest that restarts its machine gets a new one, with the same words.
+    while shutdown == Some(Shutdown::Restart) {
+        let ram = host.ram();
+        ram.discard(0..ram.size());
+        shutdown = serve(&host, boot(&host, config.clone(), run)?, &config, &control);
+    }
     drop(terminal);
+    finish(request, shutdown, &control)
+}
+
+fn boot<B: Backend>(host: &Arc<B>, config: BootConfig, run: &cli::Run) -> Result<Arc<Kernel<B>>> {
+    Kernel::boot(host.clone(), config).map_err(|error| cannot_boot(error, run))
+}
+
+/// Runs the guest until its end, and says why that came.
+fn serve<B: Backend>(
+    host: &Arc<B>,
+    kernel: Arc<Kernel<B>>,
+    config: &BootConfig,
+    control: &Control,
+) -> Option<Shutdown> {
+    control.attach(Arc::new(Running(kernel.clone())));
+    let body = kernel.clone();
+    B::run_vcpus(host, &move |vcpu| body.run_vcpu(vcpu));
+    let shutdown = kernel.shutdown();
+    control.detach();
+    if shutdown == Some(Shutdown::Restart) {
+        kernel.give_up_tasks();
+    }
+    kernel.write_back();
     kernel.shut_down_file_systems();
-    finish(request, kernel.shutdown(), &control)
+    shutdown
 }
 
 /// What `--root` comes to, and what becomes of changes.
@@ -135,6 +159,17 @@ enum Found {
     Over(root::Root, String),
     /// A disk of the guest.
     Disk(String, Changes),
+}
+
+impl Found {
+    /// The directory of the host's that is used, if it is one, and whether it is written to.
+    fn directory(&self) -> Option<(&Path, bool)> {
+        match self {
+            Found::Files(root, changes) => Some((root.directory()?, *changes == Changes::Kept)),
+            Found::Over(root, _) => Some((root.directory()?, false)),
+            Found::Disk(..) => None,
+        }
+    }
 }
 
 /// Finds the root file system. An image becomes one more of the guest's disks.
@@ -202,9 +237,11 @@ fn words_of(errno: Errno) -> &'static str {
 fn finish(request: &Request, shutdown: Option<Shutdown>, control: &Control) -> Result<u8> {
     let init = request.run.init.as_deref().map(|path| path.display().to_string());
     match (shutdown, init) {
-        (Some(Shutdown::Ended) | None, _) => Ok(control.status().unwrap_or(crate::FAILURE)),
+        // A restart has been served.
+        (Some(Shutdown::Ended | Shutdown::Restart) | None, _) => {
+            Ok(control.status().unwrap_or(crate::FAILURE))
+        }
         (Some(Shutdown::PowerOff | Shutdown::Halt), _) => Ok(0),
-        (Some(Shutdown::Restart), _) => start_again(),
         (Some(Shutdown::InitEnded(status)), None) => Ok(status.shell_status()),
         (Some(Shutdown::InitEnded(status)), Some(init)) => {
             bail!("the guest's init, {init}, ended ({status}): the guest cannot go on")
@@ -214,12 +251,4 @@ fn finish(request: &Request, shutdown: Option<Shutdown>, control: &Control) -> R
             bail!("cannot execute {init}: {}", words_of(errno))
         }
     }
-}
-
-/// A guest that restarts its machine gets a new one: lodger itself starts again, with the same words.
-fn start_again() -> Result<u8> {
-    // The mask of blocked signals would outlive this program.
-    Signals::unblock();
-    let error = std::process::Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
-    Err(error).context("cannot restart")
 }

@@ -2,16 +2,19 @@
 //! [`main`]: `lodger` is the one with SKAS, `lodger-tt` the one with TT. Each becomes the other when that is asked for.
 //!
 //! From the words to a running guest: [`words`] (with [`cli`] and [`uml_words`]) reads what was asked, [`plan`] works out
-//! what PID 1 gets, [`userland`] and [`root`] find the files, and [`instance`] boots the kernel and serves it until its end.
+//! what PID 1 gets, [`userland`] and [`root`] find the files, and [`instance`] boots the kernel and serves it until its end,
+//! after [`lockdown`]; [`doctor`] says what this machine allows.
 
 pub mod cli;
 pub mod console;
 pub mod control;
 pub mod disks;
+pub mod doctor;
 pub mod escape;
 pub mod image;
 pub mod instance;
 pub mod kept;
+pub mod lockdown;
 pub mod logger;
 pub mod mapped;
 pub mod memory;
@@ -35,22 +38,25 @@ use anyhow::{Context, Result};
 use clap::CommandFactory;
 
 use crate::cli::{Backend, Cli, Generate};
-use crate::words::{Asked, Refusal, Request};
+use crate::words::{Asked, Refusal};
 
 /// The exit status of lodger's own failures, usage errors among them.
 pub const FAILURE: u8 = 125;
 
-/// The life of the command: returns its exit status. `boot` starts a guest on the binary's `own` host and returns its
-/// exit status.
-pub fn main(own: Backend, boot: impl FnOnce(&Request) -> Result<u8>) -> ExitCode {
+/// The life of the command: returns its exit status. `B` is the host of the binary's `own` backend.
+pub fn main<B: host_linux::backend::Backend>(own: Backend) -> ExitCode {
     let status = match words::read(std::env::args_os().skip(1).collect(), own) {
         Ok(Asked::Generate(kind)) => generate(kind),
         Ok(Asked::Image(command)) => image::run(&command).map(|text| print(&text)),
         Ok(Asked::Disk(command)) => kept::run(&command).map(|text| print(&text)),
+        Ok(Asked::Doctor(doctor, words)) => match doctor.backend.unwrap_or(own) {
+            backend if backend != own => become_other(backend, &words).map(|never| match never {}),
+            _ => doctor::run::<B>(&doctor).map(|text| print(&text)),
+        },
         Ok(Asked::Run(request)) if request.backend != own => {
             become_other(request.backend, &request.words).map(|never| match never {})
         }
-        Ok(Asked::Run(request)) => boot(&request),
+        Ok(Asked::Run(request)) => instance::run::<B>(&request),
         Err(refusal) => Ok(explain(refusal)),
     };
     let status = status.unwrap_or_else(|error| {

@@ -11,5 +11,5 @@ use lodger::cli;
 static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
-    lodger::main(cli::Backend::Skas, lodger::instance::run::<SkasHost>)
+    lodger::main::<SkasHost>(cli::Backend::Skas)
 }

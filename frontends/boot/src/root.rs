@@ -86,6 +86,11 @@ impl Root {
         matches!(self.source, Source::Image).then_some(&*self.path)
     }
 
+    /// The directory, if it is one.
+    pub fn directory(&self) -> Option<&Path> {
+        matches!(self.source, Source::Directory).then_some(&*self.path)
+    }
+
     /// Loads it: an archive is mapped, a directory is opened, and read as the guest uses it. After the host was started, which
     /// would hand an open directory on.
     pub fn load(self, changes: Changes) -> Result<RootFs> {

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use host_linux::tree::{self, Rights};
@@ -49,6 +49,11 @@ fn parse(words: &OsStr) -> Result<Words> {
 }
 
 impl Words {
+    /// The directory of the host's, and whether it is written to.
+    pub fn directory(&self) -> (&Path, bool) {
+        (&self.host, self.rights == Rights::Write)
+    }
+
     /// Opens the directory; after the host was started, which would hand it on.
     pub fn open(self) -> Result<Share> {
         let node = tree::open(&self.host, self.rights)

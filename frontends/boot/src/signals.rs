@@ -36,11 +36,6 @@ impl Signals {
         Ok(Signals { set })
     }
 
-    /// Lets them through again, for a program that this process becomes.
-    pub fn unblock() {
-        let _ = Signals::set().thread_unblock();
-    }
-
     fn set() -> SigSet {
         [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect()
     }

@@ -50,6 +50,8 @@ pub enum Asked {
     Image(crate::image::Image),
     /// Do something with disks that have names.
     Disk(crate::kept::Disk),
+    /// Look at this machine. With the words of `lodger`, for the program of another backend.
+    Doctor(crate::doctor::Doctor, Vec<OsString>),
     /// Start a guest.
     Run(Box<Request>),
 }
@@ -73,6 +75,7 @@ fn run(words: Vec<OsString>, kernel_words: Vec<OsString>, own: Backend) -> Resul
         (None, Some(Verb::Run(run))) => run,
         (None, Some(Verb::Image(command))) => return Ok(Asked::Image(command)),
         (None, Some(Verb::Disk(command))) => return Ok(Asked::Disk(command)),
+        (None, Some(Verb::Doctor(doctor))) => return Ok(Asked::Doctor(doctor, words)),
         (None, Some(verb)) => {
             return Err(format!("the verb `{}` is not there yet", verb.planned().unwrap_or_default()).into());
         }

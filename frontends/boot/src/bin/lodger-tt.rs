@@ -13,5 +13,5 @@ static ALLOCATOR: Counting = Counting;
 fn main() -> ExitCode {
     // Without it a wrecked kernel may end without its last words; that is no reason not to start.
     let _ = rseq::do_without();
-    lodger::main(cli::Backend::Tt, lodger::instance::run::<TtHost>)
+    lodger::main::<TtHost>(cli::Backend::Tt)
 }
