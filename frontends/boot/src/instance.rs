@@ -116,12 +116,12 @@ pub fn run_after<B: Backend>(request: &Request, first: impl FnOnce()) -> Result<
     let kernel = boot(&host, config.clone(), run)?;
     lockdown.last(&*host)?;
     first();
-    let mut shutdown = serve(&host, kernel, &config, &control);
+    let mut shutdown = serve(&host, kernel, &control);
     // A guest that restarts its machine gets a new one, with the same words.
     while shutdown == Some(Shutdown::Restart) {
         let ram = host.ram();
         ram.discard(0..ram.size());
-        shutdown = serve(&host, boot(&host, config.clone(), run)?, &config, &control);
+        shutdown = serve(&host, boot(&host, config.clone(), run)?, &control);
     }
     drop(terminal);
     finish(request, shutdown, &control)
@@ -132,12 +132,7 @@ fn boot<B: Backend>(host: &Arc<B>, config: BootConfig, run: &cli::Run) -> Result
 }
 
 /// Runs the guest until its end, and says why that came.
-fn serve<B: Backend>(
-    host: &Arc<B>,
-    kernel: Arc<Kernel<B>>,
-    config: &BootConfig,
-    control: &Control,
-) -> Option<Shutdown> {
+fn serve<B: Backend>(host: &Arc<B>, kernel: Arc<Kernel<B>>, control: &Control) -> Option<Shutdown> {
     control.attach(Arc::new(Running(kernel.clone())));
     let body = kernel.clone();
     B::run_vcpus(host, &move |vcpu| body.run_vcpu(vcpu));
