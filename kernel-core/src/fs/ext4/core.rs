@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rsext4::{
     Ext4Error, Ext4Result, FileExtentState, FileExtentTarget, InodeInfo, InodeNumber, RangeOperation,
+    ZeroRangeOptions,
 };
 
 use super::{Fs, Shared};
@@ -218,6 +219,31 @@ impl FileCore {
     }
 }
 
+/// Lets no extent reach over both ends of a hole that will be punched: the library cannot make two of one if their node is
+/// full. It can when the state of a block changes, so that of the hole's last does.
+fn part_extents(fs: &mut Fs, number: InodeNumber, offset: u64, len: u64) -> Ext4Result<()> {
+    let (size, block) = (fs.inode(number)?.size, fs.statfs().block_size);
+    let end = offset.saturating_add(len);
+    let end = if end < size { end / block * block } else { size.next_multiple_of(block) };
+    let start = offset.min(size).next_multiple_of(block);
+    if start >= end {
+        return Ok(());
+    }
+    let map = fs.inode_extents(number, start, 1, FileExtentTarget::Data, 1)?;
+    let reaches = |extent: &&rsext4::FileExtent| {
+        extent.logical_start < start && extent.logical_start.saturating_add(extent.length) > end
+    };
+    let Some(extent) = map.extents.iter().find(reaches) else { return Ok(()) };
+    let last = end - block;
+    if extent.state == FileExtentState::Initialized {
+        let zero = RangeOperation::Zero(ZeroRangeOptions { keep_size: true });
+        fs.operate_inode_range(number, last, block, zero)
+    } else {
+        let zeros = vec![0; block.min(size - last) as usize];
+        fs.write_inode(number, last, &zeros)
+    }
+}
+
 /// Whether a write cannot run out of space: what the library has taken for a write that fails, it keeps. So near the end
 /// only what needs no new blocks is written.
 fn has_room(fs: &mut Fs, number: InodeNumber, offset: u64, len: u64) -> Ext4Result<bool> {
@@ -288,7 +314,11 @@ impl Store for FileStore {
         if !self.0.shared.layout.has_extents {
             return Err(EOPNOTSUPP);
         }
-        self.0.change(|fs| fs.operate_inode_range(self.0.number, offset, len, RangeOperation::PunchHole))
+        let number = self.0.number;
+        self.0.change(|fs| {
+            part_extents(fs, number, offset, len)?;
+            fs.operate_inode_range(number, offset, len, RangeOperation::PunchHole)
+        })
     }
 
     fn is_busy(&self) -> bool {
