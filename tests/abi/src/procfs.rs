@@ -185,8 +185,8 @@ unsafe fn locks_are_listed() -> Done {
     (lock.l_type, lock.l_start, lock.l_len) = (libc::F_RDLCK as i16, 6, 0);
     ok(libc::fcntl(fd, libc::F_OFD_SETLK, &lock))?;
     let want = [
-        format!("FLOCK  ADVISORY  READ  {pid} {place} 0 EOF"),
-        format!("OFDLCK ADVISORY  READ  -1 {place} 6 EOF"),
+        format!("FLOCK  ADVISORY  READ {pid} {place} 0 EOF"),
+        format!("OFDLCK ADVISORY  READ -1 {place} 6 EOF"),
         range,
     ];
     eq(listed()?, want)?;

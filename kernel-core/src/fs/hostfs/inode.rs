@@ -6,12 +6,11 @@ use core::any::Any;
 
 use super::attr::{self, Kept};
 use super::file::{DirFile, HostFile};
+use super::place::PlaceOf;
 use super::{Key, Shared, TRUSTED_NS};
 use crate::errno::{EINVAL, EIO, EISDIR, ENODATA, ENOENT, ENOTDIR, EOPNOTSUPP, EPERM, EXDEV, Errno, Result};
 use crate::host::tree::{self, Access, Attr, New, Node, OpenNode};
-use crate::host::{Frames, Phys};
-use crate::mm::cache::{PageCache, Store, WritePolicy};
-use crate::services::Services;
+use crate::mm::cache::{PageCache, WritePolicy};
 use crate::sync::Mutex;
 use crate::vfs::cached::CachedFile;
 use crate::vfs::caller::Caller;
@@ -41,91 +40,6 @@ pub struct HostInode {
     attachment: Attachment,
 }
 
-/// Where a file's bytes last, and what is known of it. Apart from the inode, which owns the cache that owns this.
-struct PlaceOf {
-    services: Arc<Services>,
-    node: Mutex<Arc<dyn Node>>,
-    open: Mutex<Open>,
-    state: Mutex<State>,
-}
-
-/// How a regular file is open on the host.
-#[derive(Default)]
-struct Open {
-    file: Option<(Access, Arc<dyn OpenNode>)>,
-    users: u64,
-}
-
-/// What was learned.
-struct State {
-    attr: Attr,
-    kept: Kept,
-    /// When; 0: it is known to be old.
-    checked_ns: u64,
-    epoch: u64,
-}
-
-impl PlaceOf {
-    fn node(&self) -> Arc<dyn Node> {
-        self.node.lock().clone()
-    }
-
-    /// An open file, for as long as it is used.
-    fn file(&self, wanted: Access) -> Result<Arc<dyn OpenNode>> {
-        let open = self.open.lock().file.clone();
-        match open {
-            Some((access, file)) if access == Access::Write || wanted == Access::Read => Ok(file),
-            _ => Ok(self.node().open(wanted)?),
-        }
-    }
-
-    /// It was changed here: the new attributes say nothing of others.
-    fn changed(&self) {
-        let attr = self.node().attr();
-        let mut state = self.state.lock();
-        match attr {
-            Ok(attr) => (state.attr, state.checked_ns) = (attr, self.services.clock.monotonic_ns()),
-            Err(_) => state.checked_ns = 0,
-        }
-    }
-}
-
-impl Store for PlaceOf {
-    fn read(&self, ram: &dyn Frames, offset: u64, at: Phys, len: u64) -> Result<()> {
-        let read = self.file(Access::Read)?.read(ram, offset, at, len)?.min(len);
-        ram.zero(Phys(at.0 + read), len - read);
-        Ok(())
-    }
-
-    fn write(&self, ram: &dyn Frames, offset: u64, at: Phys, len: u64) -> Result<()> {
-        let result = self.file(Access::Write)?.write(ram, offset, at, len);
-        // Some of it may be there even if it failed.
-        self.changed();
-        Ok(result?)
-    }
-
-    fn set_len(&self, len: u64) -> Result<()> {
-        self.file(Access::Write)?.set_len(len)?;
-        self.changed();
-        Ok(())
-    }
-
-    fn punch_hole(&self, offset: u64, len: u64) -> Result<()> {
-        const PUNCH_HOLE_KEEP_SIZE: u32 = 3;
-        self.file(Access::Write)?.allocate(PUNCH_HOLE_KEEP_SIZE, offset, len)?;
-        self.changed();
-        Ok(())
-    }
-
-    fn next_data(&self, offset: u64) -> Result<u64> {
-        Ok(self.file(Access::Read)?.next_data(offset)?)
-    }
-
-    fn next_hole(&self, offset: u64, _: u64) -> Result<u64> {
-        Ok(self.file(Access::Read)?.next_hole(offset)?)
-    }
-}
-
 fn timestamp((sec, nsec): tree::Time) -> Timestamp {
     Timestamp { sec, nsec }
 }
@@ -134,13 +48,7 @@ impl HostInode {
     pub(super) fn new(fs: &Arc<Shared>, key: Key, node: Arc<dyn Node>, attr: Attr) -> Arc<HostInode> {
         let kept = attr::load(&*node, &key, &attr, &fs.shadow);
         let kind = FileKind::of_mode(kept.mode);
-        let state = State { attr, kept, checked_ns: fs.services.clock.monotonic_ns(), epoch: 1 };
-        let place = Arc::new(PlaceOf {
-            services: fs.services.clone(),
-            node: Mutex::new(node),
-            open: Mutex::default(),
-            state: Mutex::new(state),
-        });
+        let place = PlaceOf::new(&fs.services, node, attr, kept);
         let pages = (kind == FileKind::Regular)
             .then(|| PageCache::over(&fs.services.ram, place.clone(), attr.size, WritePolicy::Through));
         Arc::new_cyclic(|me| HostInode {
@@ -181,23 +89,7 @@ impl HostInode {
 
     /// Keeps the host's file open until [`HostInode::close`].
     pub(super) fn keep_open(&self, access: Access) -> Result<()> {
-        let has = |open: &Open| {
-            open.file.as_ref().is_some_and(|(has, _)| *has == Access::Write || access == Access::Read)
-        };
-        {
-            let mut open = self.place.open.lock();
-            if has(&open) {
-                open.users += 1;
-                return Ok(());
-            }
-        }
-        let file = self.node().open(access)?;
-        let mut open = self.place.open.lock();
-        open.users += 1;
-        let old = if has(&open) { None } else { open.file.replace((access, file)) };
-        drop(open);
-        drop(old);
-        Ok(())
+        self.place.keep_open(access)
     }
 
     /// One user of the open file less.
@@ -206,11 +98,7 @@ impl HostInode {
             // Whoever wants to know whether it worked syncs.
             let _ = pages.write_back(0..u64::MAX);
         }
-        let mut open = self.place.open.lock();
-        open.users = open.users.saturating_sub(1);
-        let unused = if open.users == 0 { open.file.take() } else { None };
-        drop(open);
-        drop(unused);
+        self.place.close();
     }
 
     /// Writes what mappings have changed to the host.
@@ -485,7 +373,7 @@ impl Inode for HostInode {
         let (node, open) = dir.make_unnamed(wanted.host_mode(&*dir))?;
         let made = node.attr()?;
         let inode = self.own(node, made, &wanted)?;
-        inode.place.open.lock().file = Some((Access::Write, open));
+        inode.place.set_open(open);
         Ok(inode)
     }
 

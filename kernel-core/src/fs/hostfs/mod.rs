@@ -14,6 +14,7 @@
 mod attr;
 mod file;
 mod inode;
+mod place;
 
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};

@@ -51,7 +51,7 @@ pub(super) fn locks(facts: &Facts, caller: &dyn Caller) -> Result<Vec<u8>> {
             (LockSort::Whole, pid) => ("FLOCK ", i64::from(pid)),
         };
         number += 1;
-        let kind = if lock.kind == LockKind::Write { "WRITE" } else { "READ " };
+        let kind = if lock.kind == LockKind::Write { "WRITE" } else { "READ" };
         let (device, ino, start) = (lock.device, lock.ino, lock.range.start);
         let _ = write!(text, "{number}: {sort} ADVISORY  {kind} {pid} ");
         let _ = write!(text, "{:02x}:{:02x}:{ino} {start} ", device.major, device.minor);
