@@ -80,6 +80,8 @@ struct Shared {
     /// How often the library was synced.
     synced: AtomicU64,
     read_only: AtomicBool,
+    /// It was found damaged and can only be read since then: what was not written by then never will be.
+    given_up: AtomicBool,
     unmounted: AtomicBool,
     /// If it is found damaged, it goes on as if nothing were (`errors=continue`), or can only be read from then on.
     goes_on: AtomicBool,
@@ -136,6 +138,7 @@ impl Shared {
         if damaged {
             log::error!("{}: the file system is damaged: {error}", self.volume.name);
             if !self.goes_on.load(Ordering::Relaxed) && !self.read_only.swap(true, Ordering::Relaxed) {
+                self.given_up.store(true, Ordering::Relaxed);
                 log::error!("{}: it is read-only from now on", self.volume.name);
             }
         }
@@ -187,8 +190,11 @@ impl Shared {
         }
     }
 
-    /// Makes last what the library knows.
+    /// Makes last what the library knows; EROFS if that is not to be expected any more.
     fn sync(&self) -> Result<()> {
+        if self.given_up.load(Ordering::Relaxed) {
+            return Err(EROFS);
+        }
         if self.is_read_only() {
             return Ok(());
         }
@@ -309,6 +315,7 @@ impl ExtFs {
             fs: Mutex::new(fs),
             synced: AtomicU64::new(0),
             read_only: AtomicBool::new(read_only),
+            given_up: AtomicBool::new(false),
             unmounted: AtomicBool::new(false),
             goes_on: AtomicBool::new(options.goes_on.unwrap_or_default()),
             table: Mutex::default(),
@@ -354,7 +361,8 @@ impl FileSystem for ExtFs {
         if read_only == shared.is_read_only() {
             return Ok(());
         }
-        if !read_only && (shared.volume.read_only() || !shared.layout.has_extents) {
+        let given_up = shared.given_up.load(Ordering::Relaxed);
+        if !read_only && (given_up || shared.volume.read_only() || !shared.layout.has_extents) {
             return Err(EROFS);
         }
         if read_only {

@@ -303,6 +303,18 @@ fn a_remount_may_change_what_is_done_about_damage() {
     assert_eq!(fs.remount(b"errors=panic"), Err(EINVAL));
 }
 
+/// What could not be written any more is not said to last.
+#[test]
+fn a_file_system_that_was_given_up_syncs_nothing() {
+    let machine = Machine::new(formatted(24 * MIB));
+    let mounted = Mounted::new(&machine.world.services, &disks(&machine.disk));
+    let fs = mounted.mount("ext4", UBDA, MountFlags::empty(), b"").unwrap();
+    assert_eq!(fs.sync(), Ok(()));
+    let known = mounted.all.lock()[0].1.upgrade().unwrap();
+    known.shared.failed(rsext4::Ext4Error::corrupted());
+    assert_eq!((fs.sync(), fs.change_flags(MountFlags::empty())), (Err(EROFS), Err(EROFS)));
+}
+
 #[test]
 fn random_operations_are_as_a_model_has_them() {
     random_operations(800, 1);
