@@ -135,7 +135,7 @@ unsafe fn smaps_tell_what_is_in_ram() -> Done {
             })
         };
         let lines: Vec<&str> = all.lines().collect();
-        let start = lines.iter().position(|line| wanted(line));
+        let start = lines.iter().position(wanted);
         let Some(start) = start else { return fail("the mapping is not listed") };
         let end = lines[start..].iter().position(|line| line.starts_with("VmFlags: ")).unwrap_or(0);
         Ok(lines[start..=start + end].join("\n"))
