@@ -32,9 +32,11 @@ pub fn now(kernel: &Arc<Kernel<Machine>>) -> Result<(), String> {
     Ok(())
 }
 
-/// Nothing is mapped on the host's side but what the kernel thinks is there, with no more accesses than it allows.
+/// Nothing is mapped on the host's side but what the kernel thinks is there, with no more accesses than it allows; or, where the
+/// host could not make a change, pages that are still held.
 fn mapped_is_its_own(kernel: &Arc<Kernel<Machine>>, pid: u32) -> Result<(), String> {
     let Some(space) = inspect::address_space(kernel, pid) else { return Ok(()) };
+    let ram = &kernel.services.ram;
     let wrong = inspect::with_space(kernel, pid, |host| {
         host.pages().into_iter().find_map(|(address, phys, prot)| {
             let mapping = space.mappings.iter().find(|mapping| mapping.range.contains(&address));
@@ -44,7 +46,9 @@ fn mapped_is_its_own(kernel: &Arc<Kernel<Machine>>, pid: u32) -> Result<(), Stri
                 let resident = mapping.resident.iter().find(|resident| resident.range.contains(&address))?;
                 Some(Phys(resident.phys.0 + (address - resident.range.start)))
             });
-            let right = allowed && resident == Some(phys) && host.limits().contains(&address);
+            let known =
+                allowed && resident == Some(phys) || space.is_dead && !ram.holders(phys, PAGE).is_empty();
+            let right = known && host.limits().contains(&address);
             (!right).then(|| {
                 format!(
                     "process {pid} has {phys:x?} ({prot:?}) at {address:x}; the kernel knows {resident:x?}"

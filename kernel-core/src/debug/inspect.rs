@@ -41,6 +41,8 @@ pub struct AddressSpace {
     pub limits: Range<u64>,
     /// Its mappings, by address.
     pub mappings: Vec<Mapping>,
+    /// The host could not make a change of it: more may be mapped than is said here, and its process ends before it runs again.
+    pub is_dead: bool,
 }
 
 /// A mapping of an address space.
@@ -110,6 +112,7 @@ pub fn address_space<H: Host>(kernel: &Arc<Kernel<H>>, pid: u32) -> Option<Addre
         id: resources.mm.id(),
         limits: resources.mm.space().limits(),
         mappings: resources.mm.resident_maps().into_iter().map(mapping).collect(),
+        is_dead: resources.mm.is_dead(),
     })
 }
 

@@ -33,7 +33,12 @@ fn guest(pid: u32, name: &str, host: i32, at: u64, phys: u64) -> Guest {
     let heap = mapping(What::Heap, resident(at + 0x1000..at + 0x4000, phys, Owner::Process), "[heap]");
     Guest {
         process: ProcessInfo { pid, parent: 0, uid: 0, name: name.into(), state: b'S', threads: vec![pid] },
-        space: AddressSpace { id: pid.into(), limits: 0..1 << 47, mappings: vec![program, heap] },
+        space: AddressSpace {
+            id: pid.into(),
+            limits: 0..1 << 47,
+            mappings: vec![program, heap],
+            is_dead: false,
+        },
         host,
     }
 }
