@@ -16,7 +16,7 @@ use crate::vfs::device::{Devices, Opener};
 use crate::vfs::file::{FileOps, Op, OpenFlags, Whence};
 use crate::vfs::inode::{Device, Inode, NewAttr, NewNode, S_ISVTX};
 use crate::vfs::mount::FileSystem;
-use crate::vfs::types::FsType;
+use crate::vfs::types::{FsType, NewFs};
 
 /// The driver of memory devices.
 const MEM: u32 = 1;
@@ -86,7 +86,7 @@ impl FsType for DevType {
         "devtmpfs"
     }
 
-    fn mount(&self, _: &[u8], _: &[u8], _: Device) -> Result<Arc<dyn FileSystem>> {
+    fn mount(&self, _: &NewFs<'_>) -> Result<Arc<dyn FileSystem>> {
         Ok(self.0.clone())
     }
 }

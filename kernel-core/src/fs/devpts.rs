@@ -23,7 +23,7 @@ use crate::vfs::inode::{
     Device, FileKind, Inode, MODE_BITS, Metadata, Opened, Owner, SetAttr, SetTime, StatFs, Timestamp,
 };
 use crate::vfs::mount::FileSystem;
-use crate::vfs::types::{FsType, LookUp};
+use crate::vfs::types::{FsType, NewFs};
 
 /// `DEVPTS_SUPER_MAGIC`.
 const MAGIC: u64 = 0x1cd1;
@@ -166,11 +166,6 @@ impl PtsType {
     pub fn new(services: TtyServices) -> PtsType {
         PtsType { services, used: Arc::default() }
     }
-
-    fn of(&self, options: &[u8], device: Device, cred: &Cred) -> Result<Arc<dyn FileSystem>> {
-        let ptys = Ptys::new(self.services.clone(), device, self.used.clone());
-        Ok(Arc::new(DevPts::new(ptys, options, cred)?))
-    }
 }
 
 impl FsType for PtsType {
@@ -178,23 +173,13 @@ impl FsType for PtsType {
         "devpts"
     }
 
-    fn mount(&self, _: &[u8], options: &[u8], device: Device) -> Result<Arc<dyn FileSystem>> {
-        self.of(options, device, &Cred::root())
-    }
-
     fn may_mount(&self, caller: &dyn Caller) -> bool {
         caller.cred().capable_here(Caps::SYS_ADMIN)
     }
 
-    fn mount_for(
-        &self,
-        caller: &dyn Caller,
-        _: LookUp<'_>,
-        _: &[u8],
-        options: &[u8],
-        device: Device,
-    ) -> Result<Arc<dyn FileSystem>> {
-        self.of(options, device, &caller.cred())
+    fn mount(&self, new: &NewFs<'_>) -> Result<Arc<dyn FileSystem>> {
+        let ptys = Ptys::new(self.services.clone(), new.device, self.used.clone());
+        Ok(Arc::new(DevPts::new(ptys, new.options, &new.caller.cred())?))
     }
 }
 

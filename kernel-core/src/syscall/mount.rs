@@ -13,7 +13,7 @@ use crate::vfs::context::FsContext;
 use crate::vfs::inode::{Device, FileKind};
 use crate::vfs::mount::{BindDepth, FileSystem, MountFlags, Namespace, Origin, Propagation, Unmount};
 use crate::vfs::path::Path;
-use crate::vfs::types::Needs;
+use crate::vfs::types::{Needs, NewFs};
 use crate::vfs::walk::LastLink;
 
 const MS_RDONLY: u64 = 1;
@@ -157,11 +157,12 @@ pub(super) fn make<H: Host>(
         let start = cx.start(sys::AT_FDCWD, name)?;
         cx.fs.walker(cx.caller()).resolve(&start, name, LastLink::Follow)
     };
-    if found.needs() == Needs::Device {
-        let place = if source.is_empty() { return Err(EINVAL) } else { look_up(source)? };
-        return found.mount_device(block_device(&place)?, flags, options);
-    }
-    found.mount_for(cx.caller(), &look_up, source, options, types.next_device())
+    let device = match found.needs() {
+        Needs::Device if source.is_empty() => return Err(EINVAL),
+        Needs::Device => block_device(&look_up(source)?)?,
+        Needs::Nothing => types.next_device(),
+    };
+    found.mount(&NewFs { caller: cx.caller(), look_up: &look_up, options, flags, device })
 }
 
 /// The number of the block device at a place.

@@ -24,6 +24,20 @@ pub enum Needs {
 /// Finds what a path names, for whoever mounts.
 pub type LookUp<'a> = &'a dyn Fn(&[u8]) -> Result<Path>;
 
+/// What is asked of a new file system.
+pub struct NewFs<'a> {
+    /// Who mounts: whose ids the options speak of, whose processes are shown.
+    pub caller: &'a dyn Caller,
+    /// Finds the files that the options name.
+    pub look_up: LookUp<'a>,
+    /// The text behind `-o`.
+    pub options: &'a [u8],
+    /// What the mount forbids.
+    pub flags: MountFlags,
+    /// The block device that it is on, for types that need one, or else the number that it may show.
+    pub device: Device,
+}
+
 /// Makes file systems of one type.
 pub trait FsType: Send + Sync {
     /// The type's name.
@@ -32,42 +46,13 @@ pub trait FsType: Send + Sync {
     fn needs(&self) -> Needs {
         Needs::Nothing
     }
-    /// A file system; `device` is the number it may show, `options` is the text behind `-o`. EINVAL for bad options.
-    fn mount(&self, source: &[u8], options: &[u8], device: Device) -> Result<Arc<dyn FileSystem>>;
-    /// As [`FsType::mount`], for types whose source or options name files.
-    fn mount_with(
-        &self,
-        look_up: LookUp<'_>,
-        source: &[u8],
-        options: &[u8],
-        device: Device,
-    ) -> Result<Arc<dyn FileSystem>> {
-        let _ = look_up;
-        self.mount(source, options, device)
-    }
     /// Whether `caller` may mount it, if it may mount anything. Types that are harmless in less privileged user
     /// namespaces say so.
     fn may_mount(&self, caller: &dyn Caller) -> bool {
         caller.cred().capable(Caps::SYS_ADMIN)
     }
-    /// As [`FsType::mount_with`], for types to which it matters who mounts: whose ids `options` speaks of, whose processes
-    /// are shown.
-    fn mount_for(
-        &self,
-        caller: &dyn Caller,
-        look_up: LookUp<'_>,
-        source: &[u8],
-        options: &[u8],
-        device: Device,
-    ) -> Result<Arc<dyn FileSystem>> {
-        let _ = caller;
-        self.mount_with(look_up, source, options, device)
-    }
-    /// The file system on a block device, for types that need one.
-    fn mount_device(&self, device: Device, flags: MountFlags, options: &[u8]) -> Result<Arc<dyn FileSystem>> {
-        let _ = (device, flags, options);
-        Err(ENODEV)
-    }
+    /// A file system. EINVAL for bad options.
+    fn mount(&self, new: &NewFs<'_>) -> Result<Arc<dyn FileSystem>>;
     /// Makes everything last, as nobody will use it any more.
     fn shut_down(&self) {}
 }

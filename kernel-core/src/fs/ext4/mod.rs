@@ -32,7 +32,7 @@ use crate::services::Services;
 use crate::sync::Mutex;
 use crate::vfs::inode::{Device, Inode, StatFs, Timestamp};
 use crate::vfs::mount::{FileSystem, MountFlags};
-use crate::vfs::types::{FsType, Needs};
+use crate::vfs::types::{FsType, Needs, NewFs};
 use device::{Chance, ClockHandle, Io, SetClock, errno};
 use inode::ExtInode;
 use layout::Layout;
@@ -430,12 +430,8 @@ impl FsType for Ext4Type {
         Needs::Device
     }
 
-    fn mount(&self, _: &[u8], _: &[u8], _: Device) -> Result<Arc<dyn FileSystem>> {
-        Err(crate::errno::ENOTBLK)
-    }
-
-    fn mount_device(&self, device: Device, flags: MountFlags, options: &[u8]) -> Result<Arc<dyn FileSystem>> {
-        self.mounted.mount(self.name, device, flags, options)
+    fn mount(&self, new: &NewFs<'_>) -> Result<Arc<dyn FileSystem>> {
+        self.mounted.mount(self.name, new.device, new.flags, new.options)
     }
 
     fn shut_down(&self) {

@@ -9,10 +9,10 @@ use super::mounter::Mounter;
 use super::{DEPTH_MAX, Layers, Overlay, Upper, depth_of};
 use crate::errno::{EINVAL, ELOOP, ENOENT, ENOTDIR, Result};
 use crate::vfs::dentry::{Dentry, DentryCache};
-use crate::vfs::inode::{Device, FileKind, NewAttr, NewNode};
+use crate::vfs::inode::{FileKind, NewAttr, NewNode};
 use crate::vfs::mount::{FileSystem, MountFlags};
 use crate::vfs::path::Path;
-use crate::vfs::types::{FsType, LookUp};
+use crate::vfs::types::{FsType, LookUp, NewFs};
 
 /// The most lower layers (`OVL_MAX_STACK`).
 const LAYERS_MAX: usize = 500;
@@ -120,18 +120,8 @@ impl FsType for OverlayType {
         "overlay"
     }
 
-    /// Nothing can be shown without looking up directories.
-    fn mount(&self, _: &[u8], _: &[u8], _: Device) -> Result<Arc<dyn FileSystem>> {
-        Err(EINVAL)
-    }
-
-    fn mount_with(
-        &self,
-        look_up: LookUp<'_>,
-        _: &[u8],
-        text: &[u8],
-        device: Device,
-    ) -> Result<Arc<dyn FileSystem>> {
+    fn mount(&self, new: &NewFs<'_>) -> Result<Arc<dyn FileSystem>> {
+        let &NewFs { look_up, options: text, device, .. } = new;
         let options = Options::parse(text)?;
         if options.lower.is_empty()
             || options.lower.len() > LAYERS_MAX

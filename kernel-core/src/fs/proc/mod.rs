@@ -32,7 +32,7 @@ use crate::task::pid_ns::PidNs;
 use crate::vfs::caller::Caller;
 use crate::vfs::inode::{Device, FileKind, Inode, LinkTarget, Timestamp};
 use crate::vfs::mount::FileSystem;
-use crate::vfs::types::{FsType, FsTypes, LookUp};
+use crate::vfs::types::{FsType, FsTypes, NewFs};
 use tree::StaticDir;
 
 /// `PROC_SUPER_MAGIC`.
@@ -102,33 +102,17 @@ impl FsType for ProcType {
         "proc"
     }
 
-    fn mount(&self, _: &[u8], _: &[u8], device: Device) -> Result<Arc<dyn FileSystem>> {
-        Ok(self.of(PidNs::INITIAL, Subset::All, device))
-    }
-
     fn may_mount(&self, caller: &dyn Caller) -> bool {
         caller.cred().capable_in(&caller.pid_ns().user_ns(), Caps::SYS_ADMIN)
     }
 
-    fn mount_for(
-        &self,
-        caller: &dyn Caller,
-        _: LookUp<'_>,
-        _: &[u8],
-        options: &[u8],
-        device: Device,
-    ) -> Result<Arc<dyn FileSystem>> {
-        Ok(self.of(caller.pid_ns(), Subset::parse(options)?, device))
-    }
-}
-
-impl ProcType {
-    fn of(&self, pid_ns: PidNs, subset: Subset, device: Device) -> Arc<dyn FileSystem> {
-        let fs = FactFs { pid_ns, ..FactFs::new(&self.0, device, MAGIC) };
+    fn mount(&self, new: &NewFs<'_>) -> Result<Arc<dyn FileSystem>> {
+        let (device, subset) = (new.device, Subset::parse(new.options)?);
+        let fs = FactFs { pid_ns: new.caller.pid_ns(), ..FactFs::new(&self.0, device, MAGIC) };
         let listing =
             Arc::new(Root { fixed: StaticDir::new(&fs, system::ROOT, ROOT_INO), subset, fs: fs.clone() });
         let root = Node::new(fs.attr(ROOT_INO, 0o555), Body::Directory(listing));
-        Arc::new(Proc { device, root, subset })
+        Ok(Arc::new(Proc { device, root, subset }))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::fs::proc::{FactFs, Facts};
 use crate::fs::pseudo::{Body, Node};
 use crate::vfs::inode::{Device, Inode};
 use crate::vfs::mount::FileSystem;
-use crate::vfs::types::FsType;
+use crate::vfs::types::{FsType, NewFs};
 use Item::{Dir, File, Made};
 
 /// `SYSFS_MAGIC`.
@@ -75,7 +75,8 @@ impl FsType for SysType {
         "sysfs"
     }
 
-    fn mount(&self, _: &[u8], _: &[u8], device: Device) -> Result<Arc<dyn FileSystem>> {
+    fn mount(&self, new: &NewFs<'_>) -> Result<Arc<dyn FileSystem>> {
+        let device = new.device;
         let fs = FactFs::new(&self.0, device, MAGIC);
         let listing = StaticDir::new(&fs, ROOT, ROOT_INO);
         let root = Node::new(fs.attr(ROOT_INO, 0o555), Body::Directory(Arc::new(listing)));

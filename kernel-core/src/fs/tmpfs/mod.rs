@@ -22,7 +22,7 @@ use crate::task::cred::Caps;
 use crate::vfs::caller::Caller;
 use crate::vfs::inode::{Device, FileKind, Inode, MODE_BITS, NewAttr, NewNode, S_ISVTX, StatFs, Timestamp};
 use crate::vfs::mount::FileSystem;
-use crate::vfs::types::{FsType, LookUp};
+use crate::vfs::types::{FsType, NewFs};
 
 pub use file::TmpFile;
 pub use inode::TmpInode;
@@ -123,23 +123,12 @@ impl FsType for TmpfsType {
         "tmpfs"
     }
 
-    fn mount(&self, _: &[u8], options: &[u8], device: Device) -> Result<Arc<dyn FileSystem>> {
-        let options = Options::parse(options, self.0.ram.total())?;
-        Ok(Tmpfs::new(&self.0, "tmpfs", device, options))
-    }
-
     fn may_mount(&self, caller: &dyn Caller) -> bool {
         caller.cred().capable_here(Caps::SYS_ADMIN)
     }
 
-    fn mount_for(
-        &self,
-        caller: &dyn Caller,
-        _: LookUp<'_>,
-        _: &[u8],
-        options: &[u8],
-        device: Device,
-    ) -> Result<Arc<dyn FileSystem>> {
+    fn mount(&self, new: &NewFs<'_>) -> Result<Arc<dyn FileSystem>> {
+        let &NewFs { caller, options, device, .. } = new;
         let (cred, mut parsed) = (caller.cred(), Options::parse(options, self.0.ram.total())?);
         parsed.uid = Some(match parsed.uid {
             Some(uid) => cred.user_ns.uid(uid).ok_or(EINVAL)?,

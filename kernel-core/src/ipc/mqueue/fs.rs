@@ -26,7 +26,7 @@ use crate::vfs::inode::{
 use crate::vfs::limit::seek_to;
 use crate::vfs::mount::FileSystem;
 use crate::vfs::permission::{self, Access};
-use crate::vfs::types::{FsType, LookUp};
+use crate::vfs::types::{FsType, NewFs};
 
 /// `MQUEUE_MAGIC`.
 const MAGIC: u64 = 0x1980_0202;
@@ -380,23 +380,12 @@ impl FsType for MqueueType {
         "mqueue"
     }
 
-    fn mount(&self, _: &[u8], _: &[u8], _: Device) -> Result<Arc<dyn FileSystem>> {
-        Ok(Arc::new(MqueueFs(self.0.mqueue.directory.clone())))
-    }
-
     fn may_mount(&self, caller: &dyn Caller) -> bool {
         caller.cred().capable_in(&self.of(caller).user_ns, Caps::SYS_ADMIN)
     }
 
-    fn mount_for(
-        &self,
-        caller: &dyn Caller,
-        _: LookUp<'_>,
-        _: &[u8],
-        _: &[u8],
-        _: Device,
-    ) -> Result<Arc<dyn FileSystem>> {
-        Ok(Arc::new(MqueueFs(self.of(caller).mqueue.directory.clone())))
+    fn mount(&self, new: &NewFs<'_>) -> Result<Arc<dyn FileSystem>> {
+        Ok(Arc::new(MqueueFs(self.of(new.caller).mqueue.directory.clone())))
     }
 }
 
