@@ -16,10 +16,8 @@ use crate::errno::{EACCES, EBADF, EINVAL, ENOSPC, ENOTTY, ENXIO, EOPNOTSUPP, EPE
 use crate::host::block::{BlockDevice, SECTOR};
 use crate::io::{Sink, Source};
 use crate::task::cred::Caps;
-use crate::vfs::caller::Caller;
-use crate::vfs::device::Opener;
+use crate::vfs::device::{Opener, Special};
 use crate::vfs::file::{FileOps, Op, OpenFlags, Whence};
-use crate::vfs::inode::{Device, Inode};
 use crate::vfs::limit::seek_to;
 
 /// The most that is copied in one go.
@@ -32,18 +30,12 @@ const HDIO_GETGEO: u32 = 0x301;
 pub struct DiskOpener(pub Arc<Disks>);
 
 impl Opener for DiskOpener {
-    fn open(
-        &self,
-        device: Device,
-        _: &Arc<dyn Inode>,
-        flags: OpenFlags,
-        _: &dyn Caller,
-    ) -> Result<Arc<dyn FileOps>> {
-        let volume = self.0.volume(device).ok_or(ENXIO)?;
-        if flags.writable() && volume.read_only() {
+    fn open(&self, file: &Special<'_>) -> Result<Arc<dyn FileOps>> {
+        let volume = self.0.volume(file.device).ok_or(ENXIO)?;
+        if file.flags.writable() && volume.read_only() {
             return Err(EACCES);
         }
-        let claim = if flags.contains(OpenFlags::EXCL) { Some(volume.claim()?) } else { None };
+        let claim = if file.flags.contains(OpenFlags::EXCL) { Some(volume.claim()?) } else { None };
         volume.openers.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::new(VolumeFile { disks: self.0.clone(), volume, _claim: claim }))
     }

@@ -11,10 +11,9 @@ use crate::fs::tmpfs::{Options, Tmpfs};
 use crate::io::{Sink, Source};
 use crate::mm::cache::{Backing, PageCache};
 use crate::services::Services;
-use crate::vfs::caller::Caller;
-use crate::vfs::device::{Devices, Opener};
-use crate::vfs::file::{FileOps, Op, OpenFlags, Whence};
-use crate::vfs::inode::{Device, Inode, NewAttr, NewNode, S_ISVTX};
+use crate::vfs::device::{Devices, Opener, Special};
+use crate::vfs::file::{FileOps, Op, Whence};
+use crate::vfs::inode::{Device, NewAttr, NewNode, S_ISVTX};
 use crate::vfs::mount::FileSystem;
 use crate::vfs::types::{FsType, NewFs};
 
@@ -103,15 +102,9 @@ struct MemOpener {
 }
 
 impl Opener for MemOpener {
-    fn open(
-        &self,
-        device: Device,
-        _: &Arc<dyn Inode>,
-        _: OpenFlags,
-        _: &dyn Caller,
-    ) -> Result<Arc<dyn FileOps>> {
+    fn open(&self, file: &Special<'_>) -> Result<Arc<dyn FileOps>> {
         let services = self.services.clone();
-        Ok(match device.minor {
+        Ok(match file.device.minor {
             NULL => Arc::new(Null),
             ZERO => Arc::new(Zero { services, write: ZeroWrite::Discard }),
             FULL => Arc::new(Zero { services, write: ZeroWrite::Full }),

@@ -5,10 +5,9 @@ use alloc::sync::{Arc, Weak};
 use crate::errno::{ENXIO, EOPNOTSUPP, Result};
 use crate::ipc::pipe::{Pipe, PipeEnd};
 use crate::sync::Mutex;
-use crate::vfs::caller::Caller;
-use crate::vfs::device::Opener;
+use crate::vfs::device::{Opener, Special};
 use crate::vfs::file::{FileOps, OpenFlags};
-use crate::vfs::inode::{Device, Inode};
+use crate::vfs::inode::Inode;
 
 /// What is attached to the inode of a FIFO: the pipe, while anyone has it open.
 #[derive(Default)]
@@ -22,14 +21,8 @@ struct Fifo {
 pub struct FifoOpener;
 
 impl Opener for FifoOpener {
-    fn open(
-        &self,
-        _: Device,
-        inode: &Arc<dyn Inode>,
-        flags: OpenFlags,
-        _: &dyn Caller,
-    ) -> Result<Arc<dyn FileOps>> {
-        Ok(attached(&**inode)?.open(flags)?)
+    fn open(&self, file: &Special<'_>) -> Result<Arc<dyn FileOps>> {
+        Ok(attached(&**file.inode)?.open(file.flags)?)
     }
 }
 

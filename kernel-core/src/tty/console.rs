@@ -10,10 +10,8 @@ use crate::services::Device as PolledDevice;
 use crate::tty::CONSOLE;
 use crate::tty::termios::{Termios, WinSize};
 use crate::tty::tty::{Driver, READABLE, Tty, TtyServices};
-use crate::vfs::caller::Caller;
-use crate::vfs::device::Opener;
+use crate::vfs::device::{Opener, Special};
 use crate::vfs::file::{FileOps, OpenFlags};
-use crate::vfs::inode::{Device, Inode};
 
 /// `/dev/console`.
 pub struct Console {
@@ -54,14 +52,8 @@ impl PolledDevice for Console {
 
 impl Opener for Console {
     /// As on Linux, opening `/dev/console` never makes it the controlling terminal; TIOCSCTTY does.
-    fn open(
-        &self,
-        _: Device,
-        _: &Arc<dyn Inode>,
-        flags: OpenFlags,
-        caller: &dyn Caller,
-    ) -> Result<Arc<dyn FileOps>> {
-        Ok(self.tty.open(flags | OpenFlags::NOCTTY, caller)?)
+    fn open(&self, file: &Special<'_>) -> Result<Arc<dyn FileOps>> {
+        Ok(self.tty.open(file.flags | OpenFlags::NOCTTY, file.caller)?)
     }
 }
 

@@ -29,10 +29,9 @@ use crate::errno::{ENXIO, Result};
 use crate::fs::devpts::PtsType;
 use crate::host::ByteStream;
 use crate::services::Services;
-use crate::vfs::caller::Caller;
-use crate::vfs::device::{Devices, Opener};
+use crate::vfs::device::{Devices, Opener, Special};
 use crate::vfs::file::{FileOps, OpenFlags};
-use crate::vfs::inode::{Device, Inode};
+use crate::vfs::inode::Device;
 use console::Console;
 pub use tty::Tty;
 use tty::TtyServices;
@@ -77,14 +76,8 @@ impl Terminals {
 struct ControllingTty;
 
 impl Opener for ControllingTty {
-    fn open(
-        &self,
-        _: Device,
-        _: &Arc<dyn Inode>,
-        flags: OpenFlags,
-        caller: &dyn Caller,
-    ) -> Result<Arc<dyn FileOps>> {
-        let tty = caller.session().tty.lock().clone().ok_or(ENXIO)?;
-        Ok(tty.open(flags | OpenFlags::NOCTTY, caller)?)
+    fn open(&self, file: &Special<'_>) -> Result<Arc<dyn FileOps>> {
+        let tty = file.caller.session().tty.lock().clone().ok_or(ENXIO)?;
+        Ok(tty.open(file.flags | OpenFlags::NOCTTY, file.caller)?)
     }
 }

@@ -17,10 +17,9 @@ use crate::tty::termios::Termios;
 use crate::tty::tty::{Driver, READABLE, Tty, TtyServices, WRITABLE};
 use crate::tty::{PTMX, PTS_MAJOR};
 use crate::vfs::caller::Caller;
-use crate::vfs::device::Opener;
+use crate::vfs::device::{Opener, Special};
 use crate::vfs::file::{FileOps, Op, OpenFlags};
 use crate::vfs::inode::{Device, Inode};
-use crate::vfs::types::LookUp;
 
 /// How many pairs there may be at a time, in one file system and in all (`kernel.pty.max`).
 pub const MAX_PTYS: usize = 4096;
@@ -125,30 +124,13 @@ impl Ptys {
 pub struct Ptmx;
 
 impl Opener for Ptmx {
-    fn open(
-        &self,
-        device: Device,
-        _: &Arc<dyn Inode>,
-        _: OpenFlags,
-        _: &dyn Caller,
-    ) -> Result<Arc<dyn FileOps>> {
-        Err(if device == PTMX { ENODEV } else { EIO })
-    }
-
-    fn open_beside(
-        &self,
-        beside: LookUp<'_>,
-        device: Device,
-        inode: &Arc<dyn Inode>,
-        flags: OpenFlags,
-        caller: &dyn Caller,
-    ) -> Result<Arc<dyn FileOps>> {
-        if device != PTMX {
-            return self.open(device, inode, flags, caller);
+    fn open(&self, file: &Special<'_>) -> Result<Arc<dyn FileOps>> {
+        if file.device != PTMX {
+            return Err(EIO);
         }
-        let place = beside(b"pts")?;
+        let place = (file.beside)(b"pts")?;
         let ptys = devpts::ptys_of(&**place.inode()).ok_or(ENODEV)?;
-        Ok(ptys.open_master(&caller.cred())?)
+        Ok(ptys.open_master(&file.caller.cred())?)
     }
 }
 

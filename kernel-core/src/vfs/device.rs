@@ -11,29 +11,24 @@ use crate::vfs::file::{FileOps, OpenFlags};
 use crate::vfs::inode::{Device, FileKind, Inode};
 use crate::vfs::types::LookUp;
 
+/// A device node or FIFO that is opened.
+pub struct Special<'a> {
+    /// Its number, if it is a device.
+    pub device: Device,
+    /// The node.
+    pub inode: &'a Arc<dyn Inode>,
+    /// How it is opened.
+    pub flags: OpenFlags,
+    /// For whom.
+    pub caller: &'a dyn Caller,
+    /// Finds what else is in its directory.
+    pub beside: LookUp<'a>,
+}
+
 /// Opens device nodes of one driver, or FIFOs.
 pub trait Opener: Send + Sync {
-    /// Opens `device` through the node `inode`, for `caller`.
-    fn open(
-        &self,
-        device: Device,
-        inode: &Arc<dyn Inode>,
-        flags: OpenFlags,
-        caller: &dyn Caller,
-    ) -> Result<Arc<dyn FileOps>>;
-
-    /// The same, for drivers to which it matters what else is in the node's directory.
-    fn open_beside(
-        &self,
-        beside: LookUp<'_>,
-        device: Device,
-        inode: &Arc<dyn Inode>,
-        flags: OpenFlags,
-        caller: &dyn Caller,
-    ) -> Result<Arc<dyn FileOps>> {
-        let _ = beside;
-        self.open(device, inode, flags, caller)
-    }
+    /// Opens it.
+    fn open(&self, file: &Special<'_>) -> Result<Arc<dyn FileOps>>;
 }
 
 /// The drivers of an instance. Whoever has device numbers registers an opener at boot.
@@ -111,6 +106,6 @@ impl Devices {
                 _ => None,
             }
         };
-        opener.ok_or(ENXIO)?.open_beside(beside, meta.rdev, inode, flags, caller)
+        opener.ok_or(ENXIO)?.open(&Special { device: meta.rdev, inode, flags, caller, beside })
     }
 }

@@ -3,11 +3,11 @@
 use alloc::vec;
 
 use super::*;
-use crate::errno::ENXIO;
+use crate::errno::{ENOENT, ENXIO};
 use crate::ipc::fifo::FifoOpener;
 use crate::ipc::testing::{TestCaller, count_wakes, open_with, poll, read, write};
 use crate::vfs::anon::{AnonInodes, AnonKind};
-use crate::vfs::device::Opener;
+use crate::vfs::device::{Opener, Special};
 use crate::vfs::file::OpenFile;
 use crate::vfs::inode::{Device, Inode};
 
@@ -109,7 +109,13 @@ fn opening_a_fifo_waits_for_the_other_side() {
         AnonInodes::default().inode(AnonKind::Pipe, &crate::task::cred::Cred::root(), 0);
     let caller = TestCaller::root();
     let open = |flags| {
-        let ops = FifoOpener.open(Device::default(), &inode, flags, &caller)?;
+        let ops = FifoOpener.open(&Special {
+            device: Device::default(),
+            inode: &inode,
+            flags,
+            caller: &caller,
+            beside: &|_| Err(ENOENT),
+        })?;
         Ok(open_with(ops, flags))
     };
     let finish = |file: &Arc<OpenFile>| file.ops.finish_open(Op { file, caller: &caller });

@@ -22,7 +22,7 @@ use crate::tty::file::TtyFile;
 use crate::tty::pty::{PtyMaster, Ptys};
 use crate::tty::tty::{Tty, TtyServices};
 use crate::vfs::caller::{Caller, Processes};
-use crate::vfs::device::Opener;
+use crate::vfs::device::{Opener, Special};
 use crate::vfs::dir::DirSink;
 use crate::vfs::file::{Op, OpenFile, OpenFlags};
 use crate::vfs::inode::{Device, Inode, Opened};
@@ -137,7 +137,15 @@ impl World {
         let console = Console::new(services, stream.clone());
         let master = self.open_master(who);
         let node = master.file.inode.clone();
-        let ops = console.open(crate::tty::CONSOLE, &node, OpenFlags::RDWR, who).unwrap();
+        let ops = console
+            .open(&Special {
+                device: crate::tty::CONSOLE,
+                inode: &node,
+                flags: OpenFlags::RDWR,
+                caller: who,
+                beside: &|_| Err(EIO),
+            })
+            .unwrap();
         (console, File { file: OpenFile::new(ops, node, None, OpenFlags::RDWR) })
     }
 
