@@ -82,7 +82,7 @@ impl Keeper for Skas {
 }
 
 fn start(settings: &Settings, trap: Trap) -> Result<Skas, StartError> {
-    if trap == Trap::Seccomp && host_linux::cpu::cpu().hwcap2 & HWCAP2_FSGSBASE == 0 {
+    if trap == Trap::Seccomp && !host_linux::cpu::has_fsgsbase() {
         return Err(StartError::Seccomp("the processor or the system has no FSGSBASE".into()));
     }
     let ram = RamFile::new(c"lodger-ram", settings.ram_size).map_err(StartError::Ram)?;
@@ -126,9 +126,6 @@ fn start(settings: &Settings, trap: Trap) -> Result<Skas, StartError> {
 const FOR_SECCOMP: &[Call] = &[calls::any(Sysno::pidfd_open), calls::any(Sysno::pidfd_send_signal)];
 const FOR_PTRACE: &[Call] =
     &[calls::any(Sysno::ptrace), calls::only(Sysno::kill, "SIGKILL", &[Test::is(1, libc::SIGKILL as u64)])];
-
-/// Bit of AT_HWCAP2: programs may use `rdfsbase` and its siblings.
-const HWCAP2_FSGSBASE: u32 = 1 << 1;
 
 /// What is learned from the first stub: what the host refuses is known before anything starts.
 struct First {

@@ -9,6 +9,13 @@ pub fn cpu() -> Cpu {
     Cpu { hwcap: hwcap as u32, hwcap2: hwcap2 as u32, xstate_features: xstate_features() }
 }
 
+/// Whether programs may use `rdfsbase` and its siblings.
+pub fn has_fsgsbase() -> bool {
+    /// Bit of AT_HWCAP2.
+    const FSGSBASE: u32 = 1 << 1;
+    cpu().hwcap2 & FSGSBASE != 0
+}
+
 /// XCR0: the components that the host kernel switches. x87 and SSE alone where there is no XSAVE.
 fn xstate_features() -> u64 {
     #[target_feature(enable = "xsave")]

@@ -124,6 +124,15 @@ pub enum Trap {
     Ptrace,
 }
 
+impl From<Trap> for host_linux::backend::Trap {
+    fn from(trap: Trap) -> Self {
+        match trap {
+            Trap::Seccomp => Self::Seccomp,
+            Trap::Ptrace => Self::Ptrace,
+        }
+    }
+}
+
 /// `lodger run`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = RUN_EXAMPLES, args_override_self = true)]

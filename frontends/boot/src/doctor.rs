@@ -11,9 +11,6 @@ use host_linux::{cpu, vm};
 use crate::cli;
 use crate::lockdown::Lockdown;
 
-/// Bit of AT_HWCAP2: programs may use `rdfsbase` and its siblings.
-const HWCAP2_FSGSBASE: u32 = 1 << 1;
-
 /// Guest RAM of the hosts that are tried.
 const RAM: u64 = 1 << 30;
 
@@ -41,52 +38,47 @@ type Lines = Vec<(&'static str, String)>;
 pub fn run<B: Backend>(doctor: &Doctor) -> Result<String> {
     let lockdown = Lockdown::begin(false, true);
     let machine = machine();
-    let traps = [(cli::Trap::Seccomp, Trap::Seccomp), (cli::Trap::Ptrace, Trap::Ptrace)];
     // Before anything is given up, which traps could be refused for.
-    let tried = traps.map(|(name, trap)| (name, try_trap::<B>(trap)));
+    let mut traps: Lines = [Trap::Seccomp, Trap::Ptrace].map(|trap| (word(trap), try_trap::<B>(trap))).into();
     let rest = lockdown.first(std::iter::empty())?;
-    let wanted = doctor.trap.map(|trap| match trap {
-        cli::Trap::Seccomp => Trap::Seccomp,
-        cli::Trap::Ptrace => Trap::Ptrace,
-    });
-    let host = start::<B>(wanted)?;
+    let host = match start::<B>(doctor.trap.map(Into::into)) {
+        Ok(host) => host,
+        Err(error) => {
+            if !doctor.syscalls {
+                // What is known so far tells why.
+                crate::print(&show(&[("this machine", machine), ("traps", traps)], doctor.json));
+            }
+            return Err(error);
+        }
+    };
     if doctor.syscalls {
         let calls = calls::join(&[calls::BASE, calls::DIRECTORIES, calls::CHANGES, host.calls()]);
         return Ok(list(&calls, &calls::join(&[calls::BASE, host.calls()]), doctor.json));
     }
-    let used = match host.trap() {
-        Trap::Seccomp => cli::Trap::Seccomp,
-        Trap::Ptrace => cli::Trap::Ptrace,
-    };
     let locked = rest.last(&*host)?;
-    let mut traps: Lines = tried.into_iter().map(|(name, how)| (word(name), how)).collect();
-    traps.push(("used", format!("{}, {}", word(used), why(used, wanted.is_some(), &traps))));
+    let used = host.trap();
+    traps.push(("used", format!("{}, {}", word(used), why(used, doctor.trap.is_some()))));
     Ok(show(
         &[("this machine", machine), ("traps", traps), ("given up before guests run", locked)],
         doctor.json,
     ))
 }
 
-fn word(trap: cli::Trap) -> &'static str {
+fn word(trap: Trap) -> &'static str {
     match trap {
-        cli::Trap::Seccomp => "seccomp",
-        cli::Trap::Ptrace => "ptrace",
+        Trap::Seccomp => "seccomp",
+        Trap::Ptrace => "ptrace",
     }
 }
 
 /// Why this trap is used.
-fn why(used: cli::Trap, asked: bool, traps: &Lines) -> &'static str {
+fn why(used: Trap, asked: bool) -> &'static str {
     match used {
         _ if asked => "as asked for",
-        cli::Trap::Seccomp => "the faster one",
-        cli::Trap::Ptrace if traps.iter().any(|(name, how)| *name == "ptrace" && how == WORKS) => {
-            "as seccomp does not work"
-        }
-        cli::Trap::Ptrace => "the only one left",
+        Trap::Seccomp => "the faster one",
+        Trap::Ptrace => "the only one that works",
     }
 }
-
-const WORKS: &str = "works";
 
 fn start<B: Backend>(trap: Option<Trap>) -> Result<Arc<B>> {
     Ok(B::start(&Settings { trap, ..Settings::new(RAM) })?)
@@ -94,7 +86,7 @@ fn start<B: Backend>(trap: Option<Trap>) -> Result<Arc<B>> {
 
 fn try_trap<B: Backend>(trap: Trap) -> String {
     match start::<B>(Some(trap)) {
-        Ok(host) if host.trap() == trap => WORKS.into(),
+        Ok(host) if host.trap() == trap => "works".into(),
         Ok(_) => "not for this backend".into(),
         Err(error) => format!("refused: {error}"),
     }
@@ -114,7 +106,7 @@ fn machine() -> Lines {
     };
     vec![
         ("Linux", number("/proc/sys/kernel/osrelease")),
-        ("FSGSBASE", yes(cpu::cpu().hwcap2 & HWCAP2_FSGSBASE != 0)),
+        ("FSGSBASE", yes(cpu::has_fsgsbase())),
         ("filters of calls (seccomp)", number("/proc/sys/kernel/seccomp/actions_avail")),
         (
             "tracing (Yama ptrace_scope)",

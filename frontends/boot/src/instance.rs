@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use host_linux::backend::{Backend, Settings, Trap};
+use host_linux::backend::{Backend, Settings};
 use kernel_core::boot::{BootConfig, BootError, Changes, Init, RootFs, Stdio};
 use kernel_core::errno::Errno;
 use kernel_core::host::Host;
@@ -63,13 +63,9 @@ pub fn run_after<B: Backend>(request: &Request, first: impl FnOnce()) -> Result<
     let lockdown =
         lockdown.first(found.directory().into_iter().chain(shares.iter().map(share::Words::directory)))?;
     // Then the host: it forks, and what this process has by then, its child has too.
-    let trap = run.trap.map(|trap| match trap {
-        cli::Trap::Seccomp => Trap::Seccomp,
-        cli::Trap::Ptrace => Trap::Ptrace,
-    });
     let host = B::start(&Settings {
         ram_size: RAM_OFFSETS.max(run.mem.saturating_mul(8)),
-        trap,
+        trap: run.trap.map(Into::into),
         patch: !run.no_patch,
     })?;
     let control = Control::new().context("cannot start a thread")?;
@@ -117,8 +113,8 @@ pub fn run_after<B: Backend>(request: &Request, first: impl FnOnce()) -> Result<
     lockdown.last(&*host)?;
     first();
     let mut shutdown = serve(&host, kernel, &control);
-    // A guest that restarts its machine gets a new one, with the same words.
-    while shutdown == Some(Shutdown::Restart) {
+    // A guest that restarts its machine gets a new one, with the same words, unless it was to end meanwhile.
+    while shutdown == Some(Shutdown::Restart) && control.status().is_none() {
         let ram = host.ram();
         ram.discard(0..ram.size());
         shutdown = serve(&host, boot(&host, config.clone(), run)?, &control);
@@ -137,12 +133,13 @@ fn serve<B: Backend>(host: &Arc<B>, kernel: Arc<Kernel<B>>, control: &Control) -
     let body = kernel.clone();
     B::run_vcpus(host, &move |vcpu| body.run_vcpu(vcpu));
     let shutdown = kernel.shutdown();
-    control.detach();
     if shutdown == Some(Shutdown::Restart) {
         kernel.give_up_tasks();
     }
     kernel.write_back();
     kernel.shut_down_file_systems();
+    // Only now: without a guest, a signal would end the process before all is written.
+    control.detach();
     shutdown
 }
 
@@ -232,7 +229,7 @@ fn words_of(errno: Errno) -> &'static str {
 fn finish(request: &Request, shutdown: Option<Shutdown>, control: &Control) -> Result<u8> {
     let init = request.run.init.as_deref().map(|path| path.display().to_string());
     match (shutdown, init) {
-        // A restart has been served.
+        // A restart that was served, or that an end was asked for instead of.
         (Some(Shutdown::Ended | Shutdown::Restart) | None, _) => {
             Ok(control.status().unwrap_or(crate::FAILURE))
         }

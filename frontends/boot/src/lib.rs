@@ -95,7 +95,7 @@ fn become_other(backend: Backend, words: &[OsString]) -> Result<Infallible> {
 }
 
 /// Prints what was asked for, and gives the exit status.
-fn print(text: &str) -> u8 {
+pub(crate) fn print(text: &str) -> u8 {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => 0,
         Err(_) => FAILURE,
