@@ -14,7 +14,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use host_linux::lockdown::capabilities;
+use host_linux::lockdown::{capabilities, dumps};
 use host_linux::ram::RamFile;
 use kernel_core::host::{HostError, PAGE_SIZE};
 use nix::errno::Errno;
@@ -205,8 +205,8 @@ fn first_step(order: &Order) -> ! {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         capabilities::drop_all();
         libc::prctl(libc::PR_SET_NAME, c"lodger-spawner".as_ptr());
-        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        libc::setrlimit(libc::RLIMIT_CORE, &none);
+        // With `--no-lockdown` too: a stub holds a guest's memory.
+        let _ = dumps::forbid();
         reset_signals();
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;

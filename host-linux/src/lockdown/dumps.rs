@@ -13,8 +13,3 @@ pub fn forbid() -> io::Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_CORE)?;
     Ok(setrlimit(Resource::RLIMIT_CORE, NONE.min(most), NONE.min(most))?)
 }
-
-/// Whether that is so.
-pub fn are_forbidden() -> bool {
-    getrlimit(Resource::RLIMIT_CORE).is_ok_and(|(now, most)| now <= NONE && most <= NONE)
-}

@@ -6,8 +6,3 @@ use std::io;
 pub fn renounce() -> io::Result<()> {
     Ok(nix::sys::prctl::set_no_new_privs()?)
 }
-
-/// Whether that is so.
-pub fn are_renounced() -> bool {
-    nix::sys::prctl::get_no_new_privs().unwrap_or(false)
-}
