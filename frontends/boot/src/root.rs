@@ -175,6 +175,8 @@ fn open_path(path: PathBuf) -> Result<Root> {
     let metadata = std::fs::metadata(&path).with_context(context)?;
     if metadata.is_dir() {
         std::fs::read_dir(&path).with_context(context)?;
+        // Its own name: another may lead through a descriptor that is closed before it is opened.
+        let path = std::fs::canonicalize(&path).with_context(context)?;
         return Ok(Root { path, source: Source::Directory });
     }
     let file = File::open(&path).with_context(context)?;
@@ -183,7 +185,7 @@ fn open_path(path: PathBuf) -> Result<Root> {
     }
     let mut head = vec![0; usize::try_from(metadata.len()).map_or(HEAD, |len| len.min(HEAD))];
     file.read_exact_at(&mut head, 0).with_context(context)?;
-    let format = disk::format_of(&file).with_context(context)?;
+    let format = disk::format_of_head(&head);
     if format == Format::Cow || is_ext(&head) {
         return Ok(Root { path, source: Source::Image });
     }

@@ -236,13 +236,7 @@ impl BlockDevice for CowFile {
 
     /// Only what is in the COW file can be given back, and stays marked as being there.
     fn discard(&self, range: Range<u64>) -> Result<(), BlockError> {
-        if self.options.read_only {
-            return Err(BlockError::ReadOnly);
-        }
-        check_range(self.size, range.start, range.end.saturating_sub(range.start))?;
-        if self.options.no_discard {
-            return Err(BlockError::Unsupported);
-        }
+        self.options.check_discard(self.size, &range)?;
         let (mut at, end) = (range.start / SECTOR, range.end / SECTOR);
         while at < end {
             let (upto, here) = self.bits().run(at, end);
@@ -256,16 +250,7 @@ impl BlockDevice for CowFile {
     }
 
     fn zero(&self, range: Range<u64>) -> Result<(), BlockError> {
-        if self.options.read_only {
-            return Err(BlockError::ReadOnly);
-        }
-        check_range(self.size, range.start, range.end.saturating_sub(range.start))?;
-        if self.options.no_discard {
-            return Err(BlockError::Unsupported);
-        }
-        if range.is_empty() {
-            return Ok(());
-        }
+        self.options.check_discard(self.size, &range)?;
         let base = self.header.data_offset;
         raw::punch_hole(&self.file, base + range.start..base + range.end)?;
         self.bits().set(range.start / SECTOR..range.end / SECTOR);

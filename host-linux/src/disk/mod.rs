@@ -13,11 +13,12 @@ pub mod lock;
 pub mod raw;
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use kernel_core::host::block::BlockDevice;
+use kernel_core::host::block::{BlockDevice, BlockError, check_range};
 
 use cow::CowFile;
 pub use error::{DiskError, Problem};
@@ -36,6 +37,17 @@ pub struct Options {
     pub shared: bool,
     /// What is discarded stays in the file.
     pub no_discard: bool,
+}
+
+impl Options {
+    /// Fails unless this range of a disk of so many bytes may be given back.
+    fn check_discard(&self, size: u64, range: &Range<u64>) -> Result<(), BlockError> {
+        if self.read_only {
+            return Err(BlockError::ReadOnly);
+        }
+        check_range(size, range.start, range.end.saturating_sub(range.start))?;
+        if self.no_discard { Err(BlockError::Unsupported) } else { Ok(()) }
+    }
 }
 
 /// What a file holds, by its first bytes.
@@ -63,15 +75,20 @@ fn read_head(file: &File, most: usize) -> std::io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Looks at the start of a file.
-pub fn format_of(file: &File) -> std::io::Result<Format> {
-    Ok(match &*read_head(file, 8)? {
+/// What a file is that starts with these bytes.
+pub fn format_of_head(head: &[u8]) -> Format {
+    match head {
         [b'Q', b'F', b'I', 0xfb, ..] => Format::Foreign("qcow2"),
         [b'K', b'D', b'M', b'V', ..] => Format::Foreign("vmdk"),
-        b"vhdxfile" => Format::Foreign("vhdx"),
+        head if head.starts_with(b"vhdxfile") => Format::Foreign("vhdx"),
         head if header::is_cow(head) => Format::Cow,
         _ => Format::Raw,
-    })
+    }
+}
+
+/// Looks at the start of a file.
+pub fn format_of(file: &File) -> std::io::Result<Format> {
+    Ok(format_of_head(&read_head(file, 8)?))
 }
 
 /// Opens `path` as a disk. With `backing` it is a COW file over that, made if it is not there; without, it is whatever it

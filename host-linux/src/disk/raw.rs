@@ -71,6 +71,9 @@ pub(super) fn size_of(mut file: &File) -> io::Result<u64> {
 
 /// Gives a range of a file back to the host; it reads as zero then.
 pub(super) fn punch_hole(file: &File, range: Range<u64>) -> Result<(), BlockError> {
+    if range.is_empty() {
+        return Ok(());
+    }
     let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
     let offset = i64::try_from(range.start).map_err(|_| BlockError::OutOfRange)?;
     let len = i64::try_from(range.end - range.start).map_err(|_| BlockError::OutOfRange)?;
@@ -108,16 +111,7 @@ impl BlockDevice for RawFile {
     }
 
     fn discard(&self, range: Range<u64>) -> Result<(), BlockError> {
-        if self.options.read_only {
-            return Err(BlockError::ReadOnly);
-        }
-        check_range(self.size, range.start, range.end.saturating_sub(range.start))?;
-        if self.options.no_discard {
-            return Err(BlockError::Unsupported);
-        }
-        if range.is_empty() {
-            return Ok(());
-        }
+        self.options.check_discard(self.size, &range)?;
         punch_hole(&self.file, range)
     }
 
