@@ -5,6 +5,7 @@
 //! overlay. The image is locked while a guest has it, as any disk is; the folder of all disks while they are looked at.
 
 use std::fs::{self, DirBuilder, File};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -104,7 +105,9 @@ impl All {
             Kind::Image => image::create_cow(&changes, &base.path)?,
             Kind::Archive | Kind::Directory => make_ext4(&changes)?,
         }
-        fs::write(new.join(ROOT), format!("{:#}\n", base.json()))?;
+        let mut root = File::create(new.join(ROOT))?;
+        writeln!(root, "{:#}", base.json())?;
+        root.sync_all()?;
         Ok(fs::rename(&new, dir)?)
     }
 
@@ -213,9 +216,13 @@ impl Base {
 /// Whether a guest has the disk in this folder.
 fn is_used(dir: &Path) -> Result<bool> {
     let path = dir.join(CHANGES);
-    let file = File::options().read(true).write(true).open(&path);
-    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-    Ok(!try_lock(&file, Access::Exclusive)?)
+    match File::options().read(true).write(true).open(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        opened => {
+            let file = opened.with_context(|| format!("cannot open {}", path.display()))?;
+            Ok(!try_lock(&file, Access::Exclusive)?)
+        }
+    }
 }
 
 /// Makes an image with an empty ext4.
@@ -237,7 +244,7 @@ fn make_ext4(path: &Path) -> Result<()> {
 /// Removes a folder that may be there.
 fn remove(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", dir.display()))
         }
         _ => Ok(()),

@@ -41,8 +41,10 @@ fn parse(words: &OsStr) -> Result<Words> {
     if guest.split(|byte| *byte == b'/').any(|name| name == b"..") {
         bail!("the guest's directory has a `..` in it");
     }
-    let host = PathBuf::from(OsStr::from_bytes(host));
-    if !std::fs::metadata(&host).with_context(|| format!("cannot use {}", host.display()))?.is_dir() {
+    let host = Path::new(OsStr::from_bytes(host));
+    // Its own name: another may lead through a descriptor that is closed before it is opened.
+    let host = std::fs::canonicalize(host).with_context(|| format!("cannot use {}", host.display()))?;
+    if !host.is_dir() {
         bail!("{} is no directory", host.display());
     }
     Ok(Words { host, guest: guest.to_vec(), rights })
