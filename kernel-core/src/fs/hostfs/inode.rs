@@ -66,11 +66,15 @@ impl HostInode {
 
     /// It was looked up, at this place.
     pub(super) fn found(&self, node: Arc<dyn Node>, attr: Attr) {
-        // The one there is goes on if it can: those below it know no other.
-        if self.node().attr().is_err() {
-            let old = core::mem::replace(&mut *self.place.node.lock(), node);
-            drop(old);
-        }
+        // The one there is goes on if it can: those below it know no other. What it says is newer.
+        let attr = match self.node().attr() {
+            Ok(newer) => newer,
+            Err(_) => {
+                let old = core::mem::replace(&mut *self.place.node.lock(), node);
+                drop(old);
+                attr
+            }
+        };
         self.learn(attr);
     }
 
@@ -123,27 +127,35 @@ impl HostInode {
     }
 
     /// What the host says now. If somebody else has changed the file, its pages are forgotten.
-    fn learn(&self, attr: Attr) {
+    fn learn(&self, mut attr: Attr) {
         let node = self.node();
-        let known = self.place.state.lock().attr;
-        let differs = |attr: &Attr| (known.mtime, known.size) != (attr.mtime, attr.size);
-        // It may have been asked before something was done here, and told only now.
-        let is_old = differs(&attr) && attr.ctime <= known.ctime;
-        let attr = if is_old { node.attr().unwrap_or(attr) } else { attr };
-        let kept = attr::load(&*node, &self.key, &attr, &self.fs.shadow);
-        let now = self.fs.services.clock.monotonic_ns();
-        let changed = {
-            let mut state = self.place.state.lock();
-            let old = core::mem::replace(&mut state.attr, attr);
-            let differs = (old.mtime, old.size) != (attr.mtime, attr.size);
-            let names_differ = (old.mtime, old.ctime) != (attr.mtime, attr.ctime);
-            state.epoch += u64::from(names_differ);
-            // What it is never changes; a file that stands for a device and was made anew has another key.
-            if FileKind::of_mode(kept.mode) == self.kind {
-                state.kept = kept;
+        let changed = loop {
+            let known = {
+                let state = self.place.state.lock();
+                (state.attr, state.kept)
+            };
+            let differs = |attr: &Attr| (known.0.mtime, known.0.size) != (attr.mtime, attr.size);
+            // It may have been asked before something was done here, and told only now.
+            if differs(&attr) && attr.ctime <= known.0.ctime {
+                attr = node.attr().unwrap_or(attr);
             }
-            state.checked_ns = now;
-            differs
+            let kept = attr::load(&*node, &self.key, &attr, &self.fs.shadow);
+            let now = self.fs.services.clock.monotonic_ns();
+            let mut state = self.place.state.lock();
+            if (state.attr, state.kept) == known {
+                let names_differ = (known.0.mtime, known.0.ctime) != (attr.mtime, attr.ctime);
+                state.epoch += u64::from(names_differ);
+                state.attr = attr;
+                // What it is never changes; a file that stands for a device and was made anew has another key.
+                if FileKind::of_mode(kept.mode) == self.kind {
+                    state.kept = kept;
+                }
+                state.checked_ns = now;
+                break differs(&attr);
+            }
+            drop(state);
+            // Something was done here meanwhile: what the host said before that is no news.
+            attr = node.attr().unwrap_or(attr);
         };
         if let (true, Some(pages)) = (changed, &self.pages) {
             pages.changed_outside(attr.size);
@@ -192,6 +204,19 @@ impl HostInode {
     fn known(&self, dir: &Arc<dyn Node>, name: &[u8]) -> Option<Arc<HostInode>> {
         let (_, attr) = dir.lookup(name).ok()?;
         self.fs.known(&(attr.dev, attr.ino, attr.btime))
+    }
+
+    /// Has the host remove an entry.
+    fn remove(&self, name: &[u8], from: impl FnOnce(&dyn Node) -> tree::TreeResult<()>) -> Result<()> {
+        let dir = self.node();
+        let victim = self.known(&dir, name);
+        self.notice();
+        from(&*dir)?;
+        self.changed();
+        if let Some(victim) = victim {
+            victim.lost_a_name();
+        }
+        Ok(())
     }
 
     /// One of its names was removed. If it was the last, and nobody has it open, the host can say nothing of it any more.
@@ -387,27 +412,11 @@ impl Inode for HostInode {
     }
 
     fn unlink(&self, name: &[u8]) -> Result<()> {
-        let dir = self.node();
-        let victim = self.known(&dir, name);
-        self.notice();
-        dir.unlink(name)?;
-        self.changed();
-        if let Some(victim) = victim {
-            victim.lost_a_name();
-        }
-        Ok(())
+        self.remove(name, |dir| dir.unlink(name))
     }
 
     fn rmdir(&self, name: &[u8]) -> Result<()> {
-        let dir = self.node();
-        let victim = self.known(&dir, name);
-        self.notice();
-        dir.rmdir(name)?;
-        self.changed();
-        if let Some(victim) = victim {
-            victim.lost_a_name();
-        }
-        Ok(())
+        self.remove(name, |dir| dir.rmdir(name))
     }
 
     fn rename(&self, name: &[u8], new_dir: &dyn Inode, new_name: &[u8], mode: RenameMode) -> Result<()> {
@@ -420,8 +429,11 @@ impl Inode for HostInode {
             RenameMode::Exchange => tree::Rename::Exchange,
             RenameMode::Whiteout(_) => return Err(EINVAL),
         };
+        let other_dir = (!core::ptr::eq(self, new_dir)).then_some(new_dir);
         self.notice();
-        new_dir.notice();
+        if let Some(dir) = other_dir {
+            dir.notice();
+        }
         from.rename(name, &*to, new_name, how)?;
         if let Some(moved) = moved {
             moved.node().moved(&*to, new_name);
@@ -436,7 +448,9 @@ impl Inode for HostInode {
             }
         }
         self.changed();
-        new_dir.changed();
+        if let Some(dir) = other_dir {
+            dir.changed();
+        }
         Ok(())
     }
 

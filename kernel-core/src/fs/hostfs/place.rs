@@ -2,6 +2,8 @@
 
 use alloc::sync::Arc;
 
+use linux_raw_sys::general::{FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE};
+
 use super::attr::Kept;
 use crate::errno::Result;
 use crate::host::tree::{Access, Attr, Node, OpenNode};
@@ -125,8 +127,7 @@ impl Store for PlaceOf {
     }
 
     fn punch_hole(&self, offset: u64, len: u64) -> Result<()> {
-        const PUNCH_HOLE_KEEP_SIZE: u32 = 3;
-        self.file(Access::Write)?.allocate(PUNCH_HOLE_KEEP_SIZE, offset, len)?;
+        self.file(Access::Write)?.allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len)?;
         self.changed();
         Ok(())
     }
