@@ -17,8 +17,8 @@ use crate::tty::PTMX;
 use crate::tty::pty::{MAX_PTYS, PtsOptions, Ptys};
 use crate::tty::tty::TtyServices;
 use crate::vfs::caller::Caller;
-use crate::vfs::dir::DirSink;
-use crate::vfs::file::{FileOps, Op, OpenFlags, Whence};
+use crate::vfs::dir::{DirSink, Directory, DirectoryFile, list_dots};
+use crate::vfs::file::{Op, OpenFlags};
 use crate::vfs::inode::{
     Device, FileKind, Inode, MODE_BITS, Metadata, Opened, Owner, SetAttr, SetTime, StatFs, Timestamp,
 };
@@ -290,7 +290,7 @@ impl Inode for Root {
     }
 
     fn open(&self, _: OpenFlags, _: &dyn Caller) -> Result<Opened> {
-        Ok(Opened::File(Arc::new(OpenRoot { ptys: self.ptys.clone() })))
+        Ok(Opened::File(Arc::new(DirectoryFile(OpenRoot { ptys: self.ptys.clone() }))))
     }
 
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
@@ -324,44 +324,28 @@ struct OpenRoot {
 /// Positions of entries: `.`, `..` and `ptmx` have 0 to 2, terminal N has N + 3.
 const FIRST_PTS: u64 = 3;
 
-impl FileOps for OpenRoot {
-    fn seek(&self, op: Op<'_>, offset: i64, whence: Whence) -> Result<u64> {
-        let mut position = op.file.position.lock();
-        let base = match whence {
-            Whence::Set => 0,
-            Whence::Current => *position as i64,
-            _ => return Err(EINVAL),
-        };
-        let to = base.checked_add(offset).and_then(|to| u64::try_from(to).ok()).ok_or(EINVAL)?;
-        *position = to;
-        Ok(to)
-    }
-
+impl Directory for OpenRoot {
     fn read_dir(&self, op: Op<'_>, emit: &mut dyn DirSink) -> Result<()> {
         let mut position = op.file.position.lock();
-        let directory = FileKind::Directory.dirent_type();
+        if !list_dots(&mut position, ROOT_INO, ROOT_INO, emit)? {
+            return Ok(());
+        }
         let device = FileKind::Char.dirent_type();
         loop {
-            let (ino, next, kind, name) = match *position {
-                0 => (ROOT_INO, 1, directory, String::from(".")),
-                1 => (ROOT_INO, 2, directory, String::from("..")),
-                2 => (PTMX_INO, 3, device, String::from("ptmx")),
+            let (ino, next, name) = match *position {
+                2 => (PTMX_INO, 3, String::from("ptmx")),
                 at => {
                     let from = u32::try_from(at - FIRST_PTS).ok().and_then(|from| self.ptys.next(from));
                     let Some((index, _)) = from else { return Ok(()) };
                     let next = u64::from(index) + FIRST_PTS + 1;
-                    (u64::from(index) + 3, next, device, format!("{index}"))
+                    (u64::from(index) + 3, next, format!("{index}"))
                 }
             };
-            if !emit.entry(ino, next, kind, name.as_bytes())? {
+            if !emit.entry(ino, next, device, name.as_bytes())? {
                 return Ok(());
             }
             *position = next;
         }
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

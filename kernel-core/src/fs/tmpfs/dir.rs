@@ -9,8 +9,8 @@ use hashbrown::HashMap;
 use super::inode::{Body, TmpInode};
 use crate::errno::{EEXIST, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, EPERM, Result};
 use crate::sync::{Mutex, MutexGuard};
-use crate::vfs::dir::DirSink;
-use crate::vfs::inode::{Device, FileKind, Inode, NewAttr, NewNode, RenameMode};
+use crate::vfs::dir::{DirSink, list_dots};
+use crate::vfs::inode::{Device, Inode, NewAttr, NewNode, RenameMode};
 
 /// What an entry adds to a directory's size, as Linux has it.
 const ENTRY_SIZE: u64 = 20;
@@ -78,19 +78,9 @@ impl Directory {
     pub(super) fn list(&self, me: &TmpInode, position: u64, sink: &mut dyn DirSink) -> Result<u64> {
         let entries = self.entries.lock();
         let mut at = position;
-        let directory = FileKind::Directory.dirent_type();
-        if at == 0 {
-            if !sink.entry(me.ino(), 1, directory, b".")? {
-                return Ok(at);
-            }
-            at = 1;
-        }
-        if at == 1 {
-            let parent = entries.parent.upgrade().map_or(me.ino(), |parent| parent.ino());
-            if !sink.entry(parent, FIRST_POSITION, directory, b"..")? {
-                return Ok(at);
-            }
-            at = FIRST_POSITION;
+        let parent = entries.parent.upgrade().map_or(me.ino(), |parent| parent.ino());
+        if !list_dots(&mut at, me.ino(), parent, sink)? {
+            return Ok(at);
         }
         for (&position, name) in entries.by_position.range(at..) {
             let Some(inode) = entries.get(name) else { continue };
