@@ -24,10 +24,8 @@ pub trait Cached: Send + Sync + 'static {
         Ok(())
     }
 
-    /// It was read or mapped.
-    fn accessed(&self, op: Op<'_>) {
-        let _ = op;
-    }
+    /// It was read or mapped, through a file that notes that.
+    fn accessed(&self) {}
 
     /// How much of a write of `len` bytes at `offset` may be done; see [`crate::vfs::limit::check_file_size`].
     fn allow(&self, op: Op<'_>, offset: u64, len: usize) -> Result<usize>;
@@ -49,6 +47,12 @@ pub trait Cached: Send + Sync + 'static {
 pub struct CachedFile<C>(pub C);
 
 impl<C: Cached> CachedFile<C> {
+    fn accessed(&self, op: Op<'_>) {
+        if op.file.notes_access() {
+            self.0.accessed();
+        }
+    }
+
     fn write_to(&self, op: Op<'_>, offset: u64, src: &mut dyn Source) -> Result<usize> {
         if src.remaining() == 0 {
             return Ok(0);
@@ -80,7 +84,7 @@ impl<C: Cached> FileOps for CachedFile<C> {
         let read = self.0.cache().read_at(*position, dst)?;
         *position = position.saturating_add(read as u64);
         drop(position);
-        self.0.accessed(op);
+        self.accessed(op);
         Ok(read)
     }
 
@@ -99,7 +103,7 @@ impl<C: Cached> FileOps for CachedFile<C> {
     fn read_at(&self, op: Op<'_>, offset: u64, dst: &mut dyn Sink) -> Result<usize> {
         self.0.refresh()?;
         let read = self.0.cache().read_at(offset, dst)?;
-        self.0.accessed(op);
+        self.accessed(op);
         Ok(read)
     }
 
@@ -124,7 +128,7 @@ impl<C: Cached> FileOps for CachedFile<C> {
 
     fn mappable(&self, op: Op<'_>) -> Result<Arc<PageCache>> {
         self.0.refresh()?;
-        self.0.accessed(op);
+        self.accessed(op);
         Ok(self.0.cache().clone())
     }
 

@@ -39,10 +39,8 @@ impl Cached for ExtFile {
         &self.cache
     }
 
-    fn accessed(&self, op: Op<'_>) {
-        if op.file.notes_access() {
-            self.inode.accessed();
-        }
+    fn accessed(&self) {
+        self.inode.accessed();
     }
 
     fn allow(&self, op: Op<'_>, offset: u64, len: usize) -> Result<usize> {

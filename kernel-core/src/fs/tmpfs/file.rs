@@ -59,10 +59,8 @@ impl Cached for TmpFile {
         &self.cache
     }
 
-    fn accessed(&self, op: Op<'_>) {
-        if op.file.notes_access() {
-            self.inode.accessed();
-        }
+    fn accessed(&self) {
+        self.inode.accessed();
     }
 
     /// EPERM by seals, EFBIG and SIGXFSZ by limits, ENOSPC.
@@ -99,6 +97,7 @@ impl Cached for TmpFile {
         }
         Ok(())
     }
+
     fn control(&self, op: Op<'_>, command: u32, arg: u64) -> Result<u64> {
         match command {
             F_ADD_SEALS => self.add_seals(op, arg),
