@@ -174,11 +174,18 @@ fn rename_within(
         // One that is replaced is replaced where it is.
         let context = MutationContext::new(info.uid, info.gid, 0, 0);
         fs.create_directory(context, dir, new, permissions(u32::from(info.mode))?)?;
-        return fs.rename(dir, old, dir, new, RenameOptions::REPLACE);
+        let renamed = fs.rename(dir, old, dir, new, RenameOptions::REPLACE);
+        if renamed.is_err() {
+            let _ = fs.remove_empty_directory(dir, new);
+        }
+        return renamed;
     }
     fs.hard_link(info.number, dir, new)?;
+    if let Err(error) = fs.unlink(dir, old) {
+        let _ = fs.unlink(dir, new);
+        return Err(error);
+    }
     // The new name is left.
-    let _ = fs.unlink(dir, old)?;
     Ok(RenameOutcome::default())
 }
 

@@ -135,7 +135,7 @@ impl FsType for OverlayType {
             options.lower.iter().map(|name| directory(look_up, name)).collect::<Result<_>>()?;
         let mut file_systems: Vec<Arc<dyn FileSystem>> =
             lowers.iter().map(|lower| lower.mount.fs.clone()).collect();
-        let upper = match (options.upper, options.work) {
+        let places = match (options.upper, options.work) {
             (Some(upper), Some(work)) => {
                 let upper = directory(look_up, &unescaped(upper))?;
                 let work = directory(look_up, &unescaped(work))?;
@@ -146,13 +146,15 @@ impl FsType for OverlayType {
                     return Err(ELOOP);
                 }
                 file_systems.push(upper.mount.fs.clone());
-                Some(upper_layer(&upper, &work)?)
+                Some((upper, work))
             }
             _ => None,
         };
         if depth_of(&file_systems) >= DEPTH_MAX {
             return Err(EINVAL);
         }
+        // Last, as it empties the work directory.
+        let upper = places.map(|(upper, work)| upper_layer(&upper, &work)).transpose()?;
         let given: String = split(text, b',')
             .into_iter()
             .filter(|option| !option.is_empty())
