@@ -12,7 +12,7 @@ use super::source::TaskView;
 use super::status::status;
 use super::system::{TICK_NS, text};
 use super::{FactFs, fds, namespaces, smaps};
-use crate::errno::{EINVAL, ENOENT, EPERM, ESRCH, Result};
+use crate::errno::{EINVAL, ENOENT, EPERM, ERANGE, ESRCH, Result};
 use crate::fs::pseudo::{Body, Listed, Listing, Node, NodeAttr, Watch, WriteText};
 use crate::host::Prot;
 use crate::ipc::pidfd::PidFd;
@@ -309,19 +309,16 @@ fn coredump_filter(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
     Ok(format!("{:08x}\n", view.coredump_filter()).into_bytes())
 }
 
-/// A number as `strtoul(3)` reads it, decimal or after `0x` or `0`.
-fn any_number(bytes: &[u8]) -> Result<u64> {
+/// The number is decimal, or behind `0x` or `0`; ERANGE.
+fn set_coredump_filter(view: &dyn TaskView, bytes: &[u8]) -> Result<()> {
     let text = core::str::from_utf8(bytes).map_err(|_| EINVAL)?.trim();
     let number = match (text.strip_prefix("0x"), text.strip_prefix('0')) {
         (Some(hex), _) => u64::from_str_radix(hex, 16),
         (None, Some(octal)) if !octal.is_empty() => u64::from_str_radix(octal, 8),
         _ => text.parse(),
     };
-    number.map_err(|_| EINVAL)
-}
-
-fn set_coredump_filter(view: &dyn TaskView, bytes: &[u8]) -> Result<()> {
-    view.set_coredump_filter(any_number(bytes)? as u32 & COREDUMP_FILTER_BITS);
+    let filter = u32::try_from(number.map_err(|_| EINVAL)?).map_err(|_| ERANGE)?;
+    view.set_coredump_filter(filter & COREDUMP_FILTER_BITS);
     Ok(())
 }
 
@@ -331,7 +328,8 @@ fn timer_slack(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
 }
 
 fn set_timer_slack(view: &dyn TaskView, bytes: &[u8]) -> Result<()> {
-    let ns = any_number(bytes)?;
+    let text = core::str::from_utf8(bytes).map_err(|_| EINVAL)?;
+    let ns = text.trim().parse().map_err(|_| EINVAL)?;
     view.set_timer_slack_ns(if ns == 0 { TIMER_SLACK_NS } else { ns });
     Ok(())
 }
@@ -421,9 +419,7 @@ pub(super) fn map_line(map: &MapInfo, root: Option<&Path>, out: &mut Vec<u8>) {
     let name = map.name(root);
     if !name.is_empty() {
         // Names start in the same column.
-        while line.len() < 73 {
-            line.push(' ');
-        }
+        line = format!("{line:<73}");
     }
     out.extend_from_slice(line.as_bytes());
     out.extend_from_slice(&name);
