@@ -113,8 +113,8 @@ pub enum Attempt {
 /// What an attempt to requeue came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requeued {
-    /// So many were moved, and wait for this owner, if any does.
-    Moved(usize, Option<Who>),
+    /// So many were moved, or why no more were. They wait for this owner, if any does.
+    Moved(Result<usize>, Option<Who>),
     /// Nobody was; one would wait for this owner.
     Asks(Who),
 }
@@ -389,7 +389,7 @@ impl PiFutexes {
         }
         drop(guard);
         woken.iter().for_each(|waiter| waiter.queue.wake(Events::IN));
-        ended.map(|()| Requeued::Moved(moved, owner))
+        Ok(Requeued::Moved(ended.map(|()| moved), owner))
     }
 }
 
@@ -436,7 +436,7 @@ mod tests {
         let (first, second) = (waiter(&futexes, 1, LOCK), waiter(&futexes, 2, OTHER));
         let told = Arc::new(Count::default());
         first.queue.register(Events::IN, told.clone());
-        assert_eq!(requeue(&futexes, &lock, None), Err(EINVAL));
+        assert_eq!(requeue(&futexes, &lock, None), Ok(Requeued::Moved(Err(EINVAL), None)));
         assert_eq!((first.is_done(), second.is_done(), lock.get()), (true, false, 1));
         assert_eq!(told.take(), 1);
         assert_eq!(futexes.finish(&first, &lock), Ok(Ended::Owner));
@@ -450,7 +450,7 @@ mod tests {
         // 1 has the lock and waits for what 2 has; 2 is to wait for the lock.
         assert!(matches!(futexes.lock(OTHER, &other, who(1), Try::Wait), Ok(Attempt::Waits(..))));
         let waiter = waiter(&futexes, 2, LOCK);
-        assert_eq!(requeue(&futexes, &lock, Some(who(1))), Err(EDEADLK));
+        assert_eq!(requeue(&futexes, &lock, Some(who(1))), Ok(Requeued::Moved(Err(EDEADLK), None)));
         assert_eq!(futexes.finish(&waiter, &lock), Ok(Ended::OfCondition));
     }
 
@@ -459,7 +459,18 @@ mod tests {
         let (futexes, lock) = (PiFutexes::default(), Cell::new(7));
         let waiters = [waiter(&futexes, 1, LOCK), waiter(&futexes, 2, LOCK)];
         assert_eq!(requeue(&futexes, &lock, None), Ok(Requeued::Asks(who(7))));
-        assert_eq!(requeue(&futexes, &lock, Some(who(7))), Ok(Requeued::Moved(2, Some(who(7)))));
+        assert_eq!(requeue(&futexes, &lock, Some(who(7))), Ok(Requeued::Moved(Ok(2), Some(who(7)))));
+        futexes.owner_died(who(7));
+        assert!(waiters[0].is_done() && !waiters[1].is_done());
+    }
+
+    /// Who was moved before another could not be waits for an owner that may have ended.
+    #[test]
+    fn an_owner_is_told_of_even_if_requeueing_fails() {
+        let (futexes, lock) = (PiFutexes::default(), Cell::new(7));
+        let waiters = [waiter(&futexes, 1, LOCK), waiter(&futexes, 2, OTHER)];
+        let moved = Requeued::Moved(Err(EINVAL), Some(who(7)));
+        assert_eq!(requeue(&futexes, &lock, Some(who(7))), Ok(moved));
         futexes.owner_died(who(7));
         assert!(waiters[0].is_done() && !waiters[1].is_done());
     }

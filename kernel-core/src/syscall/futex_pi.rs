@@ -131,7 +131,7 @@ pub(super) fn cmp_requeue<H: Host>(
                 {
                     table.owner_died(owner);
                 }
-                return Ok(count as u64);
+                return Ok(count? as u64);
             }
             Requeued::Asks(owner) if is_alive(owner)? => alive = Some(owner),
             // It is about to end.
