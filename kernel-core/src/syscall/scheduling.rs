@@ -88,8 +88,12 @@ pub fn getcpu<H: Host>(cx: &Cx<'_, H>, cpu: u64, node: u64) -> SysResult {
 /// `sched_getscheduler(2)`.
 pub fn sched_getscheduler<H: Host>(cx: &Cx<'_, H>, tid: i32) -> SysResult {
     let task = thread(cx, tid)?;
-    let reset = if task.resets_on_fork() { RESET_ON_FORK } else { 0 };
-    Ok(u64::from(task.policy().number() | reset))
+    Ok(number_of(&task).into())
+}
+
+/// A task's policy as a number, with [`RESET_ON_FORK`] if that is so.
+pub(super) fn number_of<H: Host>(task: &Task<H>) -> u32 {
+    task.policy().number() | if task.resets_on_fork() { RESET_ON_FORK } else { 0 }
 }
 
 /// `sched_setscheduler(2)`.
@@ -118,12 +122,12 @@ pub(super) fn check_policy<H: Host>(
 ) -> Result<(Policy, bool)> {
     let reset = number & RESET_ON_FORK != 0;
     let policy = Policy::new(number & !RESET_ON_FORK, priority)?;
-    if !cx.cred().capable(Caps::SYS_NICE) {
+    let cred = cx.cred();
+    if !cred.capable(Caps::SYS_NICE) {
         // Whoever leaves the lowest policy gets its nice value back.
         let leaves_idle = task.policy() == Policy::Idle && policy != Policy::Idle;
-        let may_leave = task.nice().priority() <= task.process.rlimit(RLIMIT_NICE);
-        let is_allowed = !leaves_idle || may_leave;
-        if !is_allowed || task.resets_on_fork() && !reset || !is_own(&cx.cred(), &task.cred()) {
+        let gains = leaves_idle && task.nice().priority() > task.process.rlimit(RLIMIT_NICE);
+        if gains || task.resets_on_fork() && !reset || !is_own(&cred, &task.cred()) {
             return Err(EPERM);
         }
     }
@@ -146,8 +150,7 @@ pub fn sched_setparam<H: Host>(cx: &Cx<'_, H>, tid: i32, param: u64) -> SysResul
         return Err(EINVAL.into());
     }
     let task = thread(cx, tid)?;
-    let reset = if task.resets_on_fork() { RESET_ON_FORK } else { 0 };
-    set_policy(cx, &task, task.policy().number() | reset, cx.user().get(param)?)?;
+    set_policy(cx, &task, number_of(&task), cx.user().get(param)?)?;
     Ok(0)
 }
 

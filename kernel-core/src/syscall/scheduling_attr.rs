@@ -6,7 +6,7 @@ use crate::errno::{E2BIG, EINVAL, EPERM, Result};
 use crate::host::Host;
 use crate::sched::nice::Nice;
 use crate::sched::policy::{Policy, RESET_ON_FORK};
-use crate::syscall::scheduling::{check_policy, thread};
+use crate::syscall::scheduling::{check_policy, number_of, thread};
 use crate::syscall::{Cx, SysResult, priority};
 
 /// `struct sched_attr`, as Linux has it since 5.3.
@@ -41,7 +41,7 @@ fn read<H: Host>(cx: &Cx<'_, H>, addr: u64) -> Result<Attr> {
         // Of a version that does not fit: the right size is told.
         cx.user().set(addr, &SIZE)?;
     }
-    Ok(Attr { size, ..attr? })
+    attr
 }
 
 /// `sched_setattr(2)`.
@@ -58,9 +58,10 @@ pub fn sched_setattr<H: Host>(cx: &Cx<'_, H>, tid: i32, addr: u64, flags: u32) -
     if attr.flags & !(FLAG_RESET | FLAG_KEEP_POLICY | FLAG_KEEP_PARAMS) != 0 {
         return Err(EINVAL.into());
     }
-    let number = if attr.flags & FLAG_KEEP_POLICY != 0 { task.policy().number() } else { attr.policy };
     let reset = if attr.flags & FLAG_RESET != 0 { RESET_ON_FORK } else { 0 };
-    let (policy, reset) = check_policy(cx, &task, number | reset, attr.priority as i32)?;
+    let keeps = attr.flags & FLAG_KEEP_POLICY != 0;
+    let number = if keeps { number_of(&task) } else { attr.policy | reset };
+    let (policy, reset) = check_policy(cx, &task, number, attr.priority as i32)?;
     let sets_nice = attr.flags & FLAG_KEEP_PARAMS == 0 && policy != Policy::Idle;
     let nice = if sets_nice { Nice::clamped(attr.nice) } else { task.nice() };
     priority::check(cx, &task, nice).map_err(|_| EPERM)?;
