@@ -162,8 +162,8 @@ pub fn clock_nanosleep<H: Host>(cx: &Cx<'_, H>, clock: i32, flags: u32, time: u6
     let deadline_ns = match source {
         // A thread cannot wait for its own CPU time.
         Source::Thread(task) if Arc::ptr_eq(&task, cx.task) => return Err(EINVAL.into()),
-        Source::Process(_) | Source::Thread(_) => {
-            let meter = cpu_meter(cx, clock)?.ok_or(EINVAL)?;
+        source @ (Source::Process(_) | Source::Thread(_)) => {
+            let meter = meter_of(cx, source).ok_or(EINVAL)?;
             let target_ns = if absolute { ns } else { meter.now_ns().saturating_add(ns) };
             return sleep_metered(cx, meter, target_ns, (!absolute).then_some(left));
         }
@@ -240,12 +240,17 @@ impl<H: Host> Meter for CpuMeter<H> {
 
 /// What measures the CPU time that a clock shows; `None` for other clocks. EINVAL.
 pub(super) fn cpu_meter<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<Option<Arc<dyn Meter>>> {
-    let of = match source(cx, clock)? {
+    Ok(meter_of(cx, source(cx, clock)?))
+}
+
+/// The same for what a clock shows, which it does not keep.
+fn meter_of<H: Host>(cx: &Cx<'_, H>, source: Source<H>) -> Option<Arc<dyn Meter>> {
+    let of = match source {
         Source::Process(process) => CpuTimeOf::Process(Arc::downgrade(&process)),
         Source::Thread(task) => CpuTimeOf::Thread(Arc::downgrade(&task)),
-        Source::Realtime | Source::Monotonic | Source::Boottime => return Ok(None),
+        Source::Realtime | Source::Monotonic | Source::Boottime => return None,
     };
-    Ok(Some(Arc::new(CpuMeter { kernel: Arc::downgrade(cx.kernel), of, last_ns: AtomicU64::new(0) })))
+    Some(Arc::new(CpuMeter { kernel: Arc::downgrade(cx.kernel), of, last_ns: AtomicU64::new(0) }))
 }
 
 /// Sleeps until a time; interrupted, it says at `left` what is left, and goes on to the same time if no handler ran.
