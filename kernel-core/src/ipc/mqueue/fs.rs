@@ -105,7 +105,7 @@ impl Directory {
     fn make_queue(&self, name: &[u8], cred: &Cred, wanted: &Wanted) -> Result<Arc<Queue>> {
         let queues = self.queues.upgrade().ok_or(ENOENT)?;
         let (capacity, charge) = queues.charge(wanted.capacity, cred, wanted.rlimit)?;
-        let held = queues.room.take(size_of::<Queue>() + name.len())?;
+        let held = queues.accounts.room.take(size_of::<Queue>() + name.len())?;
         let now = Timestamp::from_ns(self.services.clock.realtime_ns());
         let mode = FileKind::Regular.mode_bits() | wanted.mode & MODE_BITS;
         let mut names = self.state.lock();
@@ -157,7 +157,7 @@ fn check_name(name: &[u8]) -> Result<()> {
 impl Mqueues {
     /// A message whose text is `size` zeros: ENOMEM.
     pub fn message(&self, priority: u32, size: usize) -> Result<Message> {
-        let held = self.room.take(size_of::<Message>() + size)?;
+        let held = self.accounts.room.take(size_of::<Message>() + size)?;
         Ok(Message { priority, text: alloc::vec![0; size], _held: held })
     }
 }

@@ -6,7 +6,6 @@
 pub mod fs;
 pub mod queue;
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,7 +13,6 @@ use crate::errno::{EINVAL, EMFILE, ENOSPC, EOVERFLOW, Result};
 use crate::ipc::limit::Limit;
 use crate::ipc::sysv::Room;
 use crate::services::Services;
-use crate::sync::Mutex;
 use crate::task::cred::{Caps, Cred};
 use fs::Directory;
 
@@ -58,17 +56,14 @@ pub struct Mqueues {
     pub limits: Limits,
     /// Their names.
     pub directory: Arc<Directory>,
-    room: Arc<Room>,
     accounts: Arc<Accounts>,
 }
-
-/// Bytes of queues by user, in all namespaces.
-pub type BytesOfUsers = Arc<Mutex<BTreeMap<u32, u64>>>;
 
 /// What queues there are, and whose.
 struct Accounts {
     queues: AtomicU64,
-    bytes: BytesOfUsers,
+    /// What those of all namespaces share.
+    room: Arc<Room>,
 }
 
 /// A queue, as it counts against the limits; ends when dropped.
@@ -80,9 +75,9 @@ struct Charge {
 
 impl Mqueues {
     /// No queues.
-    pub fn new(services: &Arc<Services>, room: Arc<Room>, bytes: BytesOfUsers) -> Arc<Mqueues> {
+    pub fn new(services: &Arc<Services>, room: Arc<Room>) -> Arc<Mqueues> {
         let limits = Limits {
-            queues: Limit::between(256, 0, i32::MAX as u64),
+            queues: Limit::new(256, i32::MAX as u64),
             messages: Limit::between(10, 1, MOST_MESSAGES),
             size: Limit::between(8192, 128, LARGEST_MESSAGE),
             default_messages: Limit::between(10, 1, MOST_MESSAGES),
@@ -91,14 +86,8 @@ impl Mqueues {
         Arc::new_cyclic(|this| Mqueues {
             limits,
             directory: Directory::new(this.clone(), services),
-            room,
-            accounts: Arc::new(Accounts { queues: AtomicU64::new(0), bytes }),
+            accounts: Arc::new(Accounts { queues: AtomicU64::new(0), room }),
         })
-    }
-
-    /// What users have here and in other namespaces.
-    pub fn bytes_of_users(&self) -> BytesOfUsers {
-        self.accounts.bytes.clone()
     }
 
     /// The capacity that a queue gets; EINVAL if `wanted` is too much for `cred`, or nothing.
@@ -131,7 +120,7 @@ impl Mqueues {
         let text = capacity.messages.checked_mul(capacity.size).ok_or(EOVERFLOW)?;
         let priorities = capacity.messages.min(u64::from(PRIORITIES)) * PER_PRIORITY;
         let bytes = text + capacity.messages * PER_MESSAGE + priorities;
-        let mut all = self.accounts.bytes.lock();
+        let mut all = self.accounts.room.queue_bytes.lock();
         let sum = all.get(&cred.uid).copied().unwrap_or(0).saturating_add(bytes);
         if sum > rlimit {
             drop(all);
@@ -147,7 +136,7 @@ impl Mqueues {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.accounts.queues.fetch_sub(1, Ordering::Relaxed);
-        let mut all = self.accounts.bytes.lock();
+        let mut all = self.accounts.room.queue_bytes.lock();
         if let Some(bytes) = all.get_mut(&self.uid) {
             *bytes -= self.bytes;
             if *bytes == 0 {

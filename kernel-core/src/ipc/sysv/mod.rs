@@ -15,12 +15,14 @@ pub mod perm;
 pub mod sem;
 pub mod shm;
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::errno::{ENOMEM, Result};
-use crate::ipc::mqueue::{BytesOfUsers, Mqueues};
+use crate::ipc::mqueue::Mqueues;
 use crate::services::Services;
+use crate::sync::Mutex;
 use crate::task::namespaces::{INITIAL_IPC, New, NsCount, NsKind};
 use crate::task::user_ns::UserNs;
 use limits::Limits;
@@ -58,20 +60,20 @@ pub struct IpcNamespace {
 impl IpcNamespace {
     /// The first one, without objects.
     pub fn initial(services: &Arc<Services>) -> Arc<IpcNamespace> {
-        let room = Arc::new(Room { limit: services.ram.total() / 16, used: AtomicU64::new(0) });
-        IpcNamespace::with(services, (room, Arc::default()), INITIAL_IPC, UserNs::INITIAL, None)
+        let limit = services.ram.total() / 16;
+        let room = Arc::new(Room { limit, used: AtomicU64::new(0), queue_bytes: Mutex::default() });
+        IpcNamespace::with(services, room, INITIAL_IPC, UserNs::INITIAL, None)
     }
 
     /// Another without objects. Those of all namespaces together have as much room as those of one.
     pub fn another(&self, new: &New<'_>) -> Result<Arc<IpcNamespace>> {
         let (ino, count) = (new.counts.next_ino(), new.count(NsKind::Ipc)?);
-        let shared = (self.room.clone(), self.mqueue.bytes_of_users());
-        Ok(IpcNamespace::with(&self.services, shared, ino, new.user_ns.clone(), Some(count)))
+        Ok(IpcNamespace::with(&self.services, self.room.clone(), ino, new.user_ns.clone(), Some(count)))
     }
 
     fn with(
         services: &Arc<Services>,
-        (room, bytes): (Arc<Room>, BytesOfUsers),
+        room: Arc<Room>,
         ino: u64,
         user_ns: UserNs,
         count: Option<NsCount>,
@@ -82,7 +84,7 @@ impl IpcNamespace {
             shm: shm::Segments::new(ram, user_ns.clone()),
             sem: sem::Sets::new(room.clone(), user_ns.clone()),
             msg: msg::Queues::new(room.clone(), user_ns.clone()),
-            mqueue: Mqueues::new(services, room.clone(), bytes),
+            mqueue: Mqueues::new(services, room.clone()),
             services: services.clone(),
             room,
             ino,
@@ -101,6 +103,8 @@ fn now(services: &Services) -> i64 {
 pub struct Room {
     limit: u64,
     used: AtomicU64,
+    /// Bytes of POSIX message queues by user.
+    pub(super) queue_bytes: Mutex<BTreeMap<u32, u64>>,
 }
 
 impl Room {

@@ -213,11 +213,11 @@ impl State {
                     at -= 1;
                     self.waiting.remove(at);
                     *waiter.outcome.lock() = Some(result);
-                    woken.0.push(waiter.clone());
-                    if alters
+                    let goes_on = alters
                         && result.is_ok()
-                        && (looks_again || self.may_let_others_go_on(&waiter.operations))
-                    {
+                        && (looks_again || self.may_let_others_go_on(&waiter.operations));
+                    woken.0.push(waiter);
+                    if goes_on {
                         changed = true;
                         break;
                     }
