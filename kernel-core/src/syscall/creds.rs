@@ -17,8 +17,7 @@ const GROUPS_MAX: usize = 65536;
 
 /// Sets credentials; the process's other threads keep theirs, as on Linux (the C library tells them).
 fn set<H: Host>(cx: &Cx<'_, H>, cred: Cred) {
-    let effective = |cred: &Cred| [cred.euid, cred.egid, cred.fsuid, cred.fsgid];
-    if cx.task.with_cred(|now| effective(now) != effective(&cred)) {
+    if cx.task.with_cred(|now| cred.is_other_than(now)) {
         let process = &cx.task.process;
         process.dumpable.store(0, core::sync::atomic::Ordering::Relaxed);
         process.parent_death_signal.store(0, core::sync::atomic::Ordering::Relaxed);

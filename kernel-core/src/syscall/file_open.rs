@@ -10,7 +10,7 @@ use crate::fs::tmpfs;
 use crate::host::Host;
 use crate::sched::wait::Events;
 use crate::syscall::args::RawFd;
-use crate::syscall::{Cx, SysResult};
+use crate::syscall::{Cx, SysResult, anon};
 use crate::vfs::cached::CachedFile;
 use crate::vfs::fd::OnExec;
 use crate::vfs::file::{OpenFile, OpenFlags};
@@ -87,7 +87,7 @@ fn open<H: Host>(
 ) -> SysResult {
     let flags = checked(OpenFlags::from_bits_retain(flags))?;
     let path = cx.path(path)?;
-    let fd = cx.files.reserve(0, cx.caller().rlimit(sys::RLIMIT_NOFILE))?;
+    let fd = anon::reserve(cx)?;
     let start = cx.start(dirfd, &path)?;
     let walker = cx.fs.walker(cx.caller()).with_resolve(resolve, &start);
     let file = walker.open(&start, &path, flags, mode)?;

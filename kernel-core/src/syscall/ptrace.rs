@@ -10,6 +10,7 @@ use crate::errno::{EINVAL, EIO, EPERM, ESRCH, Result};
 use crate::host::Host;
 use crate::sched::wait::{Events, Wake};
 use crate::syscall::ptrace_regs as regs;
+use crate::syscall::signals::checked;
 use crate::syscall::{Cx, SysResult};
 use crate::task::Task;
 use crate::task::access::Ids;
@@ -150,7 +151,7 @@ pub(super) fn with_stopped<H: Host, R>(
 }
 
 fn signal_of(data: u64) -> Result<u8> {
-    u8::try_from(data).ok().filter(|signal| *signal <= 64).ok_or(EIO)
+    checked(data).map_err(|_| EIO)
 }
 
 fn options_of(data: u64) -> Result<TraceOptions> {

@@ -1,7 +1,5 @@
 //! Who may look into another task. Source: `ptrace(2)`, "Ptrace access mode checking".
 
-use core::sync::atomic::Ordering;
-
 use crate::errno::{EPERM, ESRCH, Result};
 use crate::host::Host;
 use crate::syscall::Cx;
@@ -40,8 +38,11 @@ impl<H: Host> Cx<'_, H> {
         if target.process.pid == self.task.process.pid {
             return Ok(());
         }
-        let is_dumpable = target.process.dumpable.load(Ordering::Relaxed) == 1;
-        if may_look(&self.cred(), ids, &target.cred(), is_dumpable) { Ok(()) } else { Err(EPERM) }
+        if may_look(&self.cred(), ids, &target.cred(), target.process.is_dumpable()) {
+            Ok(())
+        } else {
+            Err(EPERM)
+        }
     }
 
     /// What a task uses, for a caller that may look into it: EPERM. Together, as a program that is executed changes both;

@@ -39,15 +39,12 @@ const MOST_PARTS: usize = 0xfffe - 1;
 /// The set of vector registers, as `PTRACE_GETREGSET` has it.
 const NT_X86_XSTATE: u32 = 0x202;
 
-/// `prctl(PR_SET_DUMPABLE, 1)`.
-const DUMPABLE: u8 = 1;
-
 impl<H: Host> Cx<'_, H> {
     /// Writes a core file, if the process may have one, and says whether it did. `info` is the signal that ends it.
     pub(crate) fn dump_core(&self, info: &SigInfo) -> bool {
         let process = &self.task.process;
         let limit = process.rlimit(sys::RLIMIT_CORE);
-        if limit < PAGE_SIZE || process.dumpable.load(Ordering::Relaxed) != DUMPABLE {
+        if limit < PAGE_SIZE || !process.is_dumpable() {
             return false;
         }
         if self.kernel.become_sole_thread(self).is_none() {

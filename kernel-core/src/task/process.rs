@@ -253,6 +253,11 @@ impl<H: Host> Process<H> {
         group.threads.first().map_or(UserNs::INITIAL, |task| task.with_cred(|cred| cred.user_ns.clone()))
     }
 
+    /// Whether others with its credentials may look into it, and it leaves core dumps (`SUID_DUMP_USER`).
+    pub fn is_dumpable(&self) -> bool {
+        self.dumpable.load(Ordering::Relaxed) == 1
+    }
+
     /// The soft limit of a resource.
     pub fn rlimit(&self, resource: u32) -> u64 {
         self.limits.lock().soft(resource)

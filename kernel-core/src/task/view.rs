@@ -251,7 +251,7 @@ impl<H: Host> TaskView for View<H> {
     }
 
     fn is_dumpable(&self) -> bool {
-        self.process.dumpable.load(Ordering::Relaxed) == 1
+        self.process.is_dumpable()
     }
 
     fn exit(&self) -> Arc<ExitState> {
