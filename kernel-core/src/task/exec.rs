@@ -143,9 +143,6 @@ impl<H: Host> Cx<'_, H> {
         task.set_comm(&program.comm);
         process.exit_signal.store(SIGCHLD, Ordering::Relaxed);
         *process.exe.lock() = program.binary.file;
-        if let Some(node) = self.kernel.tree.lock().node_mut(process.pid) {
-            node.has_execed = true;
-        }
     }
 
     /// Takes the program's memory and credentials, together: whoever looks into the task ([`Cx::look_into`]) finds the old of
@@ -167,6 +164,9 @@ impl<H: Host> Cx<'_, H> {
             task.replace_resources(|resources| resources.mm = mm);
             process.dumpable.store(u8::from(!changed), Ordering::Relaxed);
             task.set_cred(cred);
+            if let Some(node) = tree.node_mut(process.pid) {
+                node.has_execed = true;
+            }
             left
         };
         if let Some(tracing) = left {

@@ -345,24 +345,19 @@ impl<H: Host> Kernel<H> {
 
     /// A process of `pid_ns` is gone: lets the first ones of it and of those around end if they waited for that.
     fn finish_namespaces(&self, pid_ns: &PidNs) {
-        let mut at = Some(pid_ns);
-        while let Some(pid_ns) = at {
-            if pid_ns.is_closed() {
-                let init = pid_ns.init();
-                let (process, others) = {
-                    let tree = self.tree.lock();
-                    let others =
-                        pid_ns.members().into_iter().any(|pid| pid != init && tree.node(pid).is_some());
-                    (tree.process(init), others)
-                };
-                if let Some(process) = process.filter(|_| !others) {
-                    let status = process.ending_last.lock().take();
-                    if let Some(status) = status {
-                        self.end_process(&process, status);
-                    }
+        for pid_ns in pid_ns.with_parents().filter(|at| at.is_closed()) {
+            let init = pid_ns.init();
+            let (process, others) = {
+                let tree = self.tree.lock();
+                let others = pid_ns.members().into_iter().any(|pid| pid != init && tree.node(pid).is_some());
+                (tree.process(init), others)
+            };
+            if let Some(process) = process.filter(|_| !others) {
+                let status = process.ending_last.lock().take();
+                if let Some(status) = status {
+                    self.end_process(&process, status);
                 }
             }
-            at = pid_ns.parent();
         }
     }
 

@@ -174,7 +174,7 @@ impl PidNs {
     }
 
     /// It and those around it but the initial one.
-    fn with_parents(&self) -> impl Iterator<Item = &PidNs> {
+    pub(crate) fn with_parents(&self) -> impl Iterator<Item = &PidNs> {
         core::iter::successors(Some(self), |at| at.parent()).take_while(|at| !at.is_initial())
     }
 

@@ -329,9 +329,7 @@ impl UserNs {
             return Err(EPERM);
         }
         let mut extents = parse(text)?;
-        let by_power = |cap| [cred, writer].iter().all(|cred| cred.capable_in(&namespace.parent, cap));
-        let may_map = self.may_map(namespace, kind, &extents, cred);
-        if !may_map.unwrap_or_else(|| cap.is_none_or(by_power)) {
+        if !self.may_map(namespace, kind, cap, &extents, [cred, writer]) {
             return Err(EPERM);
         }
         for extent in &mut extents {
@@ -344,14 +342,15 @@ impl UserNs {
         Ok(())
     }
 
-    /// Whether the opener of a map may write it whatever it can do in the parent; `None`: that decides.
+    /// Whether this may be a map, of who opened it and who writes it. `cap` is what lets one map any ids of the parent.
     fn may_map(
         &self,
         namespace: &UserNamespace,
         kind: IdKind,
+        cap: Option<Caps>,
         extents: &[Extent],
-        cred: &Cred,
-    ) -> Option<bool> {
+        [cred, writer]: [&Cred; 2],
+    ) -> bool {
         let parent = &namespace.parent;
         // Who maps the parent's superuser could leave file capabilities behind.
         let maps_root = extents.iter().any(|extent| extent.lower == 0);
@@ -362,7 +361,7 @@ impl UserNs {
                 cred.capable_in(parent, Caps::SETFCAP)
             };
             if !may {
-                return Some(false);
+                return false;
             }
         }
         // One's own id needs no privilege.
@@ -370,14 +369,14 @@ impl UserNs {
             && namespace.owner == cred.euid
         {
             match kind {
-                IdKind::User if parent.uid(*lower) == Some(cred.euid) => return Some(true),
+                IdKind::User if parent.uid(*lower) == Some(cred.euid) => return true,
                 IdKind::Group if !self.allows_setgroups() && parent.gid(*lower) == Some(cred.egid) => {
-                    return Some(true);
+                    return true;
                 }
                 _ => {}
             }
         }
-        None
+        cap.is_none_or(|cap| [cred, writer].iter().all(|cred| cred.capable_in(parent, cap)))
     }
 
     /// The lines of a map as a reader in `reader` sees them: the lower ids are the reader's, or of the parent if the
