@@ -183,8 +183,7 @@ impl Walker<'_> {
         match inode.kind() {
             FileKind::Char | FileKind::Block | FileKind::Fifo => {
                 let beside = |name: &[u8]| {
-                    let is_root = Arc::ptr_eq(&path.dentry, &path.mount.root);
-                    let dentry = path.dentry.parent().filter(|_| !is_root).ok_or(ENOENT)?;
+                    let dentry = path.dentry.parent().filter(|_| !path.is_mount_root()).ok_or(ENOENT)?;
                     self.resolve(&Path { mount: path.mount.clone(), dentry }, name, LastLink::Keep)
                 };
                 self.namespace.devices.open(&beside, inode, flags, self.caller)

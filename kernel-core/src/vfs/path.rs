@@ -87,7 +87,7 @@ pub fn path_of(path: &Path, root: &Path) -> PathName {
         if at.is(root) {
             break true;
         }
-        if Arc::ptr_eq(&at.dentry, &at.mount.root) {
+        if at.is_mount_root() {
             match at.mount.covered() {
                 Some(place) => at = place,
                 None => break false,

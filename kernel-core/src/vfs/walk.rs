@@ -289,7 +289,7 @@ impl<'w, 'a, 't> Cursor<'w, 'a, 't> {
             if self.at.is(&self.walker.root) {
                 return if self.walker.resolve.contains(Resolve::BENEATH) { Err(EXDEV) } else { Ok(()) };
             }
-            if !Arc::ptr_eq(&self.at.dentry, &self.at.mount.root) {
+            if !self.at.is_mount_root() {
                 break;
             }
             match self.at.mount.covered() {

@@ -110,8 +110,8 @@ fn plan_into(
     Ok(())
 }
 
-/// Puts the mounts of `tree`, which are in no table, at `at`, and copies of it wherever that is heard of. `moved`: the
-/// tree comes from elsewhere in the same namespace. ENOSPC: too many mounts.
+/// Puts the mounts of `tree`, which are in no table, at `at`, and copies of it wherever that is heard of. ENOSPC: too many
+/// mounts.
 pub(super) fn attach(
     table: &MountTable,
     peers: &mut Peers,

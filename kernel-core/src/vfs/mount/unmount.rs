@@ -50,6 +50,7 @@ impl Namespace {
                 let top = Path { mount: mount.clone(), dentry: mount.root.clone() };
                 Namespace::below(&self.mounts(), &top)
             };
+            let mut children = Children::default();
             if how != Unmount::Detach {
                 if !below.is_empty() || in_use(&mount, 1) {
                     return Err(EBUSY);
@@ -58,17 +59,16 @@ impl Namespace {
                 if how == Unmount::Expire && mount.expiring.swap(1, Ordering::Relaxed) != 2 {
                     return Err(EAGAIN);
                 }
-                let mut children = Children::default();
                 for receiver in peers.receivers(&place.mount) {
                     let child = self.table.at(&receiver, &place.dentry);
-                    if child.is_some_and(|child| children.of(&child).is_empty() && in_use(&child, 1)) {
+                    if child.is_some_and(|child| in_use(&child, 1) && children.of(&child).is_empty()) {
                         return Err(EBUSY);
                     }
                 }
             }
             let mut tree = alloc::vec![mount.clone()];
             tree.extend(below);
-            let also = self.heard_elsewhere(&peers, &tree);
+            let also = self.heard_elsewhere(&peers, &tree, &mut children);
             tree.extend(also);
             self.take_off(&mut peers, &tree)
         };
@@ -83,10 +83,14 @@ impl Namespace {
 
     /// What is to go because the mounts of `tree` go: on the same places of peers and slaves, if nothing is on it that
     /// stays.
-    fn heard_elsewhere(&self, peers: &Peers, tree: &[Arc<Mount>]) -> Vec<Arc<Mount>> {
+    fn heard_elsewhere(
+        &self,
+        peers: &Peers,
+        tree: &[Arc<Mount>],
+        children: &mut Children,
+    ) -> Vec<Arc<Mount>> {
         let mut also: Vec<Arc<Mount>> = Vec::new();
         let mut known: HashSet<usize> = tree.iter().map(address).collect();
-        let mut children = Children::default();
         // Children first, so that a parent's children are known to go.
         for mount in tree.iter().rev() {
             let Some(place) = mount.covered() else { continue };

@@ -206,7 +206,6 @@ fn changes_are_counted_and_namespaces_leave_nothing() {
     assert_eq!(places(&namespace), "/ shared:1");
 }
 
-/// Namespaces that hold each other's files, one in the other, end in a loop: on a small stack.
 /// Counts how often it is to be written, and cannot be.
 struct Unwritable(Arc<dyn FileSystem>, AtomicU32);
 
@@ -256,6 +255,7 @@ fn each_file_system_is_written_once_wherever_it_is() {
     assert_eq!((namespace.table.sync(), written()), (Ok(()), [1, 1]));
 }
 
+/// Namespaces that hold each other's files, one in the other, end in a loop: on a small stack.
 #[test]
 fn a_chain_of_namespaces_ends_without_recursion() {
     let small = std::thread::Builder::new().stack_size(256 << 10);
