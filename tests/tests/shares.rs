@@ -193,6 +193,14 @@ fn a_root_stays_as_it_is(on: Backend) -> Result<()> {
     Ok(())
 }
 
+/// Waits for the guest to make the file `ready`.
+fn until_ready(dir: &Path) -> Result<()> {
+    in_the_end(LIMIT, || {
+        ensure!(dir.join("ready").exists(), "the guest was never ready");
+        Ok(())
+    })
+}
+
 fn both_sides_see_what_the_other_does(on: Backend) -> Result<()> {
     let dir = open_dir()?;
     let file = |name: &str| dir.path().join(name);
@@ -203,10 +211,7 @@ fn both_sides_see_what_the_other_does(on: Backend) -> Result<()> {
     let shared = share(dir.path(), "/mnt");
     let words = [&on.run()[..], &["--share", &shared, "--", "sh", "-c", text]].concat();
     let running = start(&words)?;
-    in_the_end(LIMIT, || {
-        ensure!(file("ready").exists(), "the guest was never ready");
-        Ok(())
-    })?;
+    until_ready(dir.path())?;
     let said = fs::read_to_string(file("d/f"))?;
     OpenOptions::new().append(true).open(file("log"))?.write_all(b"two\n")?;
     fs::write(file("new"), "new\n")?;
@@ -232,10 +237,7 @@ fn what_is_done_here_hides_nothing(on: Backend) -> Result<()> {
     let shared = share(dir.path(), "/mnt");
     let words = [&on.run()[..], &["--share", &shared, "--", "sh", "-c", text]].concat();
     let running = start(&words)?;
-    in_the_end(LIMIT, || {
-        ensure!(file("ready").exists(), "the guest was never ready");
-        Ok(())
-    })?;
+    until_ready(dir.path())?;
     for name in ["mode", "times", "names"] {
         OpenOptions::new().append(true).open(file(name))?.write_all(b"two\n")?;
     }

@@ -54,16 +54,26 @@ unsafe fn set_capabilities(sets: [u64; 3]) -> c_long {
     libc::syscall(libc::SYS_capset, &header, &data)
 }
 
-/// A number of /proc/self/status of this program, started anew.
-fn status_after_exec(path: &CStr, name: &str) -> Done<u64> {
+/// What `show WHAT` of this program says, started anew.
+fn shown(path: &CStr, what: &CStr) -> Done<String> {
     let (r, w) = pipe()?;
     let pid = spawn(|| {
-        // SAFETY: the strings live.
+        // SAFETY: no memory is involved.
         unsafe { ok(libc::dup2(w, 1))? };
-        exec(path, &[c"show", c"status"], &[])
+        exec(path, &[c"show", what], &[])
     })?;
+    // SAFETY: the ends are this function's own.
+    unsafe { libc::close(w) };
     let text = String::from_utf8_lossy(&get(r)?).into_owned();
+    // SAFETY: as above.
+    unsafe { libc::close(r) };
     join(pid)?;
+    Ok(text)
+}
+
+/// A number of /proc/self/status of this program, started anew.
+fn status_after_exec(path: &CStr, name: &str) -> Done<u64> {
+    let text = shown(path, c"status")?;
     let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
     u64::from_str_radix(line.trim_start_matches(':').trim(), 16)
         .or_else(|_| fail(format!("no {name} in {text}")))
@@ -201,15 +211,12 @@ unsafe fn file_capabilities_at_exec() -> Done {
 unsafe fn file_capabilities_hide_the_program() -> Done {
     need_root()?;
     let path = program_with(CHOWN, true)?;
-    let (r, w) = pipe()?;
     let done = in_child(|| {
         drop_root()?;
-        ok(libc::dup2(w, 1))?;
-        exec(path, &[c"show", c"dumpable"], &[])
+        eq(&*shown(path, c"dumpable")?, "0\n")
     });
     let _ = std::fs::remove_file("/tmp/abi-caps");
-    done?;
-    eq(get(r)?, b"0\n")
+    done
 }
 
 unsafe fn file_capabilities_are_checked() -> Done {

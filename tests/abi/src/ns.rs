@@ -9,6 +9,7 @@ use libc::c_int;
 use crate::cases;
 use crate::mount::{mount, private_place};
 use crate::support::*;
+use crate::userns::inside_as_root;
 
 pub const CASES: &[Case] = cases![
     links_tell_kinds,
@@ -202,7 +203,7 @@ unsafe fn clone_makes_them() -> Done {
     fails(libc::syscall(libc::SYS_clone, both, 0, 0, 0, 0), libc::EINVAL)
 }
 
-unsafe fn open_queue(name: &CStr, flags: c_int) -> c_int {
+pub unsafe fn open_queue(name: &CStr, flags: c_int) -> c_int {
     libc::mq_open(name.as_ptr(), flags | libc::O_RDWR, 0o600, std::ptr::null::<libc::mq_attr>())
 }
 
@@ -256,28 +257,19 @@ unsafe fn ipc_is_its_roots_own() -> Done {
         drop_root()?;
         ok(libc::prctl(libc::PR_SET_DUMPABLE, 1))?;
         let outside = ok(libc::shmget(libc::IPC_PRIVATE, PAGE, 0))?;
-        let (uid, gid) = (libc::getuid(), libc::getgid());
         fails(libc::unshare(libc::CLONE_NEWIPC), libc::EPERM)?;
-        if libc::unshare(libc::CLONE_NEWUSER) == -1 {
-            return skip("no user namespace");
-        }
-        for (file, text) in [
-            ("setgroups", "deny".to_owned()),
-            ("uid_map", format!("0 {uid} 1")),
-            ("gid_map", format!("0 {gid} 1")),
-        ] {
-            fs::write(format!("/proc/self/{file}"), text).or_else(fail)?;
-        }
-        // All power in here is none over what is outside.
-        fails(libc::shmat(outside, std::ptr::null(), 0), libc::EACCES)?;
-        ok(libc::shmctl(outside, libc::IPC_RMID, std::ptr::null_mut()))?;
-        ok(libc::unshare(libc::CLONE_NEWIPC | libc::CLONE_NEWNS))?;
-        let inside = ok(libc::shmget(libc::IPC_PRIVATE, PAGE, 0))?;
-        ok(libc::shmat(inside, std::ptr::null(), 0))?;
-        ok(open_queue(c"/abi-inside", libc::O_CREAT))?;
-        ok(mount(c"none", c"/tmp", c"mqueue", 0))?;
-        let names: Vec<_> =
-            fs::read_dir("/tmp").or_else(fail)?.flatten().map(|entry| entry.file_name()).collect();
-        eq(names, ["abi-inside"])
+        inside_as_root(|| {
+            // All power in here is none over what is outside.
+            fails(libc::shmat(outside, std::ptr::null(), 0), libc::EACCES)?;
+            ok(libc::shmctl(outside, libc::IPC_RMID, std::ptr::null_mut()))?;
+            ok(libc::unshare(libc::CLONE_NEWIPC | libc::CLONE_NEWNS))?;
+            let inside = ok(libc::shmget(libc::IPC_PRIVATE, PAGE, 0))?;
+            ok(libc::shmat(inside, std::ptr::null(), 0))?;
+            ok(open_queue(c"/abi-inside", libc::O_CREAT))?;
+            ok(mount(c"none", c"/tmp", c"mqueue", 0))?;
+            let names: Vec<_> =
+                fs::read_dir("/tmp").or_else(fail)?.flatten().map(|entry| entry.file_name()).collect();
+            eq(names, ["abi-inside"])
+        })
     })
 }

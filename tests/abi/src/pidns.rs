@@ -6,7 +6,8 @@ use libc::c_int;
 
 use crate::cases;
 use crate::mount::mount;
-use crate::ns::link;
+use crate::ns::{link, open_queue};
+use crate::shm;
 use crate::support::*;
 
 pub const CASES: &[Case] = cases![
@@ -344,14 +345,10 @@ unsafe fn ipc_tells_who_used_it() -> Done {
     need_pid_ns()?;
     let id = ok(libc::shmget(libc::IPC_PRIVATE, PAGE, libc::IPC_CREAT | 0o600))?;
     let name = std::ffi::CString::new(format!("/abi-pidns-{}", libc::getpid())).unwrap_or_default();
-    let flags = libc::O_CREAT | libc::O_RDWR;
-    let queue = libc::mq_open(name.as_ptr(), flags, 0o600, std::ptr::null::<libc::mq_attr>());
+    let queue = open_queue(&name, libc::O_CREAT);
     libc::mq_unlink(name.as_ptr());
     let tell = |creator: c_int, notified: c_int| {
-        let text = std::fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
-        let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(&id.to_string()));
-        let words: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
-        eq(words.get(4), Some(&&*creator.to_string()))?;
+        eq(shm::listed(id).get(4), Some(&creator.to_string()))?;
         let text = String::from_utf8_lossy(&get(queue)?).into_owned();
         check(text.trim_end().ends_with(&format!("NOTIFY_PID:{notified}")), &text)?;
         ok(libc::lseek(queue, 0, libc::SEEK_SET)).map(drop)

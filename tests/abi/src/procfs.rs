@@ -177,7 +177,7 @@ unsafe fn locks_are_listed() -> Done {
     ok(libc::fcntl(fd, libc::F_SETLK, &lock))?;
     let pid = libc::getpid();
     let range = format!("POSIX  ADVISORY  WRITE {pid} {place} 2 4");
-    if listed()?.is_empty() {
+    if listed()?.is_empty() && text("/proc/locks")?.contains(&format!(" WRITE {pid} ")) {
         return skip("the file system's number is another here");
     }
     eq(listed()?, [range.clone()])?;

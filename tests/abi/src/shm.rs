@@ -261,25 +261,35 @@ unsafe fn lock_marks() -> Done {
     eq(segment.stat()?.shm_perm.mode as c_int, 0o600)
 }
 
+/// The words of a segment's line in /proc/sysvipc/shm; none if it has no line.
+pub fn listed(id: c_int) -> Vec<String> {
+    let text = std::fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+    let id = id.to_string();
+    let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(&id)).unwrap_or_default();
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The line of /proc/self/maps of a mapping that begins there.
+fn mapped_at(at: *mut u8) -> String {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let begin = format!("{:x}-", at as usize);
+    maps.lines().find(|line| line.starts_with(&begin)).unwrap_or_default().to_owned()
+}
+
 unsafe fn proc_lists_segments() -> Done {
     let segment = Segment::new(PAGE)?;
     let at = segment.attach(0)?;
-    let text = std::fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
-    let id = segment.0.to_string();
-    let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(&id)).unwrap_or_default();
-    let words: Vec<&str> = line.split_whitespace().collect();
+    let words = listed(segment.0);
     eq(words.len(), 16)?;
-    eq((words[2], words[3], words[6]), ("600", "4096", "1"))?;
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let line = maps.lines().find(|line| line.starts_with(&format!("{:x}-", at as usize))).unwrap_or_default();
-    check(line.contains("rw-s") && line.contains("/SYSV00000000 (deleted)"), line)?;
+    eq((&*words[2], &*words[3], &*words[6]), ("600", "4096", "1"))?;
+    let line = mapped_at(at.cast());
+    check(line.contains("rw-s") && line.contains("/SYSV00000000 (deleted)"), &line)?;
     let name = format!("/SYSV{:08x}", key(9));
     let keyed = Segment(ok(libc::shmget(key(9), PAGE, libc::IPC_CREAT | 0o600))?);
     let at = keyed.attach(0)?;
     drop(keyed);
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let line = maps.lines().find(|line| line.starts_with(&format!("{:x}-", at as usize))).unwrap_or_default();
-    check(line.contains(&name), line)?;
+    let line = mapped_at(at.cast());
+    check(line.contains(&name), &line)?;
     let max = std::fs::read_to_string("/proc/sys/kernel/shmmni").unwrap_or_default();
     check(max.trim().parse::<u64>().is_ok(), "a limit is a number")
 }

@@ -196,12 +196,12 @@ pub fn sleeping() -> Done<c_int> {
     })
 }
 
-/// Kills a child and waits for it.
+/// Kills a child, which must die of that.
 #[track_caller]
 pub fn end(pid: c_int) -> Done {
     // SAFETY: no memory is involved.
     ok(unsafe { libc::kill(pid, libc::SIGKILL) })?;
-    status(pid).map(drop)
+    dies_of(pid, libc::SIGKILL)
 }
 
 /// Runs `body` in a child, to its end.

@@ -8,6 +8,7 @@ use libc::c_int;
 use crate::cases;
 use crate::mount::{mount, tmpfs};
 use crate::ns::link;
+use crate::shm;
 use crate::support::*;
 
 pub const CASES: &[Case] = cases![
@@ -64,7 +65,7 @@ unsafe fn inside(body: impl FnOnce() -> Done) -> Done {
 }
 
 /// The same with the caller's own user and group mapped to 0.
-unsafe fn inside_as_root(body: impl FnOnce() -> Done) -> Done {
+pub unsafe fn inside_as_root(body: impl FnOnce() -> Done) -> Done {
     let (uid, gid) = (libc::getuid(), libc::getgid());
     inside(|| {
         eq(write("/proc/self/setgroups", "deny"), 0)?;
@@ -345,12 +346,7 @@ unsafe fn credentials_are_translated() -> Done {
 
 unsafe fn owners_of_ipc_are_translated() -> Done {
     let id = ok(libc::shmget(libc::IPC_PRIVATE, PAGE, libc::IPC_CREAT | 0o600))?;
-    let owner = |want: u32| {
-        let text = read("/proc/sysvipc/shm");
-        let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(&id.to_string()));
-        let words: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
-        eq(words.get(7), Some(&&*want.to_string()))
-    };
+    let owner = |want: u32| eq(shm::listed(id).get(7), Some(&want.to_string()));
     let done = owner(libc::getuid())
         .and_then(|()| inside(|| owner(NOBODY)))
         .and_then(|()| inside_as_root(|| owner(0)));
