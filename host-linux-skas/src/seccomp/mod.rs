@@ -16,8 +16,8 @@
 //!
 //! The files, from what the host uses to what runs in a stub:
 //!
-//! * [`Filtered`]: a stub, and what its guest thread stops with; [`handoff`]: how it goes and stops; [`pace`]: on which
-//!   processor; [`mapper`]: how mappings are changed.
+//! * [`Filtered`]: a stub, and what its guest thread stops with; [`handoff`]: how it goes and stops, by [`turns`]; [`pace`]:
+//!   on which processor; [`mapper`]: how mappings are changed.
 //! * [`frame`]: the signal's frame; [`data`]: what else a stub shares with the kernel; [`sites`]: calls without a signal.
 //! * [`deaths`]: stubs that die by themselves; [`overdue`]: guests that cannot be interrupted.
 //! * [`code`]: what runs in a stub; [`constants`]: what that looks up; [`filter`]: the boundary.
@@ -35,6 +35,7 @@ mod mapper;
 mod overdue;
 mod pace;
 pub mod sites;
+mod turns;
 
 use std::io;
 use std::sync::{Arc, OnceLock};

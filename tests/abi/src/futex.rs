@@ -378,8 +378,7 @@ unsafe fn lock_pi_survives_its_owner() -> Done {
         ok(futex(word, libc::FUTEX_UNLOCK_PI, 0)).map(drop)
     })?;
     asleep(heir);
-    ok(libc::kill(holder, libc::SIGKILL))?;
-    dies_of(holder, libc::SIGKILL)?;
+    end(holder)?;
     join(heir)
 }
 
@@ -436,8 +435,7 @@ unsafe fn requeue_pi_finds_deadlocks() -> Done {
     })?;
     asleep(owner);
     fails(requeue_pi(condition, a), libc::EDEADLK)?;
-    ok(libc::kill(waiter, libc::SIGKILL))?;
-    dies_of(waiter, libc::SIGKILL)?;
+    end(waiter)?;
     join(owner)
 }
 

@@ -176,8 +176,7 @@ unsafe fn signals_to_the_first() -> Done {
     let mut word = 0;
     eq(ok(libc::waitpid(pid, &mut word, libc::WUNTRACED))?, pid)?;
     check(libc::WIFSTOPPED(word), "stopped from outside")?;
-    ok(libc::kill(pid, libc::SIGKILL))?;
-    dies_of(pid, libc::SIGKILL)
+    end(pid)
 }
 
 unsafe fn kill_all_stays_inside() -> Done {
@@ -241,8 +240,7 @@ unsafe fn proc_shows_its_own() -> Done {
         eq(numbers, [1, child as u32])?;
         let stat = fs::read_to_string(format!("p/{child}/stat")).unwrap();
         check(stat.starts_with(&format!("{child} (")) && stat.contains(" 1 "), &stat)?;
-        ok(libc::kill(child, libc::SIGKILL))?;
-        dies_of(child, libc::SIGKILL)
+        end(child)
     })?;
     join(pid)
 }
@@ -268,8 +266,7 @@ unsafe fn status_tells_all_numbers() -> Done {
     eq(line(&status, "NSpgid"), [libc::getpgrp(), 0])?;
     eq(line("/proc/self/status", "NSpid"), [libc::getpid()])?;
     check(link(&format!("/proc/{pid}/ns/pid")) != link("/proc/self/ns/pid"), "another one")?;
-    ok(libc::kill(pid, libc::SIGKILL))?;
-    dies_of(pid, libc::SIGKILL)
+    end(pid)
 }
 
 unsafe fn groups_and_sessions_are_translated() -> Done {
@@ -421,8 +418,7 @@ unsafe fn setns_is_for_children() -> Done {
         let flags = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
         fails(libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0), libc::EINVAL)
     })?;
-    ok(libc::kill(pid, libc::SIGKILL))?;
-    dies_of(pid, libc::SIGKILL)
+    end(pid)
 }
 
 unsafe fn reboot_ends_the_namespace() -> Done {
@@ -452,8 +448,7 @@ unsafe fn nested_ones_are_seen_from_above() -> Done {
         })?;
         eq(inner, 2)?;
         check(got_one(r), "it runs")?;
-        ok(libc::kill(inner, libc::SIGKILL))?;
-        dies_of(inner, libc::SIGKILL)
+        end(inner)
     })?;
     join(pid)
 }

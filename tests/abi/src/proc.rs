@@ -165,8 +165,7 @@ unsafe fn child_is_shown_and_goes() -> Done {
         }),
         "it is listed",
     )?;
-    ok(libc::kill(pid, libc::SIGKILL))?;
-    dies_of(pid, libc::SIGKILL)?;
+    end(pid)?;
     check(fs::metadata(format!("/proc/{pid}")).is_err(), "it is gone")
 }
 

@@ -90,8 +90,7 @@ unsafe fn children_are_listed_by_thread() -> Done {
         Ok(())
     })?;
     eq(text(&path)?, format!("{child} "))?;
-    ok(libc::kill(child, libc::SIGKILL))?;
-    dies_of(child, libc::SIGKILL)?;
+    end(child)?;
     eq(text(&path)?, "")
 }
 

@@ -245,8 +245,7 @@ unsafe fn undo_at_the_end() -> Done {
     get(r)?;
     let waiter = spawn(|| ok(set.ops(&[op(0, -1, 0)])).map(drop))?;
     set.waiting(0, 1)?;
-    ok(libc::kill(holder, libc::SIGKILL))?;
-    dies_of(holder, libc::SIGKILL)?;
+    end(holder)?;
     join(waiter)
 }
 

@@ -337,8 +337,7 @@ unsafe fn suspend_stops_the_foreground() -> Done {
         let mut word = 0;
         eq(libc::waitpid(pid, &mut word, libc::WUNTRACED), pid)?;
         check(libc::WIFSTOPPED(word) && libc::WSTOPSIG(word) == libc::SIGTSTP, "stopped")?;
-        ok(libc::kill(pid, libc::SIGKILL))?;
-        dies_of(pid, libc::SIGKILL)
+        end(pid)
     })
 }
 
@@ -404,8 +403,7 @@ unsafe fn background_write_with_tostop() -> Done {
         let (pid, mut word) = (write()?, 0);
         eq(libc::waitpid(pid, &mut word, libc::WUNTRACED), pid)?;
         check(libc::WIFSTOPPED(word) && libc::WSTOPSIG(word) == libc::SIGTTOU, "stopped by SIGTTOU")?;
-        ok(libc::kill(pid, libc::SIGKILL))?;
-        dies_of(pid, libc::SIGKILL)
+        end(pid)
     })
 }
 
@@ -424,8 +422,7 @@ unsafe fn tcsetpgrp_rules() -> Done {
         let mut word = 0;
         eq(libc::waitpid(pid, &mut word, libc::WUNTRACED), pid)?;
         check(libc::WIFSTOPPED(word) && libc::WSTOPSIG(word) == libc::SIGTTOU, "stopped by SIGTTOU")?;
-        ok(libc::kill(pid, libc::SIGKILL))?;
-        dies_of(pid, libc::SIGKILL)
+        end(pid)
     })
 }
 
