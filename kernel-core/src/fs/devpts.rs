@@ -51,11 +51,11 @@ struct NodeState {
 impl PtsNode {
     /// The node of a new terminal of `ptys` whose master `cred` has opened.
     pub fn new(ptys: &Arc<Ptys>, device: Device, options: &PtsOptions, cred: &Cred) -> Arc<PtsNode> {
-        let owner = Owner {
-            mode: FileKind::Char.mode_bits() | options.mode & MODE_BITS,
-            uid: options.uid.unwrap_or(cred.fsuid),
-            gid: options.gid.unwrap_or(cred.fsgid),
-        };
+        let owner = Owner::new(
+            FileKind::Char.mode_bits() | options.mode & MODE_BITS,
+            options.uid.unwrap_or(cred.fsuid),
+            options.gid.unwrap_or(cred.fsgid),
+        );
         PtsNode::with(u64::from(device.minor) + 3, device, owner, ptys)
     }
 
@@ -148,7 +148,7 @@ impl DevPts {
         ptys.set_options(options);
         let made = Timestamp::from_ns(ptys.clock().realtime_ns());
         let mode = FileKind::Char.mode_bits() | options.ptmx_mode & MODE_BITS;
-        let owner = Owner { mode, uid: cred.fsuid, gid: cred.fsgid };
+        let owner = Owner::new(mode, cred.fsuid, cred.fsgid);
         let ptmx = PtsNode::with(PTMX_INO, PTMX, owner, &ptys);
         Ok(DevPts { root: Arc::new(Root { ptys, ptmx, made }), user_ns: cred.user_ns.clone() })
     }

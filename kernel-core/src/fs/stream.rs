@@ -40,7 +40,7 @@ impl Stream {
         let inode = Arc::new(StreamInode {
             stream: self.clone(),
             ino,
-            owner: Mutex::new(Owner { mode: kind.mode_bits() | 0o600, uid: 0, gid: 0 }),
+            owner: Mutex::new(Owner::new(kind.mode_bits() | 0o600, 0, 0)),
             time: now,
             locks: FileLocks::default(),
         });

@@ -11,6 +11,7 @@ use crate::syscall::args::RawFd;
 use crate::syscall::paths::{Named, check_flags, last_link};
 use crate::syscall::{Cx, SysResult};
 use crate::task::cred::{Caps, Cred};
+use crate::vfs::acl;
 use crate::vfs::claim::{Claim, Purpose};
 use crate::vfs::inode::{FileKind, Inode, MODE_BITS, S_ISGID, SetAttr, SetTime, Timestamp};
 use crate::vfs::mount::MountFlags;
@@ -70,6 +71,7 @@ fn change_mode<H: Host>(cx: &Cx<'_, H>, named: &Named, mode: u32) -> SysResult {
         mode &= !S_ISGID;
     }
     inode.set_attr(&SetAttr { mode: Some(mode), ..SetAttr::default() })?;
+    acl::follow_mode(&**inode, mode)?;
     tell(cx, named, Happening::ATTRIB);
     Ok(0)
 }
@@ -119,6 +121,7 @@ fn change_owner<H: Host>(cx: &Cx<'_, H>, named: &Named, uid: u32, gid: u32) -> S
         change.mode = (kept != owner.mode).then_some(kept & MODE_BITS);
     }
     inode.set_attr(&change)?;
+    permission::drop_file_capabilities(&**inode, owner)?;
     if (uid, gid) != (KEEP, KEEP) {
         tell(cx, named, Happening::ATTRIB);
     }
@@ -227,9 +230,8 @@ fn set_times<H: Host>(cx: &Cx<'_, H>, named: &Named, times: Times) -> SysResult 
 
 /// Owners and writers may set the times to now.
 fn check_touch(inode: &Arc<dyn Inode>, cred: &Cred) -> Result<()> {
-    let owner = inode.owner();
-    permission::check_owner(owner, cred)
-        .or_else(|_| permission::check(owner, cred, Access::WRITE))
+    permission::check_owner(inode.owner(), cred)
+        .or_else(|_| permission::check_inode(&**inode, cred, Access::WRITE))
         .map_err(|_| EACCES)
 }
 

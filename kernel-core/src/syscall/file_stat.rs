@@ -258,7 +258,7 @@ fn check_access(path: &Path, wanted: Access, cred: &crate::task::cred::Cred) -> 
     if wanted.contains(Access::EXEC) && kind == FileKind::Regular && mount.contains(MountFlags::NO_EXEC) {
         return Err(EACCES);
     }
-    permission::check(path.inode().owner(), cred, wanted)?;
+    permission::check_inode(&**path.inode(), cred, wanted)?;
     let stored = matches!(kind, FileKind::Regular | FileKind::Directory | FileKind::Symlink);
     if wanted.contains(Access::WRITE) && stored && mount.contains(MountFlags::READ_ONLY) {
         return Err(EROFS);

@@ -12,6 +12,7 @@ use crate::syscall::paths::Named;
 use crate::syscall::{Cx, SysResult};
 use crate::task::cred::Caps;
 use crate::task::exec_cred::{FileCaps, XATTR};
+use crate::vfs::acl;
 use crate::vfs::inode::{FileKind, XattrMode};
 use crate::vfs::mount::MountFlags;
 use crate::vfs::notify::Happening;
@@ -84,9 +85,13 @@ fn check<H: Host>(cx: &Cx<'_, H>, named: &Named, name: &[u8], what: Use) -> Resu
             permission::check_owner(owner, &cred)?;
         }
         let wanted = if what == Use::Write { Access::WRITE } else { Access::READ };
-        permission::check(owner, &cred, wanted)?;
+        permission::check_inode(&**inode, &cred, wanted)?;
     }
     Ok(())
+}
+
+fn is_acl(name: &[u8]) -> bool {
+    [acl::ACCESS, acl::DEFAULT].contains(&name)
 }
 
 /// `setxattr(2)`, `lsetxattr(2)`, `fsetxattr(2)`.
@@ -115,7 +120,10 @@ pub fn set<H: Host>(
         return Err(EINVAL.into());
     }
     check(cx, &named, &attr, Use::Write)?;
-    named.inode().set_xattr(&attr, &bytes, mode)?;
+    match is_acl(&attr) {
+        true => acl::set(&**named.inode(), &attr, &bytes, &cx.cred())?,
+        false => named.inode().set_xattr(&attr, &bytes, mode)?,
+    }
     tell(cx, &named, Happening::ATTRIB);
     Ok(0)
 }
@@ -136,7 +144,11 @@ pub fn get<H: Host>(cx: &Cx<'_, H>, target: Target, attr: u64, buf: u64, size: u
     let attr = name(cx, attr)?;
     let named = find(cx, target)?;
     check(cx, &named, &attr, Use::Read)?;
-    give(cx, &named.inode().get_xattr(&attr)?, buf, size)
+    let bytes = match is_acl(&attr) {
+        true => acl::get(&**named.inode(), &attr, &cx.cred().user_ns)?,
+        false => named.inode().get_xattr(&attr)?,
+    };
+    give(cx, &bytes, buf, size)
 }
 
 /// `listxattr(2)`, `llistxattr(2)`, `flistxattr(2)`.
@@ -158,7 +170,10 @@ pub fn remove<H: Host>(cx: &Cx<'_, H>, target: Target, attr: u64) -> SysResult {
     let attr = name(cx, attr)?;
     let named = find(cx, target)?;
     check(cx, &named, &attr, Use::Write)?;
-    named.inode().remove_xattr(&attr)?;
+    match is_acl(&attr) {
+        true => acl::remove(&**named.inode(), &attr, &cx.cred())?,
+        false => named.inode().remove_xattr(&attr)?,
+    }
     tell(cx, &named, Happening::ATTRIB);
     Ok(0)
 }

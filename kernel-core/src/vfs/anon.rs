@@ -67,7 +67,7 @@ impl AnonInodes {
             kind,
             ino: self.last.fetch_add(1, Ordering::Relaxed) + 1,
             state: Mutex::new(State {
-                owner: Owner { mode: kind_bits.mode_bits() | mode, uid: cred.fsuid, gid: cred.fsgid },
+                owner: Owner::new(kind_bits.mode_bits() | mode, cred.fsuid, cred.fsgid),
                 atime: now,
                 mtime: now,
                 ctime: now,

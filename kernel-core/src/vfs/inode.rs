@@ -10,6 +10,8 @@ use core::any::Any;
 
 use crate::errno::{EINVAL, ENODATA, ENOTDIR, EOPNOTSUPP, EPERM, Result};
 use crate::sync::Mutex;
+use crate::task::exec_cred;
+use crate::vfs::acl;
 use crate::vfs::caller::Caller;
 use crate::vfs::claim::Claims;
 use crate::vfs::file::{FileOps, OpenFlags};
@@ -168,7 +170,32 @@ impl Metadata {
 
     /// Who owns it and what the owner allows.
     pub fn owner(&self) -> Owner {
-        Owner { mode: self.mode, uid: self.uid, gid: self.gid }
+        Owner::new(self.mode, self.uid, self.gid)
+    }
+}
+
+bitflags::bitflags! {
+    /// What extended attributes of a file say of privileges.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Attached: u8 {
+        /// An access control list by which access is decided, see [`crate::vfs::acl`].
+        const ACCESS_LIST = 1;
+        /// An access control list for new files in it.
+        const DEFAULT_LIST = 2;
+        /// Capabilities that a program gets.
+        const CAPABILITIES = 4;
+    }
+}
+
+impl Attached {
+    /// What the attribute `name` says.
+    pub fn by(name: &[u8]) -> Attached {
+        match name {
+            acl::ACCESS => Attached::ACCESS_LIST,
+            acl::DEFAULT => Attached::DEFAULT_LIST,
+            exec_cred::XATTR => Attached::CAPABILITIES,
+            _ => Attached::empty(),
+        }
     }
 }
 
@@ -181,6 +208,20 @@ pub struct Owner {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+    /// What there is besides.
+    pub attached: Attached,
+}
+
+impl Owner {
+    /// Without anything attached.
+    pub fn new(mode: u32, uid: u32, gid: u32) -> Owner {
+        Owner { mode, uid, gid, attached: Attached::empty() }
+    }
+
+    /// Whether a program gets privileges of its file, which a write may take away.
+    pub fn gives_privileges(&self) -> bool {
+        self.mode & (S_ISUID | S_ISGID) != 0 || self.attached.contains(Attached::CAPABILITIES)
+    }
 }
 
 /// What to make in a directory.

@@ -3,6 +3,7 @@
 //! A [`walk::Walker`] turns path names into [`path::Path`]s by way of the [`dentry`] cache and the mounts of a
 //! [`mount::Namespace`]; opening one gives an [`file::OpenFile`], which a descriptor in an [`fd::FdTable`] refers to.
 //! File systems (`fs/`) implement [`inode::Inode`] and [`file::FileOps`].
+pub mod acl;
 pub mod anon;
 pub mod cached;
 pub mod caller;

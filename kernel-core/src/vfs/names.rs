@@ -4,6 +4,7 @@
 use crate::errno::{
     EACCES, EBUSY, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, EOVERFLOW, EPERM, EXDEV, Errno, Result,
 };
+use crate::vfs::acl::Inherited;
 use crate::vfs::inode::{FileKind, MODE_BITS, NewAttr, NewNode, RenameMode, S_ISGID, same_inode};
 use crate::vfs::path::Path;
 use crate::vfs::permission::{self, Access};
@@ -20,18 +21,19 @@ impl Parent {
 }
 
 impl Walker<'_> {
-    /// Attributes of a new entry in `dir`: umask, and what a set-group-id directory hands on. EOVERFLOW: the caller's ids
-    /// mean nothing in the user namespace that the file system belongs to.
-    pub(super) fn new_attr(&self, dir: &Path, kind: FileKind, mode: u32) -> Result<NewAttr> {
+    /// Attributes of a new entry in `dir`: umask or access control lists, and what a set-group-id directory hands on.
+    /// EOVERFLOW: the caller's ids mean nothing in the user namespace that the file system belongs to.
+    pub(super) fn new_attr(&self, dir: &Path, kind: FileKind, mode: u32) -> Result<(NewAttr, Inherited)> {
         let user_ns = &dir.mount.superblock.user_ns;
         if user_ns.uid_inside(self.cred.fsuid).is_none() || user_ns.gid_inside(self.cred.fsgid).is_none() {
             return Err(EOVERFLOW);
         }
         let owner = dir.inode().owner();
-        let mut mode = match kind {
-            FileKind::Symlink => 0o777,
-            _ => mode & MODE_BITS & !self.umask,
-        };
+        let inherited = Inherited::from(&**dir.inode(), kind, mode & MODE_BITS)?;
+        let (inherited, mut mode) = inherited.unwrap_or_else(|| {
+            let mode = if kind == FileKind::Symlink { 0o777 } else { mode & MODE_BITS & !self.umask };
+            (Inherited::default(), mode)
+        });
         let mut gid = self.cred.fsgid;
         if owner.mode & S_ISGID != 0 {
             gid = owner.gid;
@@ -44,7 +46,7 @@ impl Walker<'_> {
                 mode &= !S_ISGID;
             }
         }
-        Ok(NewAttr { mode, uid: self.cred.fsuid, gid })
+        Ok((NewAttr { mode, uid: self.cred.fsuid, gid }, inherited))
     }
 
     /// Makes what `path` names: `mkdir`, `mknod`, `symlink`, and `bind` of a socket. EEXIST if it is there.
@@ -93,7 +95,7 @@ impl Walker<'_> {
         if parent.slash {
             return Err(if directory { EISDIR } else { ENOTDIR });
         }
-        permission::check_remove(parent.dir.inode().owner(), victim.inode().owner(), &self.cred)?;
+        self.check_remove(&parent.dir, &victim)?;
         if directory {
             return Err(EISDIR);
         }
@@ -111,7 +113,7 @@ impl Walker<'_> {
         };
         self.check_writable(&parent.dir)?;
         let victim = self.child(&parent.dir, name)?;
-        permission::check_remove(parent.dir.inode().owner(), victim.inode().owner(), &self.cred)?;
+        self.check_remove(&parent.dir, &victim)?;
         if victim.dentry.kind() != FileKind::Directory {
             return Err(ENOTDIR);
         }
@@ -179,6 +181,12 @@ impl Walker<'_> {
         )
     }
 
+    /// Whether the entry `victim` may be removed from `dir`.
+    fn check_remove(&self, dir: &Path, victim: &Path) -> Result<()> {
+        self.check(dir, Access::WRITE | Access::EXEC)?;
+        permission::check_sticky(dir.inode().owner(), victim.inode().owner(), &self.cred)
+    }
+
     /// The permissions that a rename needs.
     fn check_rename(
         &self,
@@ -188,11 +196,10 @@ impl Walker<'_> {
         target: Option<&Path>,
         mode: RenameMode,
     ) -> Result<()> {
-        permission::check_remove(from.dir.inode().owner(), source.inode().owner(), &self.cred)?;
-        let to_owner = to.dir.inode().owner();
+        self.check_remove(&from.dir, source)?;
         match target {
-            Some(target) => permission::check_remove(to_owner, target.inode().owner(), &self.cred)?,
-            None => permission::check(to_owner, &self.cred, Access::WRITE | Access::EXEC)?,
+            Some(target) => self.check_remove(&to.dir, target)?,
+            None => self.check(&to.dir, Access::WRITE | Access::EXEC)?,
         }
         let is_dir = |path: &Path| path.dentry.kind() == FileKind::Directory;
         if let Some(target) = target

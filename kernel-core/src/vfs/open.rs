@@ -120,8 +120,9 @@ impl Walker<'_> {
         }
         self.check_writable(dir)?;
         self.check(dir, Access::WRITE | Access::EXEC)?;
-        let attr = self.new_attr(dir, FileKind::Regular, mode)?;
+        let (attr, acls) = self.new_attr(dir, FileKind::Regular, mode)?;
         let inode = dir.inode().make_unnamed(&attr)?;
+        acls.give_to(&inode)?;
         let name = format!("#{}", inode.metadata().ino);
         let dentry = Dentry::unnamed(inode, &dir.dentry, name.as_bytes());
         self.open_at(Path { mount: dir.mount.clone(), dentry }, flags, Origin::Made)
@@ -216,14 +217,21 @@ impl Walker<'_> {
         if dir.dentry.is_deleted() {
             return Err(ENOENT);
         }
-        let attr = self.new_attr(dir, what.kind(), mode)?;
+        let (attr, acls) = self.new_attr(dir, what.kind(), mode)?;
         let dentry = dir.dentry.make(name, what, &attr, &self.namespace.dentries)?;
+        if let Err(error) = acls.give_to(dentry.inode()) {
+            // Without them, more might be allowed.
+            dir.dentry.remove(name, &dentry, &self.namespace.dentries)?;
+            return Err(error);
+        }
         Ok(Path { mount: dir.mount.clone(), dentry })
     }
 }
 
 /// Sets the size of a regular file by name or descriptor, and takes its set-id bits away as any write does.
 pub fn cut(inode: &Arc<dyn Inode>, size: u64, caller: &dyn Caller) -> Result<()> {
-    let mode = permission::mode_after_write(inode.owner(), &caller.cred());
-    inode.set_attr(&SetAttr { size: Some(size), mode, ..SetAttr::default() })
+    let owner = inode.owner();
+    let mode = permission::mode_after_write(owner, &caller.cred());
+    inode.set_attr(&SetAttr { size: Some(size), mode, ..SetAttr::default() })?;
+    permission::drop_file_capabilities(&**inode, owner)
 }

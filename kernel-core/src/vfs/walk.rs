@@ -156,7 +156,7 @@ impl<'a> Walker<'a> {
 
     /// Checks that the task may do `wanted` with what is at `path` (its permission bits, not the mount's flags).
     pub fn check(&self, path: &Path, wanted: Access) -> Result<()> {
-        permission::check(path.inode().owner(), &self.cred, wanted)
+        permission::check_inode(&**path.inode(), &self.cred, wanted)
     }
 }
 

@@ -17,6 +17,7 @@ pub const CASES: &[Case] = cases![
     file_capabilities_at_exec,
     file_capabilities_hide_the_program,
     file_capabilities_are_checked,
+    writes_take_file_capabilities,
     no_new_privs_stops_file_capabilities,
     fsuid_takes_file_capabilities,
     timer_slack,
@@ -230,6 +231,28 @@ unsafe fn file_capabilities_are_checked() -> Done {
         drop_root()?;
         fails(set(&[0x0200_0000, 1, 0, 0, 0]), libc::EPERM)
     })
+}
+
+/// Also if root writes, and if the owner stays the same.
+unsafe fn writes_take_file_capabilities() -> Done {
+    need_root()?;
+    let fd = file(c"program", b"text")?;
+    let value: [u32; 5] = [0x0200_0001, 1 << CHOWN, 0, 0, 0];
+    let set = || libc::fsetxattr(fd, c"security.capability".as_ptr(), value.as_ptr().cast(), 20, 0);
+    if set() == -1 && errno() == libc::EOPNOTSUPP {
+        return skip("no such attributes here");
+    }
+    let has = || libc::fgetxattr(fd, c"security.capability".as_ptr(), std::ptr::null_mut(), 0) == 20;
+    ok(libc::fchmod(fd, 0o755))?;
+    check(has(), "permission bits are no reason")?;
+    ok(libc::pwrite(fd, c"T".as_ptr().cast(), 1, 0))?;
+    check(!has(), "after a write")?;
+    ok(set())?;
+    ok(libc::ftruncate(fd, 2))?;
+    check(!has(), "after it was cut")?;
+    ok(set())?;
+    ok(libc::fchown(fd, 0, 0))?;
+    check(!has(), "after it got an owner")
 }
 
 unsafe fn no_new_privs_stops_file_capabilities() -> Done {

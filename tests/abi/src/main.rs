@@ -8,6 +8,7 @@
 //!   `abi segv`, `abi exit N`, `abi exit-by-euid`, `abi kill-self N` misbehave, for the system tests; `abi show WHAT` serves
 //!   the cases about `execve(2)`.
 
+mod acl;
 mod aio;
 mod altstack;
 mod caps;
@@ -84,6 +85,7 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("perm", perm::CASES),
     ("overlay", overlay::CASES),
     ("overlay-layers", overlay_layers::CASES),
+    ("acl", acl::CASES),
     ("caps", caps::CASES),
     ("lock", lock::CASES),
     ("pipe", pipe::CASES),

@@ -19,7 +19,7 @@ use crate::host::block::BlockDevice;
 use crate::host::{Frames, Phys};
 use crate::mm::cache::Store;
 use crate::sync::Mutex;
-use crate::vfs::inode::{Device, FileKind, Timestamp};
+use crate::vfs::inode::{Attached, Device, FileKind, Timestamp};
 
 /// The most mappings that are asked for at once.
 const EXTENTS: usize = 1024;
@@ -31,6 +31,8 @@ const BLOCK: u64 = 4096;
 /// What `stat(2)` tells of an inode.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attr {
+    /// `None` before somebody looked.
+    pub attached: Option<Attached>,
     /// Type and permission bits.
     pub mode: u32,
     pub uid: u32,
@@ -74,6 +76,7 @@ impl FileCore {
             kind: FileKind::of_mode(u32::from(info.mode)),
             rdev: rdev.unwrap_or_default(),
             attr: Mutex::new(Attr {
+                attached: None,
                 mode: u32::from(info.mode),
                 uid: info.uid,
                 gid: info.gid,

@@ -15,7 +15,7 @@ use crate::vfs::dir::{DirSink, Directory};
 use crate::vfs::file::{Op, OpenFlags};
 use crate::vfs::inode::{FileKind, Inode, SetAttr};
 use crate::vfs::limit::check_file_size;
-use crate::vfs::permission::mode_after_write;
+use crate::vfs::permission::{drop_file_capabilities, mode_after_write};
 
 /// How many entries are read at once.
 const ENTRIES: usize = 64;
@@ -56,6 +56,7 @@ impl Cached for ExtFile {
             let mode = mode_after_write(owner, &op.caller.cred()).unwrap_or(owner.mode);
             self.inode.set_attr(&SetAttr { mode: Some(mode), ..SetAttr::default() })?;
         }
+        drop_file_capabilities(&*self.inode, owner)?;
         if op.file.flags().intersects(OpenFlags::SYNC | OpenFlags::DSYNC) {
             self.inode.sync()?;
         }

@@ -12,6 +12,7 @@ use rsext4::{
     XattrSetMode,
 };
 
+use super::acl as disk_acl;
 use super::core::{FileCore, FileStore, SPARE_BLOCKS};
 use super::file::{DirFile, ExtFile};
 use super::{Fs, Shared};
@@ -20,13 +21,14 @@ use crate::errno::{
 };
 use crate::mm::cache::{MAX_FILE_LEN, PageCache, WritePolicy};
 use crate::sync::Mutex;
+use crate::vfs::acl;
 use crate::vfs::cached::CachedFile;
 use crate::vfs::caller::Caller;
 use crate::vfs::claim::Claims;
 use crate::vfs::dir::DirectoryFile;
 use crate::vfs::file::OpenFlags;
 use crate::vfs::inode::{
-    Attachment, FileKind, Inode, LinkTarget, MODE_BITS, Metadata, NewAttr, NewNode, Opened, Owner,
+    Attached, Attachment, FileKind, Inode, LinkTarget, MODE_BITS, Metadata, NewAttr, NewNode, Opened, Owner,
     RenameMode, SetAttr, SetTime, StatFs, Timestamp, XattrMode,
 };
 use crate::vfs::locks::FileLocks;
@@ -87,6 +89,16 @@ impl ExtInode {
         let written = self.cached().map_or(Ok(()), |cache| cache.sync());
         self.write_atime();
         written
+    }
+
+    /// Looks what extended attributes there are. What cannot be looked at is refused when it is read.
+    fn learn_attached(&self) -> Attached {
+        let mut attached = Attached::empty();
+        if self.list_xattrs(&mut |name| attached |= Attached::by(name)).is_err() {
+            return Attached::ACCESS_LIST | Attached::DEFAULT_LIST;
+        }
+        self.core.attr.lock().attached = Some(attached);
+        attached
     }
 
     fn write_atime(&self) {
@@ -204,6 +216,11 @@ fn permissions(mode: u32) -> rsext4::Ext4Result<FilePermissions> {
 
 /// The namespace of an extended attribute and the rest of its name. Access lists are not there: nobody would keep them.
 fn attribute(name: &[u8]) -> Result<(XattrNamespace, &[u8])> {
+    match name {
+        acl::ACCESS => return Ok((XattrNamespace::PosixAclAccess, b"")),
+        acl::DEFAULT => return Ok((XattrNamespace::PosixAclDefault, b"")),
+        _ => {}
+    }
     let known = [
         (&b"user."[..], XattrNamespace::User),
         (b"trusted.", XattrNamespace::Trusted),
@@ -211,6 +228,10 @@ fn attribute(name: &[u8]) -> Result<(XattrNamespace, &[u8])> {
     ];
     let found = known.into_iter().find_map(|(prefix, space)| Some((space, name.strip_prefix(prefix)?)));
     found.filter(|(_, rest)| !rest.is_empty()).ok_or(EOPNOTSUPP)
+}
+
+fn is_acl(space: XattrNamespace) -> bool {
+    matches!(space, XattrNamespace::PosixAclAccess | XattrNamespace::PosixAclDefault)
 }
 
 fn no_data(error: crate::errno::Errno) -> crate::errno::Errno {
@@ -239,8 +260,9 @@ impl Inode for ExtInode {
     }
 
     fn owner(&self) -> Owner {
-        let attr = self.core.attr.lock();
-        Owner { mode: attr.mode, uid: attr.uid, gid: attr.gid }
+        let attr = *self.core.attr.lock();
+        let attached = attr.attached.unwrap_or_else(|| self.learn_attached());
+        Owner { mode: attr.mode, uid: attr.uid, gid: attr.gid, attached }
     }
 
     fn kind(&self) -> FileKind {
@@ -435,11 +457,14 @@ impl Inode for ExtInode {
 
     fn get_xattr(&self, name: &[u8]) -> Result<Vec<u8>> {
         let ((space, rest), number) = (attribute(name)?, self.number());
-        self.shared().with(|fs| fs.get_xattr(number, space, rest)).map_err(no_data)
+        let value = self.shared().with(|fs| fs.get_xattr(number, space, rest)).map_err(no_data)?;
+        if is_acl(space) { disk_acl::from_disk(&value) } else { Ok(value) }
     }
 
     fn set_xattr(&self, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
         let ((space, rest), number) = (attribute(name)?, self.number());
+        let on_disk = is_acl(space).then(|| disk_acl::to_disk(value));
+        let value = on_disk.as_deref().unwrap_or(value);
         let mode = match mode {
             XattrMode::Any => XattrSetMode::Upsert,
             XattrMode::Create => XattrSetMode::Create,
@@ -447,7 +472,8 @@ impl Inode for ExtInode {
         };
         let ((), now) =
             self.shared().change(|fs| fs.set_xattr(number, space, rest, value, mode)).map_err(no_data)?;
-        self.core.attr.lock().ctime = now;
+        let mut attr = self.core.attr.lock();
+        (attr.ctime, attr.attached) = (now, None);
         Ok(())
     }
 
@@ -458,6 +484,8 @@ impl Inode for ExtInode {
                 XattrNamespace::User => &b"user."[..],
                 XattrNamespace::Trusted => b"trusted.",
                 XattrNamespace::Security => b"security.",
+                XattrNamespace::PosixAclAccess => acl::ACCESS,
+                XattrNamespace::PosixAclDefault => acl::DEFAULT,
                 _ => continue,
             };
             each(&[prefix, &found.name].concat());
@@ -468,7 +496,8 @@ impl Inode for ExtInode {
     fn remove_xattr(&self, name: &[u8]) -> Result<()> {
         let ((space, rest), number) = (attribute(name)?, self.number());
         let ((), now) = self.shared().change(|fs| fs.remove_xattr(number, space, rest)).map_err(no_data)?;
-        self.core.attr.lock().ctime = now;
+        let mut attr = self.core.attr.lock();
+        (attr.ctime, attr.attached) = (now, None);
         Ok(())
     }
 

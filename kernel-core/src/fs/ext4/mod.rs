@@ -6,6 +6,7 @@
 //!
 //! What the library changes waits in its journal until a sync: of `fsync(2)`, `sync(2)` and `umount(2)`.
 
+mod acl;
 mod core;
 mod device;
 mod file;
@@ -60,7 +61,7 @@ impl Options {
                 b"errors=remount-ro" => options.goes_on = Some(false),
                 b"noload" | b"norecovery" => options.replay = false,
                 // What is the case anyway.
-                b"barrier" | b"barrier=1" | b"data=ordered" | b"user_xattr" | b"nodiscard"
+                b"barrier" | b"barrier=1" | b"data=ordered" | b"user_xattr" | b"acl" | b"nodiscard"
                 | b"nodelalloc" => {}
                 _ => return Err(EINVAL),
             }

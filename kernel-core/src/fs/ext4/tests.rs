@@ -16,7 +16,7 @@ use crate::block::testing::{Random, TestDisk};
 use crate::errno::{ENOENT, ENOSPC, Errno};
 use crate::task::user_ns::UserNs;
 use crate::vfs::file::{OpenFile, OpenFlags};
-use crate::vfs::inode::{RenameMode, SetAttr, SetTime, XattrMode};
+use crate::vfs::inode::{Attached, RenameMode, SetAttr, SetTime, XattrMode};
 use crate::vfs::mount::Unmount;
 use crate::vfs::testing::World;
 
@@ -535,6 +535,12 @@ fn attributes_survive_a_mount() {
     inode.set_attr(&change).unwrap();
     inode.set_xattr(b"user.a", b"1", XattrMode::Create).unwrap();
     assert!(inode.set_xattr(b"user.a", b"2", XattrMode::Create).is_err());
+    assert_eq!(inode.owner().attached, Attached::empty());
+    // The owner, user 5, the group, a mask and others.
+    let entry = |tag, id| [tag, 0, 6, 0, id, id, id, id];
+    let acl = [entry(1, 255), entry(2, 5), entry(4, 255), entry(16, 255), entry(32, 255)].concat();
+    let acl = [&[2, 0, 0, 0][..], &acl].concat();
+    inode.set_xattr(crate::vfs::acl::ACCESS, &acl, XattrMode::Any).unwrap();
     let before = inode.metadata();
     drop(inode);
     machine.remount();
@@ -544,6 +550,8 @@ fn attributes_survive_a_mount() {
     assert_eq!((after.mode & 0o7777, after.uid, after.gid), (0o4751, 70_000, 5));
     assert_eq!((after.atime, after.mtime), (time(5_000_000_000, 123_456_789), time(-5, 7)));
     assert_eq!(inode.get_xattr(b"user.a").as_deref(), Ok(&b"1"[..]));
+    assert_eq!(inode.owner().attached, Attached::ACCESS_LIST);
+    assert_eq!(inode.get_xattr(crate::vfs::acl::ACCESS), Ok(acl));
     assert!(machine.contents("/mnt/short").as_deref() == Ok(b"bytes"));
 }
 

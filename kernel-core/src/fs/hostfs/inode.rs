@@ -184,7 +184,7 @@ impl HostInode {
     /// Who owns it, as it is known.
     pub(super) fn known_owner(&self) -> Owner {
         let kept = self.place.state.lock().kept;
-        Owner { mode: kept.mode, uid: kept.uid, gid: kept.gid }
+        Owner::new(kept.mode, kept.uid, kept.gid)
     }
 
     fn entry(&self, name: &[u8]) -> Result<Arc<HostInode>> {

@@ -12,7 +12,7 @@ use crate::vfs::dir::{DirSink, Directory};
 use crate::vfs::file::Op;
 use crate::vfs::inode::{Inode, SetAttr};
 use crate::vfs::limit::check_file_size;
-use crate::vfs::permission::mode_after_write;
+use crate::vfs::permission::{drop_file_capabilities, mode_after_write};
 
 /// `F_ADD_SEALS` and `F_GET_SEALS` of `fcntl(2)`.
 const F_ADD_SEALS: u32 = 1033;
@@ -89,13 +89,13 @@ impl Cached for TmpFile {
         self.inode.recount();
         self.inode.changed();
         let owner = self.inode.owner();
-        if owner.mode & 0o6000 != 0
-            && let Some(mode) = mode_after_write(owner, &op.caller.cred())
-        {
-            // Setting permission bits of a tmpfs inode cannot fail.
-            let _ = self.inode.set_attr(&SetAttr { mode: Some(mode), ..SetAttr::default() });
+        if !owner.gives_privileges() {
+            return Ok(());
         }
-        Ok(())
+        if let Some(mode) = mode_after_write(owner, &op.caller.cred()) {
+            self.inode.set_attr(&SetAttr { mode: Some(mode), ..SetAttr::default() })?;
+        }
+        drop_file_capabilities(&*self.inode, owner)
     }
 
     fn control(&self, op: Op<'_>, command: u32, arg: u64) -> Result<u64> {

@@ -13,14 +13,15 @@ use super::{Shared, kind_of};
 use crate::errno::{EEXIST, EFBIG, EINVAL, EISDIR, ENODATA, ENOSPC, ENOTDIR, EOPNOTSUPP, EPERM, Result};
 use crate::mm::cache::{Backing, PageCache};
 use crate::sync::{Mutex, MutexGuard};
+use crate::vfs::acl;
 use crate::vfs::cached::CachedFile;
 use crate::vfs::caller::Caller;
 use crate::vfs::claim::Claims;
 use crate::vfs::dir::DirectoryFile;
 use crate::vfs::file::OpenFlags;
 use crate::vfs::inode::{
-    Attachment, Device, FileKind, Inode, LinkTarget, MODE_BITS, Metadata, NewAttr, NewNode, Opened, Owner,
-    RenameMode, SetAttr, SetTime, StatFs, Timestamp, XattrMode,
+    Attached, Attachment, Device, FileKind, Inode, LinkTarget, MODE_BITS, Metadata, NewAttr, NewNode, Opened,
+    Owner, RenameMode, SetAttr, SetTime, StatFs, Timestamp, XattrMode,
 };
 use crate::vfs::locks::FileLocks;
 
@@ -85,6 +86,12 @@ pub(super) struct Attr {
 struct Rare {
     xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     memfd_name: Option<Vec<u8>>,
+}
+
+impl Rare {
+    fn attached(&self) -> Attached {
+        self.xattrs.keys().fold(Attached::empty(), |all, name| all | Attached::by(name))
+    }
 }
 
 impl TmpInode {
@@ -291,7 +298,8 @@ impl Inode for TmpInode {
 
     fn owner(&self) -> Owner {
         let attr = self.attr.lock();
-        Owner { mode: attr.mode, uid: attr.uid, gid: attr.gid }
+        let attached = attr.rare.as_ref().map_or(Attached::empty(), |rare| rare.attached());
+        Owner { mode: attr.mode, uid: attr.uid, gid: attr.gid, attached }
     }
 
     fn kind(&self) -> FileKind {
@@ -432,8 +440,11 @@ impl Inode for TmpInode {
     }
 }
 
-/// tmpfs has attributes in these namespaces; others (`system.posix_acl_access`) it does not know.
+/// tmpfs has attributes in these namespaces, and access control lists.
 fn check_namespace(name: &[u8]) -> Result<()> {
+    if [acl::ACCESS, acl::DEFAULT].contains(&name) {
+        return Ok(());
+    }
     let known = [&b"user."[..], b"trusted.", b"security."];
     let rest = known.iter().find_map(|prefix| name.strip_prefix(*prefix)).ok_or(EOPNOTSUPP)?;
     if rest.is_empty() { Err(EINVAL) } else { Ok(()) }

@@ -63,7 +63,7 @@ pub struct Wanted {
 
 impl Directory {
     pub(super) fn new(queues: Weak<Mqueues>, services: &Arc<Services>) -> Arc<Directory> {
-        let owner = Owner { mode: FileKind::Directory.mode_bits() | 0o777 | S_ISVTX, uid: 0, gid: 0 };
+        let owner = Owner::new(FileKind::Directory.mode_bits() | 0o777 | S_ISVTX, 0, 0);
         let time = Timestamp::from_ns(services.clock.realtime_ns());
         let state = Mutex::new(Names { owner, time, last_ino: ROOT_INO, queues: BTreeMap::new() });
         Arc::new(Directory { queues, services: services.clone(), state })
@@ -121,7 +121,7 @@ impl Directory {
             ino: names.last_ino,
             capacity,
             services: self.services.clone(),
-            state: Mutex::new(State::new(Owner { mode, uid: cred.fsuid, gid: cred.fsgid }, now)),
+            state: Mutex::new(State::new(Owner::new(mode, cred.fsuid, cred.fsgid), now)),
             queue: WaitQueue::new(),
             _charge: charge,
             _held: held,
@@ -138,7 +138,8 @@ impl Directory {
             let victim = names.queues.get(name).ok_or(ENOENT)?;
             (names.owner, victim.state.lock().owner)
         };
-        permission::check_remove(dir, victim, cred)?;
+        permission::check(dir, cred, Access::WRITE | Access::EXEC)?;
+        permission::check_sticky(dir, victim, cred)?;
         self.unlink(name)
     }
 }
