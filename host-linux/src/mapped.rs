@@ -9,8 +9,8 @@ use std::ptr::NonNull;
 use kernel_core::host::PAGE_SIZE;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 
-/// How much of a file the host maps at most when one page is read (`fault_around_bytes`, unless somebody changed it).
-const AROUND: usize = 64 << 10;
+/// How much of a file the host maps at most when one page is read: the largest piece in which it keeps files in its memory.
+const AROUND: usize = 2 << 20;
 
 /// A whole file, mapped read-only and privately.
 ///
