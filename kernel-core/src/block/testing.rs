@@ -7,8 +7,7 @@ use core::ops::Range;
 use crate::host::block::{BlockDevice, BlockError, SECTOR, check_range};
 use crate::sync::Mutex;
 
-/// What is written wholly or not at all, as on any disk with sectors of 4 KiB, and of which ext4 makes use: its superblock
-/// has two sectors and one checksum.
+/// What is written wholly or not at all, as on any disk with sectors of 4 KiB. On others it is a [`SECTOR`].
 const ATOM: u64 = 4096;
 
 /// A disk in kernel memory.
@@ -21,8 +20,10 @@ struct State {
     now: Vec<u8>,
     /// What was flushed.
     stable: Vec<u8>,
-    /// What was written since, in order, each part inside one [`ATOM`]: its first sector and its bytes.
+    /// What was written since, in order, each part inside one atom: its first sector and its bytes.
     pending: Vec<(u64, Vec<u8>)>,
+    /// What is written wholly or not at all.
+    atom: u64,
     /// So many more calls that change something work; then everything fails.
     left: u64,
     changes: u64,
@@ -59,6 +60,7 @@ impl TestDisk {
             now: bytes.clone(),
             stable: bytes,
             pending: Vec::new(),
+            atom: ATOM,
             left: u64::MAX,
             changes: 0,
             read_only: false,
@@ -69,6 +71,11 @@ impl TestDisk {
     /// Of `size` zeros.
     pub fn empty(size: u64) -> TestDisk {
         TestDisk::new(vec![0; size as usize])
+    }
+
+    /// A write of several sectors may be cut anywhere between them.
+    pub fn tear_sectors(&self) {
+        self.state.lock().atom = SECTOR;
     }
 
     /// From now on nothing can be written.
@@ -142,7 +149,7 @@ impl BlockDevice for TestDisk {
         state.now[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
         let mut at = offset;
         while at < offset + bytes.len() as u64 {
-            let end = (at + 1).next_multiple_of(ATOM).min(offset + bytes.len() as u64);
+            let end = (at + 1).next_multiple_of(state.atom).min(offset + bytes.len() as u64);
             let part = &bytes[(at - offset) as usize..(end - offset) as usize];
             state.pending.push((at / SECTOR, part.to_vec()));
             at = end;

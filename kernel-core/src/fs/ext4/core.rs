@@ -13,7 +13,8 @@ use rsext4::{
     ZeroRangeOptions,
 };
 
-use super::{Fs, Shared};
+use super::unnamed::Unnamed;
+use super::{Fs, Shared, Unused};
 use crate::errno::{EINVAL, ENXIO, EOPNOTSUPP, Result};
 use crate::host::block::BlockDevice;
 use crate::host::{Frames, Phys};
@@ -58,6 +59,10 @@ pub(super) struct FileCore {
     pub attr: Mutex<Attr>,
     /// Read through the library until so many syncs were done.
     partial: AtomicU64,
+    /// It was made before so many syncs were done.
+    pub made: AtomicU64,
+    /// It was made without a name, and has none yet.
+    pub unnamed: Mutex<Option<Unnamed>>,
     /// Size or blocks may be others now.
     stale: AtomicBool,
     /// It has no name and nobody uses it: what is written is lost.
@@ -90,6 +95,8 @@ impl FileCore {
                 atime_is_new: false,
             }),
             partial: AtomicU64::new(0),
+            made: AtomicU64::new(0),
+            unnamed: Mutex::default(),
             stale: AtomicBool::new(false),
             dead: AtomicBool::new(false),
         }
@@ -99,7 +106,9 @@ impl FileCore {
     pub(super) fn refresh(&self, info: &InodeInfo) {
         let mut attr = self.attr.lock();
         attr.mode = u32::from(info.mode);
-        (attr.uid, attr.gid, attr.nlink) = (info.uid, info.gid, u32::from(info.links));
+        let unnamed = u32::from(self.unnamed.lock().is_some());
+        (attr.uid, attr.gid) = (info.uid, info.gid);
+        attr.nlink = u32::from(info.links).saturating_sub(unnamed);
         (attr.size, attr.blocks) = (info.size, info.blocks);
     }
 
@@ -190,6 +199,30 @@ impl FileCore {
         Ok(result)
     }
 
+    /// Frees bytes. Nodes that are free then must not become others' bytes before that lasts: a power cut may bring them back.
+    fn free(&self, op: impl FnOnce(&mut Fs) -> Ext4Result<()>) -> Result<()> {
+        self.change(|fs| {
+            let before = nodes(fs, self.number)?;
+            op(fs)?;
+            if nodes(fs, self.number)? < before {
+                self.shared.sync_library(fs)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// It has no name and nobody uses it any more.
+    pub(super) fn unused(&self) -> Unused {
+        let after = if self.is_new() { 0 } else { self.shared.synced.load(Ordering::Relaxed) + 1 };
+        Unused { number: self.number, after, unnamed: self.unnamed.lock().take() }
+    }
+
+    /// Whether no sync was done since it was made.
+    fn is_new(&self) -> bool {
+        self.kind != FileKind::Directory
+            && self.made.load(Ordering::Relaxed) > self.shared.synced.load(Ordering::Relaxed)
+    }
+
     /// The first place from `offset` on that is in an extent with data, or else in none.
     fn find(&self, offset: u64, len: u64, data: Wanted) -> Result<Option<u64>> {
         let mut at = offset;
@@ -220,6 +253,13 @@ impl FileCore {
         }
         Ok(None)
     }
+}
+
+/// How many blocks of a file are not its bytes.
+pub(super) fn nodes(fs: &mut Fs, number: InodeNumber) -> Ext4Result<u64> {
+    let map = fs.inode_extents(number, 0, u64::MAX, FileExtentTarget::Data, usize::MAX)?;
+    let bytes: u64 = map.extents.iter().map(|extent| extent.length).sum();
+    Ok(fs.inode(number)?.blocks.saturating_mul(512).saturating_sub(bytes) / fs.statfs().block_size)
 }
 
 /// Lets no extent reach over both ends of a hole that will be punched: the library cannot make two of one if their node is
@@ -289,6 +329,7 @@ impl Store for FileStore {
         let mut buf = vec![0; len as usize];
         ram.read(at, &mut buf);
         let whole = offset.is_multiple_of(BLOCK) && len.is_multiple_of(BLOCK);
+        file.shared.make_room(len)?;
         let ((), now) = file.shared.change(|fs| {
             if !whole {
                 file.becomes_partial();
@@ -310,7 +351,7 @@ impl Store for FileStore {
     }
 
     fn set_len(&self, len: u64) -> Result<()> {
-        self.0.change(|fs| fs.truncate_inode(self.0.number, len))
+        self.0.free(|fs| fs.truncate_inode(self.0.number, len))
     }
 
     fn punch_hole(&self, offset: u64, len: u64) -> Result<()> {
@@ -318,7 +359,7 @@ impl Store for FileStore {
             return Err(EOPNOTSUPP);
         }
         let number = self.0.number;
-        self.0.change(|fs| {
+        self.0.free(|fs| {
             part_extents(fs, number, offset, len)?;
             fs.operate_inode_range(number, offset, len, RangeOperation::PunchHole)
         })

@@ -74,6 +74,7 @@ impl Cached for ExtFile {
                 }
                 let keep_size = mode != 0;
                 let operation = RangeOperation::Allocate(PreallocationOptions { keep_size });
+                core.shared.make_room(len)?;
                 core.change(|fs| {
                     let stats = fs.statfs();
                     if stats.free_blocks < len / stats.block_size + SPARE_BLOCKS {

@@ -15,7 +15,7 @@ use rsext4::{
 use super::acl as disk_acl;
 use super::core::{FileCore, FileStore, SPARE_BLOCKS};
 use super::file::{DirFile, ExtFile};
-use super::{Fs, Shared};
+use super::{Fs, Shared, Unused};
 use crate::errno::{
     EFBIG, EINVAL, EISDIR, ENODATA, ENOENT, ENOTDIR, EOPNOTSUPP, EPERM, EROFS, EXDEV, Result,
 };
@@ -153,7 +153,10 @@ impl ExtInode {
                 (attr.nlink, attr.ctime) = (u32::from(outcome.remaining_links), now);
                 drop(attr);
             }
-            None if outcome.requires_reap() => self.shared().reap_later(outcome.inode),
+            None if outcome.requires_reap() => {
+                let after = self.shared().synced.load(Ordering::Relaxed) + 1;
+                self.shared().reap_later(Unused { number: outcome.inode, after, unnamed: None });
+            }
             None => {}
         }
     }
@@ -161,6 +164,13 @@ impl ExtInode {
     fn update(&self, now: Timestamp, update: InodeMetadataUpdate) -> Result<()> {
         let number = self.number();
         self.shared().change_at(now, |fs| fs.update_inode_metadata(number, update)).map(drop)
+    }
+
+    /// It is new.
+    pub(super) fn was_made(&self, now: Timestamp) {
+        self.core.made.store(self.shared().synced.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let mut attr = self.core.attr.lock();
+        (attr.atime, attr.mtime, attr.ctime, attr.btime) = (now, now, now, now);
     }
 
     fn set_size(&self, size: u64) -> Result<()> {
@@ -210,7 +220,7 @@ fn name(bytes: &[u8]) -> Result<FileName<'_>> {
     FileName::new(bytes).map_err(super::device::errno)
 }
 
-fn permissions(mode: u32) -> rsext4::Ext4Result<FilePermissions> {
+pub(super) fn permissions(mode: u32) -> rsext4::Ext4Result<FilePermissions> {
     FilePermissions::new((mode & MODE_BITS) as u16)
 }
 
@@ -346,6 +356,7 @@ impl Inode for ExtInode {
         let context = MutationContext::new(attr.uid, attr.gid, 0, 0);
         let mode = permissions(attr.mode).map_err(super::device::errno)?;
         let device = |device: crate::vfs::inode::Device| DeviceNumber::new(device.major, device.minor);
+        self.shared().make_room(0)?;
         let (info, now) = self.change_dir(|fs| {
             if fs.lookup_child(number, new)?.is_some() {
                 return Err(rsext4::Ext4Error::already_exists());
@@ -372,9 +383,16 @@ impl Inode for ExtInode {
             }
         })?;
         let inode = self.shared().inode(&info);
-        let mut attr = inode.core.attr.lock();
-        (attr.atime, attr.mtime, attr.ctime, attr.btime) = (now, now, now, now);
-        drop(attr);
+        inode.was_made(now);
+        Ok(inode)
+    }
+
+    fn make_unnamed(&self, attr: &NewAttr) -> Result<Arc<dyn Inode>> {
+        if self.core.kind != FileKind::Directory {
+            return Err(ENOTDIR);
+        }
+        self.shared().make_room(0)?;
+        let inode = self.shared().make_unnamed(attr)?;
         Ok(inode)
     }
 
@@ -386,13 +404,21 @@ impl Inode for ExtInode {
         if target.core.kind == FileKind::Directory {
             return Err(EPERM);
         }
-        if target.core.attr.lock().nlink == 0 {
+        let (new, number) = (name(new)?, self.number());
+        let mut unnamed = target.core.unnamed.lock();
+        if target.core.attr.lock().nlink == 0 && unnamed.is_none() {
             return Err(ENOENT);
         }
-        let (new, number) = (name(new)?, self.number());
-        let (info, now) = self.change_dir(|fs| fs.hard_link(target.number(), number, new))?;
+        let ((), now) = self.change_dir(|fs| {
+            fs.hard_link(target.number(), number, new)?;
+            match &*unnamed {
+                Some(unnamed) => unnamed.remove(fs),
+                None => Ok(()),
+            }
+        })?;
+        *unnamed = None;
         let mut attr = target.core.attr.lock();
-        (attr.nlink, attr.ctime) = (u32::from(info.links), now);
+        (attr.nlink, attr.ctime) = (attr.nlink + 1, now);
         Ok(())
     }
 
@@ -517,16 +543,17 @@ impl Inode for ExtInode {
 impl Drop for ExtInode {
     fn drop(&mut self) {
         let nlink = self.core.attr.lock().nlink;
+        let mut given_up = false;
         if nlink == 0 {
-            self.core.dead.store(true, Ordering::Relaxed);
+            given_up = self.core.dead.swap(true, Ordering::Relaxed);
         } else {
             self.write_atime();
         }
         // The cache writes what it has while the inode is still there.
         drop(self.cache.lock().take());
         self.shared().forget(self.number());
-        if nlink == 0 {
-            self.shared().reap_later(self.number());
+        if nlink == 0 && !given_up {
+            self.shared().reap_later(self.core.unused());
         }
     }
 }

@@ -16,7 +16,7 @@ pub(super) struct Layout {
     pub has_extents: bool,
     /// The journal must be replayed before anything else is looked at.
     pub needs_recovery: bool,
-    block_size: u64,
+    pub block_size: u64,
     first_data_block: u64,
     inodes_per_group: u32,
     inode_size: u64,
@@ -85,7 +85,8 @@ impl Layout {
         }
     }
 
-    fn raw_inode(&self, device: &dyn BlockDevice, number: u32) -> Option<alloc::vec::Vec<u8>> {
+    /// The bytes of an inode as the disk has them.
+    pub(super) fn raw_inode(&self, device: &dyn BlockDevice, number: u32) -> Option<alloc::vec::Vec<u8>> {
         if !self.plain_groups || !(128..=4096).contains(&self.inode_size) {
             return None;
         }

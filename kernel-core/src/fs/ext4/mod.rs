@@ -4,7 +4,9 @@
 //! one thing at a time, so there is one lock for each file system. Bytes of files are kept by page caches over it
 //! ([`core`]), names by the dentry cache, and attributes by inode objects ([`inode`]).
 //!
-//! What the library changes waits in its journal until a sync: of `fsync(2)`, `sync(2)` and `umount(2)`.
+//! What the library changes waits in its journal until a sync: of `fsync(2)`, `sync(2)` and `umount(2)`. It uses a block that
+//! is free again at once, and a power cut may bring back whom it belonged to. So a file without a name keeps its blocks until
+//! it lasts that it has none.
 
 mod acl;
 mod core;
@@ -13,7 +15,11 @@ mod file;
 mod inode;
 mod layout;
 #[cfg(test)]
+mod power_cuts;
+mod recovery;
+#[cfg(test)]
 mod tests;
+mod unnamed;
 
 use ::core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use alloc::string::String;
@@ -34,12 +40,16 @@ use crate::sync::Mutex;
 use crate::vfs::inode::{Device, Inode, StatFs, Timestamp};
 use crate::vfs::mount::{FileSystem, MountFlags};
 use crate::vfs::types::{FsType, Needs, NewFs};
-use device::{Chance, ClockHandle, Io, SetClock, errno};
+use device::{Chance, ClockHandle, Io, Phase, SetClock, errno};
 use inode::ExtInode;
 use layout::Layout;
+use unnamed::Unnamed;
 
 /// RAM that is made free before the library works, as it may need it with its lock held (a disk in memory).
 const ROOM: u64 = 4 << 20;
+
+/// So many inodes may wait for a sync: the library keeps them in a list.
+const WAITING: usize = 64;
 
 type Fs = Ext4<Io, MountedServices<Chance, NoopObserver, ()>>;
 
@@ -70,6 +80,15 @@ impl Options {
     }
 }
 
+/// An inode without a name that nobody uses any more.
+struct Unused {
+    number: InodeNumber,
+    /// It may be freed when the library was synced so often.
+    after: u64,
+    /// It has a name among those without one.
+    unnamed: Option<Unnamed>,
+}
+
 /// A mounted file system, as all its inodes know it.
 struct Shared {
     services: Arc<Services>,
@@ -78,6 +97,7 @@ struct Shared {
     layout: Layout,
     clock: Arc<SetClock>,
     fs: Mutex<Fs>,
+    phase: Arc<Phase>,
     /// How often the library was synced.
     synced: AtomicU64,
     read_only: AtomicBool,
@@ -87,8 +107,9 @@ struct Shared {
     /// If it is found damaged, it goes on as if nothing were (`errors=continue`), or can only be read from then on.
     goes_on: AtomicBool,
     table: Mutex<HashMap<u32, Weak<ExtInode>>>,
-    /// Inodes without a name that nobody uses any more.
-    unused: Mutex<Vec<InodeNumber>>,
+    unused: Mutex<Vec<Unused>>,
+    /// The last number of a file without a name, see [`unnamed`].
+    last_unnamed: AtomicU64,
 }
 
 impl Shared {
@@ -170,25 +191,61 @@ impl Shared {
         }
     }
 
-    /// Frees an inode without a name, now or when something else is done.
-    fn reap_later(&self, number: InodeNumber) {
-        self.unused.lock().push(number);
+    /// Frees an inode without a name when it lasts that it has none, or if it is new since the last sync, now or when something
+    /// else is done.
+    fn reap_later(&self, unused: Unused) {
+        self.unused.lock().push(unused);
         self.reap();
     }
 
-    /// Frees unused inodes, unless the library is at work: then whoever comes next does.
+    /// Frees unused inodes that may be freed, unless the library is at work: then whoever comes next does.
     fn reap(&self) {
         if self.unused.lock().is_empty() || self.is_read_only() {
             return;
         }
         let Some(mut fs) = self.fs.try_lock() else { return };
-        let unused = ::core::mem::take(&mut *self.unused.lock());
         self.clock.set(self.now());
-        for number in unused {
-            if let Err(error) = fs.reap_unlinked_inode(number) {
+        let waiting = self.unused.lock().len();
+        if waiting >= WAITING
+            && let Err(error) = self.sync_library(&mut fs)
+        {
+            self.failed(error);
+            return;
+        }
+        let synced = self.synced.load(Ordering::Relaxed);
+        let unused = ::core::mem::take(&mut *self.unused.lock());
+        for Unused { number, after, unnamed } in unused {
+            if let Some(unnamed) = unnamed
+                && let Err(error) = unnamed.remove(&mut fs)
+            {
+                log::error!("{}: inode {} keeps its name: {error}", self.volume.name, number.raw());
+                continue;
+            }
+            // The library may have made last that it exists, and then its nodes must not become others' bytes.
+            let has_nodes = after == 0 && core::nodes(&mut fs, number).is_ok_and(|nodes| nodes > 0);
+            let after = if has_nodes { synced + 1 } else { after };
+            if after > synced {
+                self.unused.lock().push(Unused { number, after, unnamed: None });
+            } else if let Err(error) = fs.reap_unlinked_inode(number) {
                 log::error!("{}: inode {} cannot be freed: {error}", self.volume.name, number.raw());
             }
         }
+    }
+
+    /// Frees what waits for a sync if there is no room for so many bytes otherwise.
+    fn make_room(&self, bytes: u64) -> Result<()> {
+        if self.unused.lock().is_empty() {
+            return Ok(());
+        }
+        let stats = self.fs.lock().statfs();
+        let is_full = stats.free_blocks <= bytes / stats.block_size + 2 + core::SPARE_BLOCKS;
+        if is_full || stats.free_inodes == 0 { self.sync() } else { Ok(()) }
+    }
+
+    fn sync_library(&self, fs: &mut Fs) -> Ext4Result<()> {
+        fs.sync()?;
+        self.synced.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Makes last what the library knows; EROFS if that is not to be expected any more.
@@ -199,12 +256,9 @@ impl Shared {
         if self.is_read_only() {
             return Ok(());
         }
+        self.with(|fs| self.sync_library(fs))?;
         self.reap();
-        self.with(|fs| {
-            fs.sync()?;
-            self.synced.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        })
+        Ok(())
     }
 
     /// Makes everything last.
@@ -219,6 +273,11 @@ impl Shared {
     }
 
     fn statfs(&self) -> StatFs {
+        // What waits for a sync is free.
+        if !self.unused.lock().is_empty() {
+            // If it fails, less is.
+            let _ = self.sync();
+        }
         let stats = self.fs.lock().statfs();
         StatFs {
             magic: u64::from(EXT_MAGIC),
@@ -231,13 +290,26 @@ impl Shared {
         }
     }
 
-    /// Says on the disk that nothing is open any more. If something is, its journal says so at the next mount.
+    /// Gives up inodes without a name that somebody still has: he will do nothing with them any more.
+    fn drop_held(&self) {
+        let known: Vec<Arc<ExtInode>> = self.table.lock().values().filter_map(Weak::upgrade).collect();
+        for inode in known.iter().filter(|inode| inode.core.attr.lock().nlink == 0) {
+            if !inode.core.dead.swap(true, Ordering::Relaxed) {
+                self.unused.lock().push(inode.core.unused());
+            }
+        }
+    }
+
+    /// Says on the disk that nothing is open any more.
     fn unmount(&self) {
         if self.unmounted.swap(true, Ordering::Relaxed) {
             return;
         }
-        self.reap();
-        if let Err(error) = self.with(|fs| fs.unmount()) {
+        self.drop_held();
+        let waiting = !self.unused.lock().is_empty();
+        let synced = if waiting { self.sync() } else { Ok(()) };
+        self.phase.unmounting.store(true, Ordering::Relaxed);
+        if let Err(error) = synced.and_then(|()| self.with(|fs| fs.unmount())) {
             log::warn!("{}: unmounting failed, its journal will be replayed: {error:?}", self.volume.name);
         }
         self.read_only.store(true, Ordering::Relaxed);
@@ -268,6 +340,11 @@ impl ExtFs {
         options: &[u8],
     ) -> Result<Arc<ExtFs>> {
         let options = Options::parse(options)?;
+        let replay = options.replay && !volume.read_only();
+        let claim = volume.claim()?;
+        if replay {
+            recovery::mend(&**volume)?;
+        }
         let layout = Layout::read(&**volume)?;
         let fits = match name {
             "ext2" => !layout.has_journal && !layout.has_extents,
@@ -284,7 +361,6 @@ impl ExtFs {
             log::error!("{}: a file system without extents can only be mounted read-only", volume.name);
             return Err(EROFS);
         }
-        let replay = options.replay && !volume.read_only();
         if !read_only && !options.replay {
             return Err(EINVAL);
         }
@@ -292,16 +368,21 @@ impl ExtFs {
             log::error!("{}: its journal has to be replayed, and it cannot be written", volume.name);
             return Err(EROFS);
         }
-        let claim = volume.claim()?;
+        if !read_only {
+            recovery::begin(&**volume, &layout)?;
+        }
+        let phase = Arc::<Phase>::default();
+        phase.mounting.store(true, Ordering::Relaxed);
         let clock = Arc::<SetClock>::default();
         clock.set(Timestamp::from_ns(services.clock.realtime_ns()));
         let wanted = MountOptions { readonly: read_only, replay_journal: replay, block_validity: true };
         let services_of =
             MountServices::new(ClockHandle(clock.clone()), Chance(services.clone()), NoopObserver);
-        let mut fs = Ext4::mount(Io(volume.clone()), services_of, wanted).map_err(|error| {
+        let mut fs = Ext4::mount(Io::new(volume, &phase), services_of, wanted).map_err(|error| {
             log::error!("{}: mounting failed: {error}", volume.name);
             errno(error)
         })?;
+        phase.mounting.store(false, Ordering::Relaxed);
         let root = fs.root_inode();
         let info = fs.inode(root).map_err(errno)?;
         if !info.is_directory() {
@@ -314,6 +395,7 @@ impl ExtFs {
             layout,
             clock,
             fs: Mutex::new(fs),
+            phase,
             synced: AtomicU64::new(0),
             read_only: AtomicBool::new(read_only),
             given_up: AtomicBool::new(false),
@@ -321,7 +403,9 @@ impl ExtFs {
             goes_on: AtomicBool::new(options.goes_on.unwrap_or_default()),
             table: Mutex::default(),
             unused: Mutex::default(),
+            last_unnamed: AtomicU64::new(0),
         });
+        shared.remove_unnamed()?;
         let root = shared.inode(&info);
         Ok(Arc::new(ExtFs { name, shared, root }))
     }
@@ -374,7 +458,7 @@ impl FileSystem for ExtFs {
             fs.remount(options)
         })?;
         shared.read_only.store(read_only, Ordering::Relaxed);
-        Ok(())
+        shared.remove_unnamed()
     }
 }
 
@@ -438,7 +522,8 @@ impl FsType for Ext4Type {
     fn shut_down(&self) {
         let all: Vec<Arc<ExtFs>> =
             self.mounted.all.lock().iter().filter_map(|(_, fs)| fs.upgrade()).collect();
-        for fs in all.iter().filter(|fs| fs.name == self.name) {
+        // What was mounted later may be in a file of what was mounted before.
+        for fs in all.iter().rev().filter(|fs| fs.name == self.name) {
             if let Err(error) = fs.shared.sync_all() {
                 log::error!("{}: writing the last changes failed: {error:?}", fs.shared.volume.name);
             }

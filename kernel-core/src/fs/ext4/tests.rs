@@ -1,4 +1,4 @@
-//! ext4 on test disks: against a model, through power cuts, damaged, full.
+//! ext4 on test disks: against a model, damaged, full.
 
 extern crate std;
 
@@ -20,7 +20,7 @@ use crate::vfs::inode::{Attached, RenameMode, SetAttr, SetTime, XattrMode};
 use crate::vfs::mount::Unmount;
 use crate::vfs::testing::World;
 
-const MIB: u64 = 1 << 20;
+pub(super) const MIB: u64 = 1 << 20;
 
 /// Shows what the file system says of its failures.
 struct Loud;
@@ -37,41 +37,48 @@ impl log::Log for Loud {
     fn flush(&self) {}
 }
 
-fn show_failures() {
+pub(super) fn show_failures() {
     // Another test may have done it.
     let _ = log::set_logger(&Loud);
     log::set_max_level(log::LevelFilter::Error);
 }
 
 /// A disk with an empty file system, and a world with it at `/mnt`.
-struct Machine {
-    disk: Arc<TestDisk>,
-    world: World,
+pub(super) struct Machine {
+    pub disk: Arc<TestDisk>,
+    pub world: World,
 }
 
-fn disks(disk: &Arc<TestDisk>) -> Arc<Disks> {
+pub(super) fn disks(disk: &Arc<TestDisk>) -> Arc<Disks> {
     let disks = Arc::<Disks>::default();
     disks.add(0, disk.clone());
     disks
 }
 
-const UBDA: Device = Device::new(crate::block::MAJOR, 0);
+pub(super) const UBDA: Device = Device::new(crate::block::MAJOR, 0);
 
 /// The bytes of an empty file system.
-fn formatted(size: u64) -> Vec<u8> {
+pub(super) fn formatted(size: u64) -> Vec<u8> {
     let disk = Arc::new(TestDisk::empty(size));
     let volume = disks(&disk).volume(UBDA).unwrap();
     let clock = Arc::<SetClock>::default();
-    drop(rsext4::format(Io(volume), ClockHandle(clock), MkfsOptions::default()).unwrap());
+    drop(
+        rsext4::format(Io::new(&volume, &Arc::default()), ClockHandle(clock), MkfsOptions::default())
+            .unwrap(),
+    );
     disk.bytes()
 }
 
 impl Machine {
-    fn new(bytes: Vec<u8>) -> Machine {
+    pub(super) fn new(bytes: Vec<u8>) -> Machine {
         Machine { disk: Arc::new(TestDisk::new(bytes)), world: World::new() }
     }
 
-    fn mount(&self, flags: MountFlags, options: &[u8]) -> Result<()> {
+    pub(super) fn mount(&self, flags: MountFlags, options: &[u8]) -> Result<()> {
+        self.mount_kept(flags, options).map(drop)
+    }
+
+    pub(super) fn mount_kept(&self, flags: MountFlags, options: &[u8]) -> Result<Arc<Mounted>> {
         if self.world.resolve("/mnt").is_err() {
             self.world.mkdir("/mnt").unwrap();
         }
@@ -79,16 +86,16 @@ impl Machine {
         let fs = mounted.mount("ext4", UBDA, flags, options)?;
         let at = self.world.resolve("/mnt")?;
         self.world.context.namespace().mount(fs, b"/dev/ubda", &at, flags, &UserNs::INITIAL)?;
-        Ok(())
+        Ok(mounted)
     }
 
-    fn mounted(bytes: Vec<u8>) -> Machine {
+    pub(super) fn mounted(bytes: Vec<u8>) -> Machine {
         let machine = Machine::new(bytes);
         machine.mount(MountFlags::empty(), b"").unwrap();
         machine
     }
 
-    fn unmount(&self) {
+    pub(super) fn unmount(&self) {
         let at = self.world.resolve("/mnt").unwrap();
         self.world.context.namespace().unmount(at, Unmount::Idle).unwrap();
     }
@@ -98,20 +105,20 @@ impl Machine {
         self.mount(MountFlags::empty(), b"").unwrap();
     }
 
-    fn contents(&self, path: &str) -> Result<Vec<u8>> {
+    pub(super) fn contents(&self, path: &str) -> Result<Vec<u8>> {
         let file = self.world.open(path, OpenFlags::empty())?;
         // A damaged file may have any size.
         let len = file.inode.metadata().size.min(MIB) as usize;
         self.world.read_at(&file, 0, len)
     }
 
-    fn fsync(&self, file: &OpenFile) -> Result<()> {
+    pub(super) fn fsync(&self, file: &OpenFile) -> Result<()> {
         file.ops.sync(self.world.op(file))
     }
 }
 
 /// What `e2fsck -fn` says of a disk, if it is there: nothing if the file system is clean.
-fn complaints(bytes: &[u8], name: &str) -> String {
+pub(super) fn complaints(bytes: &[u8], name: &str) -> String {
     let path = std::env::temp_dir().join(format!("lodger-ext4-{}-{name}", std::process::id()));
     std::fs::write(&path, bytes).unwrap();
     let checked = Command::new("e2fsck").arg("-fn").arg(&path).output();
@@ -362,59 +369,6 @@ fn a_file_may_be_written_backwards_with_holes() {
     drop(file);
     machine.unmount();
     assert_eq!(complaints(&machine.disk.bytes(), "backwards"), "");
-}
-
-/// Writers that sync, until the power is cut; what was synced must be there afterwards.
-fn cut(empty: &[u8], seed: u64) {
-    show_failures();
-    let mut random = Random::new(seed);
-    let machine = Machine::mounted(empty.to_vec());
-    machine.disk.cut_after(random.below(160));
-    // What each file had at its last fsync that returned.
-    let mut synced: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let mut touched = None;
-    for round in 0..200u32 {
-        let path = format!("/mnt/f{}", random.below(6));
-        let bytes = vec![round as u8 + 1; random.below(9000) as usize + 1];
-        touched = Some(path.clone());
-        let worked = (|| {
-            let file = machine.world.open(&path, OpenFlags::CREAT | OpenFlags::TRUNC | OpenFlags::RDWR)?;
-            machine.world.write(&file, &bytes)?;
-            machine.fsync(&file)
-        })();
-        if worked.is_err() {
-            break;
-        }
-        synced.insert(path, bytes);
-    }
-    // A mount that is cut off as well, and then one that is not.
-    let interrupted = Arc::new(TestDisk::new(machine.disk.after_cut(&mut random)));
-    interrupted.cut_after(random.below(12));
-    let early = Mounted::new(&machine.world.services, &disks(&interrupted));
-    drop(early.mount("ext4", UBDA, MountFlags::empty(), b""));
-    let after = Machine::mounted(interrupted.after_cut(&mut random));
-    for (path, bytes) in &synced {
-        // The one that was being written may be anything between.
-        if touched.as_ref() != Some(path) {
-            assert!(after.contents(path).as_deref() == Ok(bytes), "seed {seed}: {path}");
-        }
-    }
-    after.unmount();
-    let complaints = complaints(&after.disk.bytes(), &format!("cut{seed}"));
-    assert!(complaints.is_empty(), "seed {seed}: {complaints}");
-}
-
-#[test]
-fn what_was_synced_survives_a_power_cut() {
-    let empty = formatted(24 * MIB);
-    (0..25).for_each(|seed| cut(&empty, seed));
-}
-
-#[test]
-#[ignore = "takes minutes"]
-fn what_was_synced_survives_many_power_cuts() {
-    let empty = formatted(24 * MIB);
-    (100..200).for_each(|seed| cut(&empty, seed));
 }
 
 #[test]
