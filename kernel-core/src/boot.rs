@@ -28,6 +28,7 @@ use crate::fs::tmpfs::{Options, Tmpfs, TmpfsType};
 use crate::host::block::BlockDevice;
 use crate::host::tree;
 use crate::host::{ByteStream, Fpu, Host, Ready, Registers, StreamError, Suspend, UserContext};
+use crate::ipc::epoll::Topology;
 use crate::ipc::fifo::FifoOpener;
 use crate::ipc::inotify::Limits;
 use crate::ipc::mqueue::fs::MqueueType;
@@ -208,6 +209,9 @@ impl<H: Host> Kernel<H> {
             clock: Arc::new(HostClock { host: host.clone(), boot_ns }),
             processes: link.clone(),
             anon: Default::default(),
+            places: Arc::default(),
+            room: Default::default(),
+            epoll: Topology::new(config.memory),
             inotify: Arc::new(Limits::new(config.memory)),
         });
         let stdio = Standard::new(&config.stdio, &services);

@@ -23,10 +23,9 @@ use crate::task::cred::{Caps, Cred};
 use crate::task::heap::HeapWatch;
 use crate::task::namespaces::{Namespaces, NsCounts};
 use crate::task::process::ExitStatus;
-use crate::task::signal::SIGKILL;
 use crate::task::times::Account;
 use crate::task::tree::ProcessTree;
-use crate::task::{Process, Task, siginfo::SigInfo};
+use crate::task::{Process, siginfo::SigInfo};
 use crate::vfs::caller::Processes;
 use crate::vfs::mount::Namespace;
 
@@ -49,9 +48,6 @@ pub enum Shutdown {
 
 /// Takes the lines of `--strace`.
 pub type TraceSink = Arc<dyn Fn(&str) + Send + Sync>;
-
-/// As much of files' pages is given back at least when RAM has run out, in bytes.
-const EVICTED: u64 = 4 << 20;
 
 /// The kernel of an instance.
 pub struct Kernel<H: Host> {
@@ -258,83 +254,6 @@ impl<H: Host> Kernel<H> {
         }
     }
 
-    /// RAM ran out under a task: pages of files are given back, or if there are none the largest process is killed, and the
-    /// task tries again; if it is itself, it ends.
-    pub(crate) fn out_of_memory(&self, cx: &Cx<'_, H>) {
-        // With less than that, programs would lose the pages that they run on, and bring them in again, for ever.
-        let ram = &self.services.ram;
-        let enough = EVICTED.min(ram.total() / 32);
-        if ram.evict(enough) >= enough {
-            return;
-        }
-        if self.is_another_ending(&cx.task.process) {
-            // It gives its memory back once it has run; more than one need not end.
-            cx.yield_now();
-            return;
-        }
-        let size = |process: &Arc<Process<H>>| {
-            let resources = process.threads().first().and_then(|task| task.resources());
-            resources.map_or(0, |resources| resources.mm.usage().resident_anonymous)
-        };
-        let victim = self.largest_process(size).unwrap_or_else(|| cx.task.process.clone());
-        self.kill_for_memory(cx, &victim);
-    }
-
-    /// The kernel itself has become too large: the process that made it so is killed. If none did by much, what takes the
-    /// memory is held by no process (names in file systems), and has limits of its own.
-    pub(crate) fn heap_is_full(&self, cx: &Cx<'_, H>) {
-        if self.is_another_ending(&cx.task.process) {
-            cx.yield_now();
-            return;
-        }
-        let victim = self.largest_process(|process| process.heap.bytes());
-        if let Some(victim) = victim.filter(|victim| victim.heap.is_large()) {
-            self.kill_for_memory(cx, &victim);
-        }
-    }
-
-    fn kill_for_memory(&self, cx: &Cx<'_, H>, victim: &Arc<Process<H>>) {
-        let comm = victim.threads().first().map(|task| task.comm()).unwrap_or_default();
-        let name =
-            String::from_utf8_lossy(comm.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
-        log::warn!("out of memory: killed process {} ({name})", victim.pid);
-        victim.end(ExitStatus::Signaled { signal: SIGKILL, core: false });
-        if !Arc::ptr_eq(victim, &cx.task.process) {
-            // It has to run to end, and to give its memory back.
-            cx.yield_now();
-        }
-    }
-
-    /// Whether a process other than `own` ends, and so gives memory back soon: its tracer is not waited for.
-    fn is_another_ending(&self, own: &Arc<Process<H>>) -> bool {
-        let ending: Vec<Arc<Process<H>>> = {
-            let tree = self.tree.lock();
-            let others = tree.nodes().filter(|node| {
-                node.zombie.is_none()
-                    && !Arc::ptr_eq(&node.process, own)
-                    && node.process.signals.lock().ending.is_some()
-            });
-            others.map(|node| node.process.clone()).collect()
-        };
-        ending.iter().for_each(|process| process.end_trace_stops());
-        !ending.is_empty()
-    }
-
-    /// The process with the largest `size` which is not PID 1 and does not end already.
-    fn largest_process(&self, size: impl Fn(&Arc<Process<H>>) -> u64) -> Option<Arc<Process<H>>> {
-        let processes: Vec<Arc<Process<H>>> = self
-            .tree
-            .lock()
-            .nodes()
-            .filter(|node| node.zombie.is_none())
-            .map(|node| node.process.clone())
-            .collect();
-        processes
-            .into_iter()
-            .filter(|process| process.pid != 1 && process.signals.lock().ending.is_none())
-            .max_by_key(size)
-    }
-
     /// Logs a signal that a fault causes, as Linux does for processes without a handler.
     pub(crate) fn note_fault(&self, cx: &Cx<'_, H>, signal: u8, addr: u64) {
         if cx.task.process.actions().get(signal).handler > 1 {
@@ -426,16 +345,6 @@ impl<H: Host> Processes for KernelLink<H> {
         if let Some(task) = task.filter(|task| task.process.pid == pid) {
             let _ = task.process.send_to_thread(&task, info);
         }
-    }
-
-    fn is_timer_signal_pending(&self, pid: u32, id: i32) -> bool {
-        let Some(kernel) = self.upgrade() else { return false };
-        let process = kernel.tree.lock().process(pid);
-        process.is_some_and(|process| {
-            let group = process.signals.lock();
-            let in_thread = |task: &Arc<Task<H>>| task.signals.lock().pending.has_timer(id);
-            group.pending.has_timer(id) || group.threads.iter().any(in_thread)
-        })
     }
 
     fn is_orphaned(&self, pgid: u32) -> bool {

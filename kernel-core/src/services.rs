@@ -2,9 +2,12 @@
 
 use alloc::sync::Arc;
 
+use crate::ipc::epoll::Topology;
 use crate::ipc::inotify::Limits;
 use crate::mm::ram::Ram;
 use crate::sched::timers::Timers;
+use crate::task::heap::Room;
+use crate::task::signal::places::Places;
 use crate::vfs::anon::AnonInodes;
 use crate::vfs::caller::Processes;
 
@@ -56,6 +59,12 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Signals to processes.
     pub processes: Arc<dyn Processes>,
+    /// Places in queues of signals that users have taken.
+    pub places: Arc<Places>,
+    /// Whether the kernel has memory for what no process holds.
+    pub room: Room,
+    /// What epoll instances have in common.
+    pub epoll: Arc<Topology>,
     /// What users may have of watches on files.
     pub inotify: Arc<Limits>,
     /// Inodes of files without names.

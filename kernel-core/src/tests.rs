@@ -287,6 +287,33 @@ fn who_makes_the_kernel_too_large_is_killed() {
     assert_eq!(run(&host, 1), exited(1));
 }
 
+/// What no process holds is refused while there is still memory for what processes hold.
+#[test]
+fn names_are_refused_before_the_kernel_is_too_large() {
+    let host = FakeHost::new(1);
+    let heap = Arc::downgrade(&host);
+    guest(&host, move |step, result, regs, mem| {
+        let becomes = |bytes| {
+            if let Some(host) = heap.upgrade() {
+                host.heap_bytes.store(bytes, Ordering::Relaxed);
+            }
+            Ok((sys::__NR_getpid, [0; 4]))
+        };
+        let make = (sys::__NR_mkdir, [regs.rsp - 64, 0o700, 0, 0]);
+        match step {
+            0 => mem.write(regs.rsp - 64, b"/d\0").and_then(|()| becomes(31 << 20)),
+            1 => Ok(make),
+            2 => {
+                regs.r12 = u64::from(result == -28);
+                becomes(0)
+            }
+            3 => Ok(make),
+            _ => Ok((sys::__NR_exit_group, [regs.r12 + u64::from(result == 0), 0, 0, 0])),
+        }
+    });
+    assert_eq!(run(&host, 1), exited(2));
+}
+
 /// A debugger sees a parent and its child asleep, each with a stack of its own.
 #[test]
 fn a_running_instance_can_be_inspected() {

@@ -158,6 +158,9 @@ pub struct Run {
     /// Memory of the guest: bytes, or with K, M, G or T behind the number
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = memory::parse)]
     pub mem: u64,
+    /// The most processes and threads of the guest, those that ended and were not waited for among them
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(2..=4096))]
+    pub pids: u32,
     /// Give the guest a disk: number or letter N is /dev/ubda for 0 or a, FILE a raw image or COW file of User-mode Linux;
     /// with BACKING, FILE is a COW file over it, made if it is not there. FLAGS are r (read-only), s (every write lasts at
     /// once), d (FILE is no COW file), c (not locked) and t (nothing is discarded); can be given again
@@ -221,8 +224,6 @@ pub struct Run {
 pub struct Planned {
     #[arg(long, hide = true, value_name = "N")]
     cpus: Option<u32>,
-    #[arg(long, hide = true, value_name = "N")]
-    pids: Option<u32>,
     #[arg(long, hide = true, value_name = "ID")]
     name: Option<OsString>,
 }
@@ -249,10 +250,6 @@ impl Run {
                 "--share is for --backend tt with :ro only: its guests can reach the kernel, and would reach your files",
             ),
             (cpus, "--cpus other than 1 is not there yet: a guest has one processor"),
-            (
-                planned.pids.is_some(),
-                "--pids is not there yet: the number of guest processes has no such limit",
-            ),
             (
                 self.disk.is_some() && self.root_rw,
                 "--disk is not for --root-rw: either the disk has the changes, or the root itself is changed",
@@ -328,7 +325,7 @@ mod tests {
 
     #[test]
     fn planned_flags_are_refused_by_name() {
-        for flag in ["--cpus 2", "--pids 5", "--name n"] {
+        for flag in ["--cpus 2", "--name n"] {
             for backend in [Backend::Skas, Backend::Tt] {
                 let sentence = run(flag).unwrap().refusal(backend).unwrap();
                 assert!(sentence.starts_with(flag.split(' ').next().unwrap()), "{flag}: {sentence}");

@@ -105,7 +105,7 @@ pub fn run_after<B: Backend>(request: &Request, first: impl FnOnce()) -> Result<
         command_line: plan.cmdline,
         memory: run.mem,
         vcpus: 1,
-        max_tasks: MAX_TASKS,
+        max_tasks: run.pids as usize,
         trace,
         log,
     };
@@ -188,9 +188,6 @@ fn root_of(request: &Request, userland: &Userland, disks: &mut Vec<disks::Number
     let name = disks::add(disks, image, changes == Changes::InMemory)?;
     Ok(Found::Disk(name, changes))
 }
-
-/// The most threads in a guest.
-const MAX_TASKS: usize = 4096;
 
 /// A kernel that runs, for signals and the terminal's escape.
 struct Running<H: Host>(Arc<Kernel<H>>);

@@ -26,6 +26,9 @@ pub trait Meter: Send + Sync {
 const SHORTEST_LOOK_NS: u64 = 2_000_000;
 const LONGEST_LOOK_NS: u64 = 64_000_000;
 
+/// So long a periodic timer lets the others run for each that there is.
+const PER_TIMER_NS: u64 = 5_000;
+
 /// How long to wait before the next look, with that much to go, after the last wait, with or without progress since.
 pub fn next_look_ns(left_ns: u64, meter: &dyn Meter, last_ns: u64, progress: bool) -> u64 {
     let earliest_ns = (left_ns / meter.fastest().max(1)).max(SHORTEST_LOOK_NS);
@@ -57,7 +60,8 @@ pub struct Alarm {
     /// What it goes by instead.
     meter: Option<Arc<dyn Meter>>,
     wake: Weak<dyn Wake>,
-    /// After an expiration was looked at, the next wake-up comes no sooner than this.
+    /// After an expiration was looked at, the next wake-up comes no sooner than this; 0 for one that wakes only when it is
+    /// looked at.
     floor_ns: u64,
     state: Mutex<State>,
 }
@@ -68,6 +72,8 @@ struct State {
     next_ns: Option<u64>,
     interval_ns: u64,
     token: Option<TimerToken>,
+    /// Whether it is one of [`Timers::repeating`].
+    repeats: bool,
     /// What the meter said at the last look, and how long that one was waited for.
     looked: (u64, u64),
 }
@@ -105,6 +111,7 @@ impl Alarm {
         self.cancel(&mut state);
         state.next_ns = setting.first_ns;
         state.interval_ns = setting.interval_ns;
+        self.note_repeating(&mut state);
         state.looked = (now_ns.wrapping_sub(1), 0);
         self.start(&mut state, now_ns, 0);
         before
@@ -141,8 +148,24 @@ impl Alarm {
         };
         let to_next_ns = state.interval_ns - late_ns % state.interval_ns;
         state.next_ns = Some(now_ns.saturating_add(to_next_ns));
-        self.start(&mut state, now_ns, now_ns.saturating_add(self.floor_ns));
+        self.start(&mut state, now_ns, now_ns.saturating_add(self.least_ns()));
         more.saturating_add(1)
+    }
+
+    /// The least time from a wake-up to the next: the more timers there are that start themselves again, the longer it is,
+    /// so that a vCPU has time for other things.
+    fn least_ns(&self) -> u64 {
+        match self.floor_ns {
+            0 => 0,
+            floor_ns => floor_ns.max(self.timers.repeating() as u64 * PER_TIMER_NS),
+        }
+    }
+
+    fn note_repeating(&self, state: &mut State) {
+        let repeats = self.floor_ns > 0 && state.next_ns.is_some() && state.interval_ns > 0;
+        if repeats != core::mem::replace(&mut state.repeats, repeats) {
+            self.timers.note_repeating(repeats);
+        }
     }
 
     fn start(&self, state: &mut State, now_ns: u64, not_before_ns: u64) {
@@ -181,8 +204,10 @@ impl State {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        if let Some(token) = self.state.lock().token.take() {
-            self.timers.cancel(token);
+        let mut state = self.state.lock();
+        self.cancel(&mut state);
+        if state.repeats {
+            self.timers.note_repeating(false);
         }
     }
 }

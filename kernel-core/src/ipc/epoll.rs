@@ -13,11 +13,13 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use hashbrown::HashMap;
 use linux_raw_sys::general as sys;
 
-use crate::errno::{EEXIST, EINVAL, ELOOP, ENOENT, EPERM, Result};
+use crate::errno::{EEXIST, EINVAL, ELOOP, ENOENT, ENOSPC, EPERM, Result};
+use crate::ipc::limit::Limit;
 use crate::sched::wait::{Events, WaitQueue, WaitToken, Wake};
 use crate::sync::Mutex;
 use crate::vfs::caller::Caller;
@@ -27,8 +29,13 @@ use crate::vfs::file::{FileOps, Op, OpenFile, Watcher};
 /// The deepest that instances may be in each other (as in Linux: a chain of five).
 const MOST_NESTED: usize = 4;
 
-/// The most instances that watch the same other one: an event goes all ways up, which must not be too many.
-const MOST_PARENTS: usize = 16;
+/// The most ways of an event from a file up to instances that nobody watches, by how many instances are between. Each is
+/// gone for each event. Source: `path_limits` in Linux, which tells of them by EINVAL.
+const MOST_WAYS: [u32; MOST_NESTED + 1] = [u32::MAX, 500, 100, 50, 10];
+
+/// Bytes that a watch costs, as Linux reckons; all of a user's may cost a part of RAM (`epoll(7)`, `max_user_watches`).
+const COST: u64 = 160;
+const PART_OF_RAM: u64 = 25;
 
 bitflags::bitflags! {
     /// How a file is watched, beside [`Events`]; the bits are those of `epoll_ctl(2)`.
@@ -73,10 +80,51 @@ impl Interest {
     }
 }
 
-/// Serialises how instances are put into each other, so that no two changes make a loop together.
-#[derive(Default)]
+/// What all instances have in common.
 pub struct Topology {
+    /// Serialises how they are put into each other, so that no two changes make a loop together.
     lock: Mutex<()>,
+    /// `max_user_watches`.
+    pub most_watches: Limit,
+    /// How many those have who made instances that are still there.
+    users: Mutex<HashMap<u32, Weak<AtomicU64>>>,
+}
+
+impl Topology {
+    /// With the limit that Linux has on a machine with so much memory.
+    pub fn new(ram: u64) -> Arc<Topology> {
+        let most_watches = Limit::new(ram / PART_OF_RAM / COST, i64::MAX as u64);
+        Arc::new(Topology { lock: Mutex::default(), most_watches, users: Mutex::default() })
+    }
+
+    fn watches_of(&self, user: u32) -> Arc<AtomicU64> {
+        let mut users = self.users.lock();
+        if let Some(watches) = users.get(&user).and_then(Weak::upgrade) {
+            return watches;
+        }
+        users.retain(|_, watches| watches.strong_count() > 0);
+        let watches = Arc::default();
+        users.insert(user, Arc::downgrade(&watches));
+        watches
+    }
+
+    /// Counts one more; ENOSPC.
+    fn count(&self, watches: &Arc<AtomicU64>) -> Result<Counted> {
+        let counted = Counted(watches.clone());
+        if watches.fetch_add(1, Ordering::Relaxed) >= self.most_watches.get() {
+            return Err(ENOSPC);
+        }
+        Ok(counted)
+    }
+}
+
+/// A watch that counts until this is dropped.
+struct Counted(Arc<AtomicU64>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Which file: Linux, too, tells watches apart by descriptor number and open file.
@@ -86,6 +134,8 @@ type Key = (RawFd, usize);
 pub struct Epoll {
     set: Arc<Set>,
     topology: Arc<Topology>,
+    /// How many watches its maker has.
+    watches: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -111,6 +161,7 @@ struct Item {
     enabled: AtomicBool,
     removed: AtomicBool,
     registration: Mutex<Registration>,
+    _counted: Counted,
 }
 
 #[derive(Default)]
@@ -187,6 +238,10 @@ impl Wake for ItemWake {
 }
 
 impl Watcher for Item {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
     fn file_closed(&self, file: &OpenFile) {
         self.removed.store(true, Ordering::SeqCst);
         self.unregister(file);
@@ -233,10 +288,37 @@ fn longest_chain(
     Err(ELOOP)
 }
 
+/// Counts the ways up from `sets`, which are that deep; EINVAL for too many.
+fn count_ways(sets: Vec<Arc<Set>>, depth: usize, ways: &mut [u32; MOST_NESTED + 1]) -> Result<()> {
+    for set in sets {
+        let parents = set.parents();
+        if depth > MOST_NESTED {
+            return Err(EINVAL);
+        } else if !parents.is_empty() {
+            count_ways(parents, depth + 1, ways)?;
+        } else if let Some((ways, most)) = ways.iter_mut().zip(MOST_WAYS).nth(depth) {
+            *ways += 1;
+            if *ways > most {
+                return Err(EINVAL);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the ways up from a file that is no instance are not too many: EINVAL.
+fn check_ways(file: &OpenFile) -> Result<()> {
+    let watchers = file.watchers();
+    let items = watchers.iter().filter_map(|watcher| watcher.as_any().downcast_ref::<Item>());
+    let sets =
+        items.filter(|item| !item.removed.load(Ordering::SeqCst)).filter_map(|item| item.set.upgrade());
+    count_ways(sets.collect(), 0, &mut [0; MOST_NESTED + 1])
+}
+
 impl Epoll {
-    /// An instance that watches nothing.
-    pub fn new(topology: &Arc<Topology>) -> Epoll {
-        Epoll { set: Arc::default(), topology: topology.clone() }
+    /// An instance that watches nothing, made by that user.
+    pub fn new(topology: &Arc<Topology>, user: u32) -> Epoll {
+        Epoll { set: Arc::default(), watches: topology.watches_of(user), topology: topology.clone() }
     }
 
     /// `EPOLL_CTL_ADD`: EEXIST, ELOOP, EINVAL as `epoll_ctl(2)`.
@@ -254,18 +336,15 @@ impl Epoll {
         }
         let key = (fd, Arc::as_ptr(file).addr());
         // Without others in between: two instances could be put into each other at once.
-        let order = nested.map(|_| self.topology.lock.lock());
+        let changes_ways = nested.is_some() || !self.set.parents.lock().is_empty();
+        let order = changes_ways.then(|| self.topology.lock.lock());
         if let Some(nested) = nested {
             let below = longest_chain(&nested.set, Some(&self.set), Set::children)?;
             let above = longest_chain(&self.set, None, Set::parents)?;
             if below + 1 + above > MOST_NESTED {
                 return Err(ELOOP);
             }
-            let mut parents = nested.set.parents.lock();
-            parents.retain(|parent| parent.strong_count() > 0);
-            if parents.len() >= MOST_PARENTS {
-                return Err(EINVAL);
-            }
+            nested.set.parents.lock().retain(|parent| parent.strong_count() > 0);
         }
         let item = Arc::new(Item {
             key,
@@ -276,6 +355,7 @@ impl Epoll {
             enabled: AtomicBool::new(true),
             removed: AtomicBool::new(false),
             registration: Mutex::default(),
+            _counted: self.topology.count(&self.watches)?,
         });
         {
             let mut items = self.set.items.lock();
@@ -287,9 +367,17 @@ impl Epoll {
         if let Some(nested) = nested {
             nested.set.parents.lock().push(Arc::downgrade(&self.set));
         }
-        drop(order);
         let watcher: Arc<dyn Watcher> = item.clone();
         file.watch(Arc::downgrade(&watcher));
+        let checked = match changes_ways {
+            true => self.files_below(file).iter().try_for_each(|file| check_ways(file)),
+            false => Ok(()),
+        };
+        drop(order);
+        if checked.is_err() {
+            self.remove(fd, file)?;
+            return checked;
+        }
         item.register(op);
         self.list_if_ready(&item, caller);
         Ok(())
@@ -344,6 +432,28 @@ impl Epoll {
             true => Ok(()),
             false => Err(EPERM),
         }
+    }
+
+    /// The file, if it is no instance, or those that are in it and in instances in it.
+    fn files_below(&self, file: &Arc<OpenFile>) -> Vec<Arc<OpenFile>> {
+        let mut level = BTreeMap::from([(Arc::as_ptr(file).addr(), file.clone())]);
+        let mut found = BTreeMap::new();
+        for _ in 0..=MOST_NESTED {
+            let mut next = BTreeMap::new();
+            for (address, file) in level {
+                let Some(epoll) = file.ops.as_any().downcast_ref::<Epoll>() else {
+                    found.insert(address, file);
+                    continue;
+                };
+                // Not dropped with the lock held, which the end of a file takes.
+                let items = epoll.set.items.lock();
+                let files: Vec<_> = items.values().filter_map(|item| item.file.upgrade()).collect();
+                drop(items);
+                next.extend(files.into_iter().map(|file| (Arc::as_ptr(&file).addr(), file)));
+            }
+            level = next;
+        }
+        found.into_values().collect()
     }
 
     /// The instance that a file is, if it is one; EINVAL if it is this one.

@@ -41,8 +41,6 @@ pub struct Ipc {
     pub aio: Arc<aio::AioLimit>,
     /// Names of local sockets, and descriptors on their way.
     pub unix: Arc<unix::Namespace>,
-    /// Serialises how epoll instances are put into each other.
-    pub epoll: Arc<epoll::Topology>,
     /// The System V objects and message queues that PID 1 sees.
     pub namespace: Arc<sysv::IpcNamespace>,
     /// What `kcmp(2)` hides addresses with.
@@ -60,7 +58,6 @@ impl Ipc {
             pi_futexes: Default::default(),
             aio: Default::default(),
             unix: Default::default(),
-            epoll: Default::default(),
             namespace: sysv::IpcNamespace::initial(services),
         }
     }

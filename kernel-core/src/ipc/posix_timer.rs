@@ -2,11 +2,11 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use linux_raw_sys::general as sys;
 
-use crate::errno::{EAGAIN, EINVAL, Result};
+use crate::errno::{EINVAL, Result};
 use crate::ipc::alarm::{Alarm, Meter, Remaining, Setting};
 use crate::ipc::cpu_timer::{CpuClock, CpuTimers};
 use crate::ipc::timerfd::TimeBase;
@@ -15,13 +15,12 @@ use crate::sched::wait::{Events, Wake};
 use crate::services::{Clock, Services};
 use crate::sync::Mutex;
 use crate::task::siginfo::{Payload, SigInfo};
+use crate::task::signal::bit;
+use crate::task::signal::places::Place;
 use crate::vfs::caller::Processes;
 
 /// The most often a periodic timer signals; what expires in between is counted as overrun.
 const FLOOR_NS: u64 = 100_000;
-
-/// The most timers of one process.
-const MOST_TIMERS: usize = 4096;
 
 /// Whom a timer tells (`sigev_notify`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,9 +91,13 @@ pub struct PosixTimer {
     missed: AtomicI32,
     /// What the signal taken last told of.
     overrun: AtomicI32,
+    /// Whether its last signal is in a queue.
+    queued: AtomicBool,
     /// How often it was set; a signal of an earlier setting says nothing of this one.
     setting: AtomicU32,
     processes: Arc<dyn Processes>,
+    /// For its signal.
+    _place: Place,
 }
 
 impl Wake for PosixTimer {
@@ -106,7 +109,7 @@ impl Wake for PosixTimer {
         if expirations == 0 {
             return;
         }
-        if self.processes.is_timer_signal_pending(self.pid, self.id) {
+        if self.queued.load(Ordering::Relaxed) {
             self.miss(expirations);
             return;
         }
@@ -147,6 +150,7 @@ impl PosixTimer {
 
     /// A signal of it is taken: the overrun is counted up to now, as `posix_timer_rearm` in Linux does.
     fn taken(&self, setting: u32) -> i32 {
+        self.queued.store(false, Ordering::Relaxed);
         if setting != self.setting.load(Ordering::Relaxed) {
             return 0;
         }
@@ -208,13 +212,10 @@ impl ProcessTimers {
         }
     }
 
-    /// Makes a timer, not armed, and gives its id; EAGAIN when there are too many.
-    pub fn create(&self, base: Base, action: Action, services: &Services) -> Result<i32> {
+    /// Makes a timer, not armed, and gives its id. It has a place for its signal.
+    pub fn create(&self, base: Base, action: Action, place: Place, services: &Services) -> i32 {
         let (timers, clock): (&Arc<Timers>, &Arc<dyn Clock>) = (&services.timers, &services.clock);
         let mut posix = self.posix.lock();
-        if posix.len() >= MOST_TIMERS {
-            return Err(EAGAIN);
-        }
         // Ids go up and start again after the largest, past those in use.
         let mut id = self.last_id.load(Ordering::Relaxed);
         while posix.contains_key(&id) {
@@ -232,16 +233,34 @@ impl ProcessTimers {
             base,
             missed: AtomicI32::new(0),
             overrun: AtomicI32::new(0),
+            queued: AtomicBool::new(false),
             setting: AtomicU32::new(0),
             processes: services.processes.clone(),
+            _place: place,
         });
         posix.insert(id, timer);
-        Ok(id)
+        id
     }
 
     /// The timer of that id; EINVAL.
     pub fn get(&self, id: i32) -> Result<Arc<PosixTimer>> {
         self.posix.lock().get(&id).cloned().ok_or(EINVAL)
+    }
+
+    /// A signal is in a queue now: if it is a timer's, that one sends no more until it is taken, or not there any more.
+    pub fn queued(&self, info: &SigInfo) {
+        if let Payload::Timer { id, .. } = info.payload
+            && let Ok(timer) = self.get(id)
+        {
+            timer.queued.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The signals of `mask` are in no queue any more.
+    pub fn dropped(&self, mask: u64) {
+        for timer in self.posix.lock().values().filter(|timer| bit(timer.action.signal) & mask != 0) {
+            timer.queued.store(false, Ordering::Relaxed);
+        }
     }
 
     /// A signal is taken off its queue: if it is a timer's, it gets to know what that timer missed.

@@ -6,7 +6,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::sched::wait::{Events, Wake};
 use crate::sync::Mutex;
@@ -16,6 +16,8 @@ pub struct Timers {
     next_id: AtomicU64,
     /// The earliest deadline, so that asking for it costs one load; `u64::MAX` for none. Changes under the lock.
     earliest: AtomicU64,
+    /// How many start themselves again when they fire.
+    repeating: AtomicUsize,
     pending: Mutex<Pending>,
 }
 
@@ -23,7 +25,12 @@ type Pending = BTreeMap<TimerToken, Arc<dyn Wake>>;
 
 impl Default for Timers {
     fn default() -> Timers {
-        Timers { next_id: AtomicU64::new(0), earliest: AtomicU64::new(u64::MAX), pending: Mutex::default() }
+        Timers {
+            next_id: AtomicU64::new(0),
+            earliest: AtomicU64::new(u64::MAX),
+            repeating: AtomicUsize::new(0),
+            pending: Mutex::default(),
+        }
     }
 }
 
@@ -62,6 +69,19 @@ impl Timers {
     fn note_earliest(&self, pending: &Pending) {
         let earliest = pending.keys().next().map_or(u64::MAX, |token| token.deadline_ns);
         self.earliest.store(earliest, Ordering::Release);
+    }
+
+    /// How many start themselves again when they fire.
+    pub fn repeating(&self) -> usize {
+        self.repeating.load(Ordering::Relaxed)
+    }
+
+    /// One more or less of these.
+    pub fn note_repeating(&self, is_one: bool) {
+        match is_one {
+            true => self.repeating.fetch_add(1, Ordering::Relaxed),
+            false => self.repeating.fetch_sub(1, Ordering::Relaxed),
+        };
     }
 
     /// Fires every timer whose deadline is not after `now_ns`.

@@ -12,8 +12,8 @@
 //! A wake-up may be spurious: waiters look again. Wake after unlock: wakers take locks of their own.
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
@@ -76,7 +76,8 @@ pub struct WaitQueue {
     /// Number of entries, so that waking nobody costs one load.
     len: AtomicUsize,
     next_id: AtomicU64,
-    waiters: Mutex<Vec<Waiter>>,
+    /// In the order of their ids.
+    waiters: Mutex<VecDeque<Waiter>>,
 }
 
 struct Waiter {
@@ -92,14 +93,18 @@ pub struct WaitToken(u64);
 impl WaitQueue {
     /// An empty queue.
     pub const fn new() -> WaitQueue {
-        WaitQueue { len: AtomicUsize::new(0), next_id: AtomicU64::new(0), waiters: Mutex::new(Vec::new()) }
+        WaitQueue {
+            len: AtomicUsize::new(0),
+            next_id: AtomicU64::new(0),
+            waiters: Mutex::new(VecDeque::new()),
+        }
     }
 
     /// From now on `wake` is called for events in `mask`, in the order of registration. Look at the condition after it.
     pub fn register(&self, mask: Events, wake: Arc<dyn Wake>) -> WaitToken {
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut waiters = self.waiters.lock();
-        waiters.push(Waiter { id, mask, wake });
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        waiters.push_back(Waiter { id, mask, wake });
         self.len.store(waiters.len(), Ordering::Relaxed);
         fence(Ordering::SeqCst);
         WaitToken(id)
@@ -108,7 +113,7 @@ impl WaitQueue {
     /// Ends a registration.
     pub fn unregister(&self, token: WaitToken) {
         let mut waiters = self.waiters.lock();
-        if let Some(index) = waiters.iter().position(|waiter| waiter.id == token.0) {
+        if let Ok(index) = waiters.binary_search_by_key(&token.0, |waiter| waiter.id) {
             let gone = waiters.remove(index);
             self.len.store(waiters.len(), Ordering::Relaxed);
             drop(waiters);

@@ -31,7 +31,7 @@ pub fn epoll_create1<H: Host>(cx: &Cx<'_, H>, flags: u32) -> SysResult {
     if flags & !anon::CLOEXEC != 0 {
         return Err(EINVAL.into());
     }
-    let epoll = Epoll::new(&cx.kernel.ipc.epoll);
+    let epoll = Epoll::new(&cx.services().epoll, cx.cred().uid);
     anon::install(cx, Arc::new(epoll), AnonKind::Other("[eventpoll]"), flags)
 }
 

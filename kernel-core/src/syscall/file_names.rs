@@ -2,10 +2,10 @@
 
 use linux_raw_sys::general as sys;
 
-use crate::errno::{EINVAL, ENOENT, EPERM, Result};
+use crate::errno::{EINVAL, ENAMETOOLONG, ENOENT, EPERM, Result};
 use crate::host::Host;
 use crate::syscall::args::RawFd;
-use crate::syscall::paths::check_flags;
+use crate::syscall::paths::{PATH_MAX, check_flags};
 use crate::syscall::{Cx, SysResult};
 use crate::task::cred::Caps;
 use crate::vfs::inode::{Device, FileKind, LinkTarget, MODE_BITS, NewAttr, NewNode, RenameMode};
@@ -149,6 +149,9 @@ pub fn readlinkat<H: Host>(cx: &Cx<'_, H>, dirfd: RawFd, path: u64, buf: u64, le
     let target = match link.inode().readlink(cx.caller())? {
         LinkTarget::Text(text) | LinkTarget::Jump { text, .. } => text,
     };
+    if target.len() >= PATH_MAX {
+        return Err(ENAMETOOLONG.into());
+    }
     let copied = target.get(..len).unwrap_or(&target);
     cx.user().write_bytes(buf, copied)?;
     Ok(copied.len() as u64)
@@ -166,6 +169,9 @@ pub fn getcwd<H: Host>(cx: &Cx<'_, H>, buf: u64, len: u64) -> SysResult {
         bytes.splice(0..0, *b"(unreachable)");
     }
     bytes.push(0);
+    if bytes.len() > PATH_MAX {
+        return Err(ENAMETOOLONG.into());
+    }
     if bytes.len() as u64 > len {
         return Err(crate::errno::ERANGE.into());
     }

@@ -5,7 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::abi::sigevent::SigEvent;
 use crate::abi::time::{SECOND_NS, TimeSpec};
-use crate::errno::{EINVAL, Result};
+use crate::errno::{EAGAIN, EINVAL, Result};
 use crate::host::Host;
 use crate::ipc::alarm::{Meter, Remaining, Setting};
 use crate::ipc::cpu_timer::CpuClock;
@@ -79,8 +79,11 @@ pub fn timer_create<H: Host>(cx: &Cx<'_, H>, clock: u32, event: u64, id: u64) ->
         0 => Action { notify: Notify::Process, signal: sys::SIGALRM as u8, value: None },
         addr => action_of(cx, cx.user().get(addr)?)?,
     };
-    let timers = &cx.task.process.timers;
-    let made = timers.create(base, action, cx.services())?;
+    let process = &cx.task.process;
+    let limit = process.rlimit(sys::RLIMIT_SIGPENDING);
+    let place = cx.services().places.take(cx.cred().uid, limit).ok_or(EAGAIN)?;
+    let timers = &process.timers;
+    let made = timers.create(base, action, place, cx.services());
     if let Err(errno) = cx.user().set(id, &made) {
         // It was never known by its id.
         let _ = timers.delete(made);

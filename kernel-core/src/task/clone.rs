@@ -393,7 +393,7 @@ impl<H: Host> Kernel<H> {
         let cred = cx.task.cred();
         let limit = cx.task.process.rlimit(linux_raw_sys::general::RLIMIT_NPROC);
         let tree = self.tree.lock();
-        if tree.thread_count() >= self.max_tasks {
+        if tree.thread_count().max(tree.process_count()) >= self.max_tasks {
             return Err(EAGAIN);
         }
         let is_privileged = cred.uid == 0 && cred.user_ns.is_initial()

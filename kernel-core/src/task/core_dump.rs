@@ -168,14 +168,17 @@ impl<H: Host> Cx<'_, H> {
         let (user, system) = self.cpu_ns();
         let children =
             [&process.children_user_ns, &process.children_system_ns].map(|ns| ns.load(Ordering::Relaxed));
-        let signals = task.signals.lock().clone();
+        let (pending, blocked) = {
+            let signals = task.signals.lock();
+            (signals.pending.set(), signals.blocked)
+        };
         PrStatus {
             signal: info.signal.into(),
             code: info.code,
             errno: info.errno,
             current_signal: info.signal.into(),
-            pending: signals.pending.set(),
-            blocked: signals.blocked,
+            pending,
+            blocked,
             pid: task.own_tid(),
             ppid: self.parent_pid(),
             pgrp: process.group(),

@@ -115,6 +115,8 @@ impl<H: Host> Kernel<H> {
         // Exec may wait to be the only thread.
         process.child_queue.wake(Events::IN);
         if let Some(status) = is_last {
+            // What has gone with it, before its parent answers for the rest.
+            self.charge_heap(process);
             if process.is_namespace_init() && self.end_namespace(process, status) {
                 return;
             }
@@ -305,6 +307,7 @@ impl<H: Host> Kernel<H> {
         drop(tree);
         process.exited.set_reaped();
         if let Some(parent) = parent {
+            parent.heap.inherit(&process.heap);
             let (user, system) = process.cpu_ns();
             let user = user + process.children_user_ns.load(Ordering::Relaxed);
             let system = system + process.children_system_ns.load(Ordering::Relaxed);

@@ -17,6 +17,7 @@ use crate::task::rlimit::Rlimits;
 use crate::task::session::Session;
 use crate::task::signal::GroupSignals;
 use crate::task::signal::action::SignalActions;
+use crate::task::signal::places::Places;
 use crate::task::user_ns::UserNs;
 use crate::vfs::file::OpenFile;
 
@@ -146,6 +147,8 @@ pub struct Process<H: Host> {
     pub(crate) no_huge_pages: AtomicU8,
     pub(crate) memory_error_policy: AtomicU8,
     pub(crate) ptracer: AtomicU64,
+    /// Where places for its signals are counted.
+    pub(crate) places: Arc<Places>,
     /// What it made the kernel allocate.
     pub(crate) heap: HeapShare,
     /// Timers that signal.
@@ -197,6 +200,7 @@ impl<H: Host> Process<H> {
             no_huge_pages: AtomicU8::new(0),
             memory_error_policy: AtomicU8::new(2),
             ptracer: AtomicU64::new(0),
+            places: services.places.clone(),
             heap: HeapShare::default(),
             timers: ProcessTimers::new(pid, services),
         })

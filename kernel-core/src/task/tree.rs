@@ -164,6 +164,11 @@ impl<H: Host> ProcessTree<H> {
         self.threads.values()
     }
 
+    /// Number of processes, zombies among them.
+    pub fn process_count(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Number of threads that have not ended.
     pub fn thread_count(&self) -> usize {
         self.threads.len()

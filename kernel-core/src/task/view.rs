@@ -153,12 +153,14 @@ impl<H: Host> ProcessSource for KernelLink<H> {
             load: kernel.load.averages(kernel.now_ns(), user_ns + system_ns),
             running: kernel.scheduler.runnable() as u32 + 1,
             tasks,
+            max_tasks: kernel.max_tasks as u32,
             last_pid,
             forks: kernel.forks(),
             switches: kernel.switches(),
             user_ns,
             system_ns,
             idle_ns,
+            heap_bytes: kernel.host.heap_bytes(),
         }
     }
 
@@ -324,14 +326,17 @@ impl<H: Host> TaskView for View<H> {
         let with = |wanted: fn(u64) -> bool| -> u64 {
             (1..=64u8).filter(|signal| wanted(actions.get(*signal).handler)).map(bit).sum()
         };
-        let own = self.task.as_ref().map(|task| task.signals.lock().clone()).unwrap_or_default();
+        let (pending, blocked) = self.task.as_ref().map_or((0, 0), |task| {
+            let own = task.signals.lock();
+            (own.pending.set(), own.blocked)
+        });
         SignalSets {
-            pending: own.pending.set(),
+            pending,
             shared_pending: group.pending.set(),
-            blocked: own.blocked,
+            blocked,
             ignored: with(|handler| handler == IGNORE),
             caught: with(|handler| handler != IGNORE && handler != DEFAULT),
-            queued: (own.pending.len() + group.pending.len()) as u32,
+            queued: self.process.places.taken(self.process.uid.load(Ordering::Relaxed)) as u32,
         }
     }
 

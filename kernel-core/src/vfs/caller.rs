@@ -50,12 +50,6 @@ pub trait Processes: Send + Sync {
     fn signal_process(&self, pid: u32, info: crate::task::siginfo::SigInfo);
     /// Sends a signal with its information to one thread of a process, if it still exists.
     fn signal_thread(&self, pid: u32, tid: u32, info: crate::task::siginfo::SigInfo);
-    /// Whether the signal that POSIX timer `id` of a process sent last was not delivered yet. Timers count what comes
-    /// meanwhile (overrun) instead of sending it.
-    fn is_timer_signal_pending(&self, pid: u32, id: i32) -> bool {
-        let _ = (pid, id);
-        false
-    }
     /// Whether no process of the group has a parent in another group of the same session (`setpgid(2)`).
     fn is_orphaned(&self, pgid: u32) -> bool;
     /// The id of the session that process group `pgid` is in; `None`: there is no such group.

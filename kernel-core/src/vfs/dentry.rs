@@ -8,6 +8,8 @@
 //! name hold the lock of its directory's children, so the cache and the file system change together. A dentry is never
 //! dropped under the lock of its parent's children.
 
+mod cache;
+
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -20,9 +22,8 @@ use crate::errno::{EBUSY, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, Re
 use crate::sync::{Mutex, MutexGuard};
 use crate::vfs::inode::{FileKind, Inode, NewAttr, NewNode, RenameMode, same_inode};
 use crate::vfs::notify::{Happening, Notify};
+pub use cache::DentryCache;
 
-/// How many dentries are kept that nobody uses.
-const KEPT: usize = 8192;
 /// How many absent names are remembered in one directory.
 const ABSENT_KEPT: usize = 512;
 
@@ -41,6 +42,10 @@ pub struct Dentry {
     referenced: AtomicBool,
     /// Its place in the cache, if it is there.
     slot: AtomicUsize,
+    /// The address of the root of its tree; 0 if it is that.
+    tree: usize,
+    /// Of a root: how many mounts show something of its tree.
+    shown: AtomicUsize,
     /// Who is told when it goes, with a name that was watched and removed.
     mourner: Once<Arc<Notify>>,
 }
@@ -138,6 +143,7 @@ impl Dentry {
 
     fn new(inode: Arc<dyn Inode>, parent: Option<Arc<Dentry>>, name: &[u8]) -> Arc<Dentry> {
         let kind = inode.kind();
+        let tree = parent.as_ref().map_or(0, Dentry::tree);
         Arc::new(Dentry {
             inode,
             kind,
@@ -148,6 +154,8 @@ impl Dentry {
             deleted: AtomicBool::new(false),
             referenced: AtomicBool::new(false),
             slot: AtomicUsize::new(usize::MAX),
+            tree,
+            shown: AtomicUsize::new(0),
             mourner: Once::new(),
         })
     }
@@ -182,6 +190,21 @@ impl Dentry {
     /// Whether the name was removed.
     pub fn is_deleted(&self) -> bool {
         self.deleted.load(Ordering::Acquire)
+    }
+
+    /// Names the tree that it is in, that of a file system which is mounted.
+    fn tree(self: &Arc<Dentry>) -> usize {
+        if self.tree == 0 { Arc::as_ptr(self).addr() } else { self.tree }
+    }
+
+    /// The root of its tree, which one more mount shows: until [`DentryCache::hide`].
+    pub(super) fn show(self: &Arc<Dentry>) -> Arc<Dentry> {
+        let mut top = self.clone();
+        while let Some(parent) = top.parent() {
+            top = parent;
+        }
+        top.shown.fetch_add(1, Ordering::AcqRel);
+        top
     }
 
     /// Whether something is mounted on it, in some namespace.
@@ -505,89 +528,5 @@ impl Drop for Dentry {
                 core::mem::replace(&mut *parent.place.lock(), Place { parent: None, name: Box::default() })
             });
         }
-    }
-}
-
-/// Keeps recently used dentries alive, so that the next walk finds them; and orders renames.
-#[derive(Default)]
-pub struct DentryCache {
-    recent: Mutex<Recent>,
-    rename: Mutex<()>,
-    /// Who wants to hear of changes of names.
-    pub notify: Arc<Notify>,
-}
-
-/// The dentries that are kept, each at the place its [`Dentry::slot`] says.
-#[derive(Default)]
-struct Recent {
-    slots: Vec<Option<Arc<Dentry>>>,
-    free: Vec<usize>,
-    /// Where the search for one to forget goes on.
-    hand: usize,
-}
-
-impl DentryCache {
-    /// Remembers a new dentry, and forgets an old one if there are too many (second chance for those used since).
-    fn keep(&self, dentry: Arc<Dentry>) {
-        let mut recent = self.recent.lock();
-        let slot = recent.choose();
-        dentry.slot.store(slot, Ordering::Relaxed);
-        let gone = recent.slots.get_mut(slot).and_then(|place| place.replace(dentry.clone()));
-        drop(recent);
-        drop(gone);
-        // It may have lost its name before it came here.
-        if dentry.is_deleted() {
-            self.forget_one(&dentry);
-        }
-    }
-
-    /// Forgets a dentry whose name is gone, so that what it names can go too.
-    fn forget_one(&self, dentry: &Arc<Dentry>) {
-        let slot = dentry.slot.load(Ordering::Relaxed);
-        let mut recent = self.recent.lock();
-        let gone =
-            recent.slots.get_mut(slot).and_then(|place| place.take_if(|kept| Arc::ptr_eq(kept, dentry)));
-        if gone.is_some() {
-            recent.free.push(slot);
-        }
-        drop(recent);
-        drop(gone);
-    }
-
-    /// Forgets dentries that `which` chooses, as an unmount does.
-    pub fn forget(&self, which: impl Fn(&Arc<Dentry>) -> bool) {
-        let mut gone = Vec::new();
-        let mut recent = self.recent.lock();
-        for slot in 0..recent.slots.len() {
-            if let Some(dentry) =
-                recent.slots.get_mut(slot).and_then(|place| place.take_if(|kept| which(kept)))
-            {
-                recent.free.push(slot);
-                gone.push(dentry);
-            }
-        }
-        drop(recent);
-        drop(gone);
-    }
-}
-
-impl Recent {
-    /// A slot for a new dentry: a free one, or that of one which was not used lately.
-    fn choose(&mut self) -> usize {
-        if let Some(slot) = self.free.pop() {
-            return slot;
-        }
-        if self.slots.len() < KEPT {
-            self.slots.push(None);
-            return self.slots.len() - 1;
-        }
-        for _ in 0..16 {
-            self.hand = (self.hand + 1) % KEPT;
-            match self.slots.get(self.hand) {
-                Some(Some(old)) if old.referenced.swap(false, Ordering::Relaxed) => {}
-                _ => break,
-            }
-        }
-        self.hand
     }
 }

@@ -5,6 +5,7 @@
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::any::Any;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::errno::{EINVAL, ENODEV, ENOTTY, ESPIPE, Result};
@@ -258,6 +259,8 @@ pub struct AsyncOwner {
 pub trait Watcher: Send + Sync {
     /// The last reference to `file` is going.
     fn file_closed(&self, file: &OpenFile);
+    /// As what it is.
+    fn as_any(&self) -> &dyn Any;
 }
 
 impl Drop for OpenFile {
@@ -284,6 +287,11 @@ impl OpenFile {
             watchers.retain(|old| old.strong_count() > 0);
         }
         watchers.push(watcher);
+    }
+
+    /// Who watches it now.
+    pub fn watchers(&self) -> Vec<Arc<dyn Watcher>> {
+        self.watchers.lock().iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Opens; creation flags are dropped from `flags` as `F_GETFL` does not show them.

@@ -8,6 +8,10 @@ use crate::task::siginfo::SigInfo;
 use crate::vfs::caller::Caller;
 use crate::vfs::file::{Op, Whence};
 
+/// As long the text of a file of `/proc` may be, in bytes: who makes one of parts whose number or names a guest chose gives
+/// ENOMEM instead.
+pub const TEXT_MAX: usize = 32 << 20;
+
 /// The largest file.
 pub const FILE_MAX: u64 = i64::MAX as u64;
 const SIGXFSZ: u8 = 25;

@@ -169,6 +169,9 @@ impl World {
             clock: Arc::new(TestClock::default()),
             processes: signals.clone(),
             anon: AnonInodes::default(),
+            places: Arc::default(),
+            room: Default::default(),
+            epoll: crate::ipc::epoll::Topology::new(64 << 20),
             inotify: Arc::new(crate::ipc::inotify::Limits::new(64 << 20)),
         });
         let options = Options { size, mode: 0o755, ..Options::default() };

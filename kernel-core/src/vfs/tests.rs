@@ -176,7 +176,7 @@ fn mounts_are_crossed_both_ways() {
         .unwrap();
     world.file("/other/f", b"");
     assert_eq!(name(&world, "/m/in/f"), Ok("/m/in/f".into()));
-    let text = String::from_utf8(namespace.mounts_text(&world.context.root())).unwrap();
+    let text = String::from_utf8(namespace.mounts_text(&world.context.root()).unwrap()).unwrap();
     assert!(text.contains("none /m tmpfs rw,nosuid 0 0"), "{text}");
     let file = world.open("/m/in/f", OpenFlags::empty()).unwrap();
     assert_eq!(namespace.unmount(world.resolve("/m").unwrap(), Unmount::Idle), Err(EBUSY));

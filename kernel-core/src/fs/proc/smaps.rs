@@ -20,7 +20,7 @@ pub(super) fn smaps(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>>
     let root = view.fs().map(|context| context.root());
     let mut out = Vec::new();
     for (map, amounts) in view.amounts() {
-        map_line(&map, root.as_ref(), &mut out);
+        map_line(&map, root.as_ref(), &mut out)?;
         let mut text = String::new();
         line(&mut text, "Size", map.range.end - map.range.start);
         line(&mut text, "KernelPageSize", PAGE_SIZE);

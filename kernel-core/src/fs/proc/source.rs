@@ -214,6 +214,8 @@ pub struct System {
     pub running: u32,
     /// Threads in all.
     pub tasks: u32,
+    /// The most there can be.
+    pub max_tasks: u32,
     /// The id that was given last.
     pub last_pid: u32,
     /// Processes ever made.
@@ -226,4 +228,6 @@ pub struct System {
     pub system_ns: u64,
     /// Time of all vCPUs doing nothing.
     pub idle_ns: u64,
+    /// The kernel's own memory.
+    pub heap_bytes: u64,
 }

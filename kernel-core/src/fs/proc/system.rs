@@ -63,6 +63,14 @@ const SYS: &[Item] = &[
             File("aio-nr", |facts, _| {
                 Ok(facts.source.aio()).map(|(used, _)| format!("{used}\n").into_bytes())
             }),
+            Dir(
+                "epoll",
+                &[Setting(
+                    "max_user_watches",
+                    |facts, _| number(&facts.services.epoll.most_watches),
+                    |facts, _, bytes| set_number(&facts.services.epoll.most_watches, bytes),
+                )],
+            ),
             Fixed("file-max", "9223372036854775807\n"),
             File("file-nr", |_, _| text("0\t0\t9223372036854775807\n")),
             Fixed("lease-break-time", "45\n"),
@@ -148,7 +156,7 @@ const SYS: &[Item] = &[
             sysvipc::SHMMAX,
             sysvipc::SHMMNI,
             File("tainted", |_, _| text("0\n")),
-            File("threads-max", |_, _| text("32768\n")),
+            File("threads-max", |facts, _| text(&format!("{}\n", facts.source.system().max_tasks))),
             File("version", |facts, _| line(facts.source.system().version)),
             Dir("yama", &[File("ptrace_scope", |_, _| text("0\n"))]),
         ],
@@ -269,28 +277,32 @@ fn version(facts: &Facts) -> Vec<u8> {
 
 fn meminfo(facts: &Facts) -> Vec<u8> {
     let ram = &facts.services.ram;
-    let (total, free) = (ram.total() / 1024, ram.free() / 1024);
+    let (total, free, cached, dirty) = (ram.total(), ram.free(), ram.cached(), ram.unwritten());
+    let [total, free, cached, dirty] = [total, free, cached, dirty].map(|bytes| bytes / 1024);
+    // The kernel's own memory is not of RAM, see `task/heap.rs`.
+    let slab = facts.source.system().heap_bytes / 1024;
+    let used = total.saturating_sub(free).saturating_sub(cached);
     let mut text = String::new();
     let rows = [
         ("MemTotal", total),
         ("MemFree", free),
-        ("MemAvailable", free),
+        ("MemAvailable", free + cached.saturating_sub(dirty)),
         ("Buffers", 0),
-        ("Cached", 0),
+        ("Cached", cached),
         ("SwapCached", 0),
-        ("Active", total - free),
-        ("Inactive", 0),
+        ("Active", used),
+        ("Inactive", cached),
         ("SwapTotal", 0),
         ("SwapFree", 0),
-        ("Dirty", 0),
+        ("Dirty", dirty),
         ("Writeback", 0),
-        ("AnonPages", total - free),
+        ("AnonPages", used),
         ("Mapped", 0),
         ("Shmem", 0),
         ("KReclaimable", 0),
-        ("Slab", 0),
+        ("Slab", slab),
         ("SReclaimable", 0),
-        ("SUnreclaim", 0),
+        ("SUnreclaim", slab),
         ("CommitLimit", total),
         ("Committed_AS", total - free),
         ("VmallocTotal", 34_359_738_367),

@@ -12,7 +12,7 @@ use super::source::TaskView;
 use super::status::status;
 use super::system::{TICK_NS, text};
 use super::{FactFs, fds, namespaces, smaps};
-use crate::errno::{EINVAL, ENOENT, EPERM, ERANGE, ESRCH, Result};
+use crate::errno::{EINVAL, ENOENT, ENOMEM, EPERM, ERANGE, ESRCH, Result};
 use crate::fs::pseudo::{Body, Listed, Listing, Node, NodeAttr, Watch, WriteText};
 use crate::host::Prot;
 use crate::ipc::pidfd::PidFd;
@@ -22,6 +22,7 @@ use crate::task::access::Ids;
 use crate::task::user_ns::IdKind;
 use crate::vfs::caller::Caller;
 use crate::vfs::inode::{FileKind, Inode, LinkTarget};
+use crate::vfs::limit::TEXT_MAX;
 use crate::vfs::path::{Path, path_of};
 
 /// Most bytes of arguments or environment that are shown.
@@ -358,7 +359,7 @@ fn auxv(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
 
 fn mounts(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
     let context = view.fs().ok_or(EINVAL)?;
-    Ok(context.namespace().mounts_text(&context.root()))
+    Ok(context.namespace().mounts_text(&context.root())?)
 }
 
 fn personality(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
@@ -382,25 +383,25 @@ fn watch_mounts(view: &dyn TaskView) -> Result<Watch> {
 
 fn mountinfo(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
     let context = view.fs().ok_or(EINVAL)?;
-    Ok(context.namespace().mountinfo_text(&context.root()))
+    Ok(context.namespace().mountinfo_text(&context.root())?)
 }
 
 fn mountstats(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
     let view = view.look(caller, Ids::FileSystem)?;
     let context = view.fs().ok_or(EINVAL)?;
-    Ok(context.namespace().mountstats_text(&context.root()))
+    Ok(context.namespace().mountstats_text(&context.root())?)
 }
 
 fn maps(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
     let view = view.look(caller, Ids::FileSystem)?;
     let root = view.fs().map(|context| context.root());
     let mut out = Vec::new();
-    view.maps().iter().for_each(|map| map_line(map, root.as_ref(), &mut out));
+    view.maps().iter().try_for_each(|map| map_line(map, root.as_ref(), &mut out))?;
     Ok(out)
 }
 
-/// A mapping's line in `maps`, for a process whose root directory is `root`.
-pub(super) fn map_line(map: &MapInfo, root: Option<&Path>, out: &mut Vec<u8>) {
+/// A mapping's line in `maps`, for a process whose root directory is `root`. ENOMEM: the text is too long.
+pub(super) fn map_line(map: &MapInfo, root: Option<&Path>, out: &mut Vec<u8>) -> Result<()> {
     let bit = |prot, letter| if map.prot.contains(prot) { letter } else { '-' };
     let meta = map.file.as_ref().map(|file| file.inode.metadata());
     let (dev, ino) = meta.map_or((Default::default(), 0), |meta| (meta.dev, meta.ino));
@@ -424,6 +425,7 @@ pub(super) fn map_line(map: &MapInfo, root: Option<&Path>, out: &mut Vec<u8>) {
     out.extend_from_slice(line.as_bytes());
     out.extend_from_slice(&name);
     out.push(b'\n');
+    if out.len() > TEXT_MAX { Err(ENOMEM) } else { Ok(()) }
 }
 
 fn statm(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {

@@ -388,6 +388,7 @@ impl Inode for TmpInode {
     fn set_xattr(&self, name: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
         check_namespace(name)?;
         let now = self.fs.now();
+        self.fs.services.room.check()?;
         let mut attr = self.attr.lock();
         let xattrs = &mut attr.rare.get_or_insert_default().xattrs;
         match (mode, xattrs.contains_key(name)) {

@@ -299,6 +299,7 @@ impl Shared {
 
     /// Counts one more inode, or what takes as much memory; ENOSPC.
     fn count_inode(&self) -> Result<()> {
+        self.services.room.check()?;
         let most = self.limits.lock().inodes;
         let taken = self
             .inodes

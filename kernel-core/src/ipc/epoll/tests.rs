@@ -6,7 +6,7 @@ use crate::ipc::eventfd::{EventFd, ReadMode};
 use crate::ipc::testing::{TestCaller, count_wakes, open, poll, read, write};
 
 fn epoll(topology: &Arc<Topology>) -> (Arc<Epoll>, Arc<OpenFile>) {
-    let epoll = Arc::new(Epoll::new(topology));
+    let epoll = Arc::new(Epoll::new(topology, 0));
     (epoll.clone(), open(epoll))
 }
 
@@ -32,7 +32,7 @@ const ONE: [u8; 8] = 1u64.to_ne_bytes();
 
 #[test]
 fn level_edge_and_one_shot() {
-    let (epoll, _file) = epoll(&Arc::default());
+    let (epoll, _file) = epoll(&Topology::new(64 << 20));
     let files = [event(), event(), event()];
     add(&epoll, 1, &files[0], sys::EPOLLIN).unwrap();
     add(&epoll, 2, &files[1], sys::EPOLLIN | sys::EPOLLET).unwrap();
@@ -54,7 +54,7 @@ fn level_edge_and_one_shot() {
 
 #[test]
 fn what_goes_away_is_forgotten() {
-    let (epoll, file) = epoll(&Arc::default());
+    let (epoll, file) = epoll(&Topology::new(64 << 20));
     let watched = event();
     add(&epoll, 1, &watched, sys::EPOLLIN).unwrap();
     assert_eq!(add(&epoll, 1, &watched, sys::EPOLLIN), Err(EEXIST));
@@ -75,7 +75,7 @@ fn what_goes_away_is_forgotten() {
 
 #[test]
 fn a_failed_copy_loses_no_event() {
-    let (epoll, _file) = epoll(&Arc::default());
+    let (epoll, _file) = epoll(&Topology::new(64 << 20));
     let watched = event();
     add(&epoll, 1, &watched, sys::EPOLLIN | sys::EPOLLET | sys::EPOLLONESHOT).unwrap();
     write(&watched, &ONE).unwrap();
@@ -85,7 +85,7 @@ fn a_failed_copy_loses_no_event() {
 
 #[test]
 fn nested_instances_report_and_do_not_loop() {
-    let topology = Arc::default();
+    let topology = Topology::new(64 << 20);
     let chain: Vec<_> = (0..6).map(|_| epoll(&topology)).collect();
     let watched = event();
     add(&chain[0].0, 9, &watched, sys::EPOLLIN).unwrap();
@@ -105,7 +105,7 @@ fn nested_instances_report_and_do_not_loop() {
 
 #[test]
 fn exclusive_watches_are_restricted() {
-    let topology = Arc::default();
+    let topology = Topology::new(64 << 20);
     let ((epoll, _file), (_, nested)) = (epoll(&topology), epoll(&topology));
     let watched = event();
     let exclusive = sys::EPOLLIN | sys::EPOLLEXCLUSIVE;
@@ -114,4 +114,28 @@ fn exclusive_watches_are_restricted() {
     assert_eq!(add(&epoll, 1, &watched, exclusive), Ok(()));
     let change = Interest::from_raw(sys::EPOLLIN, 0);
     assert_eq!(epoll.modify(1, &watched, change, &TestCaller::root()), Err(EINVAL));
+}
+
+#[test]
+fn ways_of_an_event_and_watches_of_a_user_are_bounded() {
+    let topology = Topology::new(64 << 20);
+    let watched = event();
+    let (middle, middle_file) = epoll(&topology);
+    add(&middle, 1, &watched, sys::EPOLLIN).unwrap();
+    let tops: Vec<_> = (0..501).map(|_| epoll(&topology)).collect();
+    let (last, others) = tops.split_last().unwrap();
+    for (top, _) in others {
+        add(top, 1, &middle_file, sys::EPOLLIN).unwrap();
+    }
+    assert_eq!(add(&last.0, 1, &middle_file, sys::EPOLLIN), Err(EINVAL));
+    assert_eq!(add(&middle, 2, &event(), sys::EPOLLIN), Ok(()), "another file has ways of its own");
+    let (another, another_file) = epoll(&topology);
+    add(&last.0, 1, &another_file, sys::EPOLLIN).unwrap();
+    assert_eq!(add(&another, 1, &watched, sys::EPOLLIN), Err(EINVAL), "the file itself, by another way");
+    topology.most_watches.set(1).unwrap();
+    let (first, second) = (epoll(&topology), event());
+    assert_eq!(add(&first.0, 1, &second, sys::EPOLLIN), Err(ENOSPC));
+    drop((tops, middle, middle_file, another, another_file));
+    assert_eq!(add(&first.0, 1, &second, sys::EPOLLIN), Ok(()));
+    assert_eq!(add(&first.0, 2, &second, sys::EPOLLIN), Err(ENOSPC));
 }

@@ -7,11 +7,11 @@
 //! Locks: a socket's `state` comes before any inbox, one `state` and one inbox are held at a time, and nothing is woken,
 //! and no message dropped, under either.
 //!
-//! Descriptors in messages ([`rights`]) keep files open. Sockets that are sent through each other and closed can thereby
-//! keep each other alive for ever; there is no collector of such cycles, so the number of descriptors under way is bounded
-//! for everyone, privileged or not.
+//! Descriptors in messages ([`rights`]) keep files open, and so sockets that are sent through each other and closed keep
+//! each other; `collect` finds these. The number of descriptors under way is bounded for everyone, privileged or not.
 
 pub mod address;
+mod collect;
 pub mod message;
 pub mod options;
 pub mod rights;

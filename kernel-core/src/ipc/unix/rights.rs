@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use hashbrown::HashMap;
 
 use crate::errno::{EINVAL, ETOOMANYREFS, Result};
+use crate::ipc::unix::collect::Sockets;
 use crate::sync::Mutex;
 use crate::task::cred::Caps;
 use crate::vfs::caller::Caller;
@@ -32,6 +33,7 @@ pub struct Flight {
 struct Counts {
     total: usize,
     by_user: HashMap<u32, usize>,
+    sockets: Sockets,
 }
 
 impl Flight {
@@ -40,22 +42,47 @@ impl Flight {
         if files.len() > MOST_RIGHTS {
             return Err(EINVAL);
         }
+        self.collect_if_due();
         let cred = caller.cred();
         let unlimited = cred.capable(Caps::SYS_RESOURCE) || cred.capable(Caps::SYS_ADMIN);
+        let too_many = |counts: &Counts| {
+            let used = counts.by_user.get(&cred.uid).copied().unwrap_or(0);
+            counts.total + files.len() > MOST_IN_FLIGHT
+                || !unlimited && used as u64 > caller.rlimit(RLIMIT_NOFILE)
+        };
         let mut counts = self.counts.lock();
-        let used = counts.by_user.get(&cred.uid).copied().unwrap_or(0);
-        if counts.total + files.len() > MOST_IN_FLIGHT
-            || (!unlimited && used as u64 > caller.rlimit(RLIMIT_NOFILE))
-        {
-            return Err(ETOOMANYREFS);
+        if too_many(&counts) {
+            drop(counts);
+            self.collect();
+            counts = self.counts.lock();
+            if too_many(&counts) {
+                return Err(ETOOMANYREFS);
+            }
         }
+        let used = counts.by_user.get(&cred.uid).copied().unwrap_or(0);
+        counts.sockets.send(&files);
         counts.total += files.len();
         counts.by_user.insert(cred.uid, used + files.len());
         Ok(Rights { files, user: cred.uid, flight: self.clone() })
     }
 
-    fn landed(&self, count: usize, user: u32) {
+    /// Closes sockets that are out of reach, if it is worth it to look: when one is sent, and when one is gone.
+    pub(super) fn collect_if_due(&self) {
+        if self.counts.lock().sockets.is_due() {
+            self.collect();
+        }
+    }
+
+    /// Closes sockets that are out of reach.
+    pub fn collect(&self) {
+        let lost = self.counts.lock().sockets.collect();
+        drop(lost);
+    }
+
+    fn landed(&self, files: &[Arc<OpenFile>], user: u32) {
+        let count = files.len();
         let mut counts = self.counts.lock();
+        counts.sockets.land(files);
         counts.total -= count;
         if let Some(used) = counts.by_user.get_mut(&user) {
             *used -= count;
@@ -95,8 +122,13 @@ pub struct Rights {
 impl Rights {
     /// Takes the files out: they have arrived.
     pub fn take(mut self) -> Vec<Arc<OpenFile>> {
-        self.flight.landed(self.files.len(), self.user);
+        self.flight.landed(&self.files, self.user);
         core::mem::take(&mut self.files)
+    }
+
+    /// The files.
+    pub(super) fn files(&self) -> &[Arc<OpenFile>] {
+        &self.files
     }
 
     /// The files, for a look at the message (`MSG_PEEK`).
@@ -108,7 +140,7 @@ impl Rights {
 impl Drop for Rights {
     fn drop(&mut self) {
         if !self.files.is_empty() {
-            self.flight.landed(self.files.len(), self.user);
+            self.flight.landed(&self.files, self.user);
             self.flight.close(core::mem::take(&mut self.files));
         }
     }

@@ -136,6 +136,12 @@ impl Inbox {
         }
     }
 
+    /// Addresses of the files in its messages.
+    fn files(&self) -> Vec<usize> {
+        let rights = self.messages.iter().filter_map(|message| message.rights.as_ref());
+        rights.flat_map(|rights| rights.files()).map(|file| Arc::as_ptr(file).addr()).collect()
+    }
+
     /// Those who wait for room; wake them after unlocking.
     pub(super) fn unblock(&mut self) -> Vec<Weak<Outlet>> {
         core::mem::take(&mut self.blocked)
@@ -225,6 +231,26 @@ impl UnixSocket {
     /// Takes the pending error (`SO_ERROR`).
     pub fn take_error(&self) -> Option<Errno> {
         self.state.lock().error.take()
+    }
+
+    /// Addresses of the files in messages to it, and to connections that it has not accepted; `None` if one is in use.
+    pub(super) fn files_in_inbox(&self) -> Option<Vec<usize>> {
+        let inbox = self.inbox.try_lock()?;
+        let mut found = inbox.files();
+        for server in &inbox.pending {
+            found.extend(server.inbox.try_lock()?.files());
+        }
+        Some(found)
+    }
+
+    /// Takes all messages to it, and to connections that it has not accepted.
+    pub(super) fn empty_inbox(&self) -> Vec<Message> {
+        let mut inbox = self.inbox.lock();
+        let mut messages: Vec<Message> = inbox.messages.drain(..).collect();
+        for server in &inbox.pending {
+            messages.extend(server.inbox.lock().messages.drain(..));
+        }
+        messages
     }
 
     /// Descriptors under way.
@@ -487,6 +513,8 @@ impl Drop for UnixSocket {
             peer.peer_gone(!inbox.messages.is_empty() || self.embryo.load(Ordering::Acquire));
         }
         wake_blocked(inbox.unblock());
+        drop(inbox);
+        self.namespace.flight().collect_if_due();
     }
 }
 

@@ -212,3 +212,34 @@ fn sockets_inside_sockets_are_closed_without_recursion() {
     drop(inner);
     assert!(namespace.flight().send(vec![open(pair(Kind::Stream).0); 253], &TestCaller::root()).is_ok());
 }
+
+#[test]
+fn sockets_that_nobody_can_reach_are_closed() {
+    let namespace: Arc<Namespace> = Arc::default();
+    let pair = || {
+        let (one, two) = UnixSocket::pair(Kind::Stream, &namespace, &TestCaller::root());
+        (open(one.clone()), open(two.clone()), one, two)
+    };
+    let (kept, kept_peer, kept_socket, _) = pair();
+    let watched = open(UnixSocket::new(Kind::Stream, &namespace));
+    let mut weak = Vec::new();
+    for _ in 0..100 {
+        // Each is in a message to the other, with another file behind them; and one pair that the kept one can receive.
+        let (one, two, one_socket, two_socket) = pair();
+        weak.extend([Arc::downgrade(&one), Arc::downgrade(&two)]);
+        send_files(&one_socket, vec![one.clone(), watched.clone()]).unwrap();
+        send_files(&two_socket, vec![two.clone()]).unwrap();
+    }
+    let (one, two, one_socket, _) = pair();
+    send_files(&one_socket, vec![one.clone(), two.clone()]).unwrap();
+    send_files(&kept_socket, vec![two]).unwrap();
+    drop((one, one_socket, kept));
+    drop(pair());
+    assert!(weak.iter().all(|file| file.strong_count() == 0));
+    assert_eq!(Arc::strong_count(&watched), 1);
+    let files_to = |file: &OpenFile| {
+        receive(file.ops.as_any().downcast_ref::<UnixSocket>().unwrap(), 9).unwrap().1.files
+    };
+    let inner = files_to(&kept_peer);
+    assert_eq!(files_to(&inner[0]).len(), 2);
+}

@@ -7,6 +7,7 @@
 pub mod action;
 pub mod deliver;
 pub mod pending;
+pub mod places;
 pub mod send;
 pub mod stop;
 
@@ -65,7 +66,7 @@ impl AltStack {
 }
 
 /// A thread's part of the signal state.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct TaskSignals {
     /// Sent to this thread alone.
     pub pending: Pending,

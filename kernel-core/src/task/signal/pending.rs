@@ -5,6 +5,7 @@ use alloc::collections::VecDeque;
 use linux_raw_sys::general as sys;
 
 use super::bit;
+use super::places::Place;
 use crate::task::siginfo::{Payload, SigInfo};
 
 /// Signals that an instruction caused; delivered before others, so that their handlers see the registers as they were.
@@ -19,10 +20,16 @@ const SYNCHRONOUS: u64 = bit(sys::SIGSEGV as u8)
 const FIRST_REAL_TIME: u8 = 32;
 
 /// Signals that were sent and not taken yet.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct Pending {
     set: u64,
-    queue: VecDeque<SigInfo>,
+    queue: VecDeque<Queued>,
+}
+
+struct Queued {
+    info: SigInfo,
+    /// Whose limit it counts against.
+    _place: Option<Place>,
 }
 
 impl Pending {
@@ -31,14 +38,9 @@ impl Pending {
         self.set
     }
 
-    /// Number of queued signals.
-    pub fn len(&self) -> usize {
-        self.queue.len()
-    }
-
     /// The queued signal with that index, in the order they came.
     pub fn get(&self, index: usize) -> Option<SigInfo> {
-        self.queue.get(index).copied()
+        self.queue.get(index).map(|queued| queued.info)
     }
 
     /// Whether none is pending.
@@ -46,23 +48,25 @@ impl Pending {
         self.set == 0
     }
 
-    /// Adds a signal: a standard one once, a real-time one each time. `false`: no place was left for the information of a
-    /// real-time signal, and it is not pending for that. `limit` is the number of queued signals allowed.
-    pub fn push(&mut self, info: SigInfo, limit: u64) -> bool {
+    /// Adds a signal: a standard one once, a real-time one each time, if `place` gives one for it. `false`: there is none, and
+    /// it is not pending for that. Standard signals need none, as there are few, nor do those of timers, which have one.
+    pub fn push(&mut self, info: SigInfo, place: impl FnOnce() -> Option<Place>) -> bool {
         if info.signal < FIRST_REAL_TIME && self.set & bit(info.signal) != 0 {
             return true;
         }
-        if info.signal >= FIRST_REAL_TIME && self.queue.len() as u64 >= limit {
+        let needs_place = info.signal >= FIRST_REAL_TIME && !matches!(info.payload, Payload::Timer { .. });
+        let place = if needs_place { place() } else { None };
+        if needs_place && place.is_none() {
             return false;
         }
-        self.set |= bit(info.signal);
-        self.queue.push_back(info);
+        self.put(info, place);
         true
     }
 
-    /// Whether a signal of POSIX timer `id` is among them.
-    pub fn has_timer(&self, id: i32) -> bool {
-        self.queue.iter().any(|info| matches!(info.payload, Payload::Timer { id: other, .. } if other == id))
+    /// Adds a signal of the kernel's that may not be lost.
+    pub fn put(&mut self, info: SigInfo, place: Option<Place>) {
+        self.set |= bit(info.signal);
+        self.queue.push_back(Queued { info, _place: place });
     }
 
     /// Takes the next signal of `mask`: synchronous ones first, then by number, those of one number in the order they came.
@@ -73,9 +77,9 @@ impl Pending {
             return None;
         }
         let signal = first.trailing_zeros() as u8 + 1;
-        let index = self.queue.iter().position(|info| info.signal == signal)?;
-        let info = self.queue.remove(index)?;
-        if !self.queue.iter().any(|other| other.signal == signal) {
+        let index = self.queue.iter().position(|queued| queued.info.signal == signal)?;
+        let info = self.queue.remove(index)?.info;
+        if !self.queue.iter().any(|other| other.info.signal == signal) {
             self.set &= !bit(signal);
         }
         Some(info)
@@ -85,20 +89,23 @@ impl Pending {
     pub fn remove(&mut self, mask: u64) {
         if self.set & mask != 0 {
             self.set &= !mask;
-            self.queue.retain(|info| bit(info.signal) & mask == 0);
+            self.queue.retain(|queued| bit(queued.info.signal) & mask == 0);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::sync::Arc;
+
     use super::*;
+    use crate::task::signal::places::Places;
 
     #[test]
     fn order_and_queueing_are_linux() {
-        let mut pending = Pending::default();
+        let (mut pending, places) = (Pending::default(), Arc::new(Places::default()));
         for signal in [34, 10, 10, 34, 2, 11] {
-            assert!(pending.push(SigInfo::kernel(signal), 100));
+            assert!(pending.push(SigInfo::kernel(signal), || places.take(0, 100)));
         }
         let order: alloc::vec::Vec<u8> =
             core::iter::from_fn(|| pending.take(!0)).map(|info| info.signal).collect();
@@ -108,9 +115,14 @@ mod tests {
 
     #[test]
     fn the_limit_refuses_real_time_signals_only() {
-        let mut pending = Pending::default();
-        assert!(pending.push(SigInfo::kernel(40), 1));
-        assert!(!pending.push(SigInfo::kernel(40), 1));
-        assert!(pending.push(SigInfo::kernel(2), 1));
+        let (mut pending, places) = (Pending::default(), Arc::new(Places::default()));
+        let place = || places.take(0, 1);
+        assert!(pending.push(SigInfo::kernel(40), place));
+        assert!(!pending.push(SigInfo::kernel(40), place));
+        assert!(pending.push(SigInfo::kernel(2), place));
+        assert_eq!(places.taken(0), 1);
+        pending.take(!0);
+        assert_eq!(pending.take(!0).map(|info| info.signal), Some(40));
+        assert_eq!(places.taken(0), 0);
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use linux_raw_sys::general as sys;
 
@@ -30,7 +31,6 @@ impl<H: Host> Process<H> {
     }
 
     fn send_to(&self, target: Option<&Task<H>>, info: SigInfo) -> Result<()> {
-        let limit = self.rlimit(SIGPENDING);
         let mut wake = Vec::new();
         let sent = {
             let mut group = self.signals.lock();
@@ -47,10 +47,14 @@ impl<H: Host> Process<H> {
                 group.end(ExitStatus::Signaled { signal: SIGKILL, core: false }, &mut wake);
                 Ok(())
             } else {
+                let place = || self.places.take(self.uid.load(Ordering::Relaxed), self.rlimit(SIGPENDING));
                 let queued = match target {
-                    Some(task) => task.signals.lock().pending.push(info, limit),
-                    None => group.pending.push(info, limit),
+                    Some(task) => task.signals.lock().pending.push(info, place),
+                    None => group.pending.push(info, place),
                 };
+                if queued {
+                    self.timers.queued(&info);
+                }
                 match target {
                     Some(_) if queued => wake.extend(group.threads.iter().find(|t| same(t, target)).cloned()),
                     None if queued => wake.extend(group.taker(info.signal)),
@@ -82,6 +86,7 @@ impl<H: Host> Process<H> {
         for thread in &group.threads {
             thread.signals.lock().pending.remove(cancelled);
         }
+        self.timers.dropped(cancelled);
         if signal != SIGCONT {
             return false;
         }
@@ -129,6 +134,7 @@ impl<H: Host> Process<H> {
         for thread in &group.threads {
             thread.signals.lock().pending.remove(mask);
         }
+        self.timers.dropped(mask);
         for thread in &group.threads {
             thread.update_attention(&group);
         }
@@ -193,7 +199,7 @@ impl<H: Host> Task<H> {
         if signals.pending.set() & bit(info.signal) != 0 {
             signals.pending.remove(bit(info.signal));
         }
-        signals.pending.push(info, u64::MAX);
+        signals.pending.put(info, None);
         drop(signals);
         group.forced = Some(info.signal);
         self.update_attention(&group);

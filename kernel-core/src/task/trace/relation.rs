@@ -274,7 +274,7 @@ impl<H: Host> Cx<'_, H> {
             child.set_trap(trap::STOP);
         } else {
             let stop = SigInfo::sent(SIGSTOP, sys::SI_USER as i32, 0, 0);
-            child.signals.lock().pending.push(stop, u64::MAX);
+            child.signals.lock().pending.put(stop, None);
         }
         child.update_attention(&group);
         drop(group);

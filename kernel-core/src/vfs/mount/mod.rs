@@ -26,7 +26,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::errno::Result;
 use crate::sync::Mutex;
 use crate::task::user_ns::UserNs;
-use crate::vfs::dentry::Dentry;
+use crate::vfs::dentry::{Dentry, DentryCache};
 use crate::vfs::inode::{Device, Inode};
 use crate::vfs::path::Path;
 
@@ -144,12 +144,19 @@ pub struct Superblock {
     /// Whose administrator may change it. Mounted by another than the initial one, its devices and set-id bits mean
     /// nothing outside.
     pub user_ns: UserNs,
+    /// Where its names are kept; `None` if there are none.
+    dentries: Option<Arc<DentryCache>>,
 }
 
 impl Superblock {
     /// A file system that belongs to `user_ns`; [`MountTable::superblock`] makes those that are mounted.
-    fn new(fs: Arc<dyn FileSystem>, user_ns: UserNs, read_only: bool) -> Arc<Superblock> {
-        Arc::new(Superblock { fs, read_only: AtomicBool::new(read_only), user_ns })
+    fn new(
+        fs: Arc<dyn FileSystem>,
+        user_ns: UserNs,
+        read_only: bool,
+        dentries: Option<Arc<DentryCache>>,
+    ) -> Arc<Superblock> {
+        Arc::new(Superblock { fs, read_only: AtomicBool::new(read_only), user_ns, dentries })
     }
 
     /// Whether no mount of it can be written to.
@@ -176,6 +183,8 @@ pub struct Mount {
     pub superblock: Arc<Superblock>,
     /// What of it is seen here.
     pub root: Arc<Dentry>,
+    /// The root of all of it.
+    tree: Arc<Dentry>,
     /// What was mounted, for `/proc/mounts`.
     pub source: Vec<u8>,
     flags: AtomicU32,
@@ -201,6 +210,7 @@ impl Mount {
             id,
             fs: superblock.fs.clone(),
             superblock,
+            tree: root.show(),
             root,
             source: source.to_vec(),
             flags: AtomicU32::new(flags.bits()),
@@ -215,7 +225,7 @@ impl Mount {
     /// For one file that is in no tree: see [`Path::detached`].
     pub(super) fn of_one_file(fs: Arc<dyn FileSystem>, root: Arc<Dentry>) -> Arc<Mount> {
         let source = fs.name().as_bytes();
-        Mount::new(0, Superblock::new(fs, UserNs::INITIAL, false), root, source, MountFlags::empty())
+        Mount::new(0, Superblock::new(fs, UserNs::INITIAL, false, None), root, source, MountFlags::empty())
     }
 
     /// What it forbids, by itself and for its file system.
@@ -285,6 +295,9 @@ impl Drop for Mount {
     /// Lets go of the mount it is on, and so on downwards: in a loop, because a guest can stack more mounts than a kernel
     /// stack can follow.
     fn drop(&mut self) {
+        if let Some(dentries) = &self.superblock.dentries {
+            dentries.hide(&self.tree);
+        }
         let mut next = self.at.lock().take();
         while let Some(Path { mount, dentry }) = next {
             drop(dentry);

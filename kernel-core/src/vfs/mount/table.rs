@@ -45,6 +45,7 @@ pub struct MountTable {
     burying: AtomicBool,
     pub(super) places: Mutex<HashMap<Key, Arc<Mount>>>,
     superblocks: Mutex<Vec<Weak<Superblock>>>,
+    dentries: Arc<DentryCache>,
     last_id: AtomicU32,
 }
 
@@ -121,7 +122,7 @@ impl MountTable {
 
     /// A file system that is to be mounted and belongs to `user_ns`.
     pub fn superblock(&self, fs: Arc<dyn FileSystem>, user_ns: &UserNs, read_only: bool) -> Arc<Superblock> {
-        let superblock = Superblock::new(fs, user_ns.clone(), read_only);
+        let superblock = Superblock::new(fs, user_ns.clone(), read_only, Some(self.dentries.clone()));
         let mut all = self.superblocks.lock();
         all.retain(|other| other.strong_count() > 0);
         all.push(Arc::downgrade(&superblock));
@@ -180,7 +181,15 @@ impl MountTable {
     /// Takes `mount` off its place, which it gives. Under the lock of the peers.
     pub(super) fn take(&self, mount: &Arc<Mount>) -> Option<Path> {
         let place = mount.at.lock().take()?;
-        let found = self.places.lock().remove(&key(&place));
+        let found = {
+            let mut places = self.places.lock();
+            let found = places.remove(&key(&place));
+            if places.len() < places.capacity() / 8 {
+                let room = places.len() * 2;
+                places.shrink_to(room);
+            }
+            found
+        };
         if found.is_some() {
             place.dentry.remove_mount();
         }
@@ -216,15 +225,16 @@ pub struct Namespace {
 impl Namespace {
     /// The first namespace, with `fs` as its root.
     pub fn new(fs: Arc<dyn FileSystem>, source: &[u8], devices: Arc<Devices>) -> Arc<Namespace> {
+        let table: Arc<MountTable> = Arc::default();
         let namespace = Arc::new(Namespace {
             ino: crate::task::namespaces::INITIAL_MNT,
             user_ns: UserNs::INITIAL,
-            table: Arc::default(),
+            dentries: table.dentries.clone(),
+            table,
             root: Mutex::new(None),
             members: Mutex::default(),
             changes: AtomicU64::new(0),
             changed: Arc::default(),
-            dentries: Arc::default(),
             lock_waits: Arc::default(),
             devices,
             types: Arc::default(),

@@ -8,26 +8,28 @@ use alloc::vec::Vec;
 use super::peers::Peers;
 use super::table::Namespace;
 use super::{Mount, MountFlags};
+use crate::errno::{ENOMEM, Result};
+use crate::vfs::limit::TEXT_MAX;
 use crate::vfs::path::{Path, name_inside, path_of};
 
 impl Namespace {
     /// The text of `/proc/PID/mounts` as seen from `root`.
-    pub fn mounts_text(&self, root: &Path) -> Vec<u8> {
+    pub fn mounts_text(&self, root: &Path) -> Result<Vec<u8>> {
         let mut text = Vec::new();
-        for (mount, at) in self.visible(root) {
+        for (mount, at) in self.visible(root)? {
             push_escaped(&mut text, &mount.source);
             text.push(b' ');
             push_escaped(&mut text, &at);
             let (name, flags, options) = (mount.fs.name(), flags_text(mount.flags()), mount.fs.options());
             text.extend_from_slice(format!(" {name} {flags}{options} 0 0\n").as_bytes());
         }
-        text
+        Ok(text)
     }
 
     /// The text of `/proc/PID/mountinfo` as seen from `root`.
-    pub fn mountinfo_text(&self, root: &Path) -> Vec<u8> {
+    pub fn mountinfo_text(&self, root: &Path) -> Result<Vec<u8>> {
         let mut text = Vec::new();
-        let visible = self.visible(root);
+        let visible = self.visible(root)?;
         let peers = self.table.lock();
         for (mount, at) in &visible {
             let device = mount.fs.device();
@@ -43,31 +45,40 @@ impl Namespace {
             push_escaped(&mut text, &mount.source);
             let access = if mount.superblock.is_read_only() { "ro" } else { "rw" };
             text.extend_from_slice(format!(" {access}{}\n", mount.fs.options()).as_bytes());
+            if text.len() > TEXT_MAX {
+                return Err(ENOMEM);
+            }
         }
         drop(peers);
-        text
+        Ok(text)
     }
 
     /// The text of `/proc/PID/mountstats` as seen from `root`.
-    pub fn mountstats_text(&self, root: &Path) -> Vec<u8> {
+    pub fn mountstats_text(&self, root: &Path) -> Result<Vec<u8>> {
         let mut text = Vec::new();
-        for (mount, at) in self.visible(root) {
+        for (mount, at) in self.visible(root)? {
             text.extend_from_slice(b"device ");
             push_escaped(&mut text, &mount.source);
             text.extend_from_slice(b" mounted on ");
             push_escaped(&mut text, &at);
             text.extend_from_slice(format!(" with fstype {}\n", mount.fs.name()).as_bytes());
         }
-        text
+        Ok(text)
     }
 
-    /// Its mounts that can be reached from `root`, with their places' names.
-    fn visible(&self, root: &Path) -> Vec<(Arc<Mount>, Vec<u8>)> {
-        let place = |mount: Arc<Mount>| {
+    /// Its mounts that can be reached from `root`, with their places' names. ENOMEM: these are too long together.
+    fn visible(&self, root: &Path) -> Result<Vec<(Arc<Mount>, Vec<u8>)>> {
+        let (mut found, mut len) = (Vec::new(), 0);
+        for mount in self.mounts() {
             let path = Path { dentry: mount.root.clone(), mount: mount.clone() };
-            path_of(&path, root).reachable().map(|name| (mount, name))
-        };
-        self.mounts().into_iter().filter_map(place).collect()
+            let Some(name) = path_of(&path, root).reachable() else { continue };
+            len += name.len();
+            if len > TEXT_MAX {
+                return Err(ENOMEM);
+            }
+            found.push((mount, name));
+        }
+        Ok(found)
     }
 }
 

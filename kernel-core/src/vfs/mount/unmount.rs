@@ -72,12 +72,8 @@ impl Namespace {
             tree.extend(also);
             self.take_off(&mut peers, &tree)
         };
-        let root = mount.root.clone();
         let synced = if how != Unmount::Detach { mount.fs.sync() } else { Ok(()) };
         drop((gone, mount));
-        if !self.shows(&root) {
-            self.dentries.forget(|dentry| root.is_above(dentry));
-        }
         synced
     }
 
@@ -119,12 +115,6 @@ impl Namespace {
             }
         }
         gone
-    }
-
-    /// Whether a mount, in any namespace, shows something of what is below `root`.
-    fn shows(&self, root: &Arc<crate::vfs::dentry::Dentry>) -> bool {
-        let mounts: Vec<Arc<Mount>> = self.table.places.lock().values().cloned().collect();
-        mounts.iter().any(|mount| mount.root.is_above(root) || root.is_above(&mount.root))
     }
 }
 

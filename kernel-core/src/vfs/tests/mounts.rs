@@ -24,7 +24,7 @@ fn mount(world: &World, namespace: &Arc<Namespace>, at: &Path) {
 }
 
 fn places(namespace: &Namespace) -> String {
-    let text = String::from_utf8(namespace.mountinfo_text(&namespace.root().unwrap())).unwrap();
+    let text = String::from_utf8(namespace.mountinfo_text(&namespace.root().unwrap()).unwrap()).unwrap();
     let line = |line: &str| {
         let words: alloc::vec::Vec<&str> = line.split(' ').collect();
         let optional = words[6..].split(|word| *word == "-").next().unwrap().join(",");
