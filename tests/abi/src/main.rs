@@ -4,13 +4,14 @@
 //! * `abi --list` prints the cases, one a line, as `family::name`.
 //! * `abi CASE` runs one in this process: 0 is right, 77 is skipped, 1 is wrong; the reason is on stderr.
 //! * `abi --all [PREFIX]` runs each in a process of its own, ten seconds at most.
-//! * `abi garbage [SEED]`, `abi eat-memory`, `abi eat-by-read`, `abi sparse`, `abi hoard`, `abi fork-bomb [N]`, `abi spin-blocked`,
-//!   `abi segv`, `abi exit N`, `abi exit-by-euid`, `abi kill-self N` misbehave, for the system tests; `abi show WHAT` serves
+//! * `abi garbage [SEED]`, `abi eat-memory`, `abi eat-by-read`, `abi sparse`, `abi hoard`, `abi fork-bomb [N]`, `abi bomb [NAME]`,
+//!   `abi spin-blocked`, `abi segv`, `abi exit N`, `abi exit-by-euid`, `abi kill-self N` misbehave, for the system tests; `abi show WHAT` serves
 //!   the cases about `execve(2)`.
 
 mod acl;
 mod aio;
 mod altstack;
+mod bombs;
 mod caps;
 mod cpu_time;
 mod devpts;
@@ -24,6 +25,7 @@ mod futex;
 mod garbage;
 mod hostile;
 mod inotify;
+mod limits;
 mod lock;
 mod memory;
 mod mount;
@@ -91,6 +93,7 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("pipe", pipe::CASES),
     ("odds", odds::CASES),
     ("epoll", epoll::CASES),
+    ("limits", limits::CASES),
     ("event", event::CASES),
     ("aio", aio::CASES),
     ("inotify", inotify::CASES),
@@ -139,6 +142,8 @@ fn main() {
         ["sparse"] => hostile::sparse(),
         ["eat-by-read"] => hostile::eat_by_read(),
         ["hoard"] => hostile::hoard(),
+        ["bomb"] => bombs::list(),
+        ["bomb", name] => bombs::run(name),
         ["fork-bomb"] => hostile::fork_bomb(1000),
         ["fork-bomb", n] => hostile::fork_bomb(number(n)),
         ["spin-blocked"] => hostile::spin_blocked(),
