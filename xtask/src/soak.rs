@@ -2,6 +2,7 @@
 
 mod sample;
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 
 use crate::bench::machine::Machine;
-use crate::bench::program::Programs;
+use crate::bench::program::{Programs, Root};
 use crate::cargo::{self, Profile};
 use sample::{Report, Sample};
 
@@ -24,11 +25,15 @@ descriptors, and the guest's. Exits 1 if they grew after the first rounds, or if
 
 Examples:
   cargo xtask soak --minutes 5                                  both backends, the default userland
-  cargo xtask soak --minutes 60 --backend skas --root DIR       with what DIR has")]
+  cargo xtask soak --minutes 60 --backend skas --root DIR       with what DIR has
+  cargo xtask soak --forks 1000000 --backend skas               children that end at once, in 20 rounds")]
 pub struct Args {
     /// How long on each backend; every round is finished
     #[arg(long, value_name = "M", default_value_t = 10)]
     minutes: u64,
+    /// Instead of the mix, so many children that end at once, one after another, in 20 rounds
+    #[arg(long, value_name = "N", conflicts_with = "root")]
+    forks: Option<u64>,
     /// The backends
     #[arg(long, value_enum, default_value = "both")]
     backend: Backend,
@@ -63,6 +68,9 @@ const MIX: &str = include_str!("soak/mix.sh");
 /// So many rounds bring everything to its size: each class of stress-ng has run once.
 const WARM_UP: usize = 11;
 
+/// How many rounds the children of `--forks` are made in.
+const FORK_ROUNDS: u64 = 20;
+
 /// After a round, until all that is done in the background is done: memory is given back when nothing else happens.
 const PAUSE: Duration = Duration::from_secs(3);
 
@@ -72,7 +80,7 @@ pub fn run(args: &Args) -> Result<()> {
         Some(lodger) => lodger.clone(),
         None => cargo::build_lodger(Profile::Release)?,
     };
-    let programs = Programs::build(&[])?;
+    let programs = Programs::build(&[Root::Bench])?;
     let backends: &[&str] = match args.backend {
         Backend::Skas => &["skas"],
         Backend::Tt => &["tt"],
@@ -105,6 +113,7 @@ fn as_json(report: &Report, backend: &str, args: &Args) -> Result<serde_json::Va
         "machine": machine.line(),
         "backend": backend,
         "minutes": args.minutes,
+        "forks": args.forks,
         "faults": report.faults,
         "stress": report.stress,
         "samples": report.samples.iter().map(Sample::json).collect::<Vec<_>>(),
@@ -115,7 +124,11 @@ fn as_json(report: &Report, backend: &str, args: &Args) -> Result<serde_json::Va
 fn soak(args: &Args, backend: &str, lodger: &Path, programs: &Programs, report: &mut Report) -> Result<()> {
     let mut guest = Guest::start(args, backend, lodger, programs)?;
     let start = Instant::now();
-    while report.samples.len() < 2 || start.elapsed() < Duration::from_secs(60 * args.minutes) {
+    let is_over = |rounds: usize| match args.forks {
+        Some(_) => rounds as u64 == FORK_ROUNDS,
+        None => rounds >= 2 && start.elapsed() >= Duration::from_secs(60 * args.minutes),
+    };
+    while !is_over(report.samples.len()) {
         let mut sample = guest.round(report)?;
         std::thread::sleep(PAUSE);
         sample.host(guest.child.id(), &programs.bench())?;
@@ -131,26 +144,36 @@ struct Guest {
     child: Child,
     go: Option<ChildStdin>,
     said: BufReader<ChildStdout>,
+    /// What starts a round.
+    word: String,
 }
 
 impl Guest {
     fn start(args: &Args, backend: &str, lodger: &Path, programs: &Programs) -> Result<Guest> {
         let mut command = Command::new(lodger);
         command.args(["run", "--log", "warn", "--backend", backend, "--mem", &args.mem]);
-        if let Some(root) = &args.root {
-            command.arg("--root").arg(root);
-        }
-        command.args(["--", "sh", "-c", MIX]).env("LODGER_USERLAND", &programs.userland);
+        let word = match args.forks {
+            Some(forks) => {
+                command.arg("--root").arg(programs.folder(Root::Bench)?).args(["--", "/bench", "rounds"]);
+                forks.div_ceil(FORK_ROUNDS).to_string()
+            }
+            None => {
+                command.args(args.root.iter().flat_map(|root| [OsStr::new("--root"), root.as_os_str()]));
+                command.args(["--", "sh", "-c", MIX]);
+                "go".to_owned()
+            }
+        };
+        command.env("LODGER_USERLAND", &programs.userland);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start {}", lodger.display()))?;
         let (go, said) = (child.stdin.take(), child.stdout.take().context("it has no output")?);
-        Ok(Guest { child, go, said: BufReader::new(said) })
+        Ok(Guest { child, go, said: BufReader::new(said), word })
     }
 
     /// One round, and what the guest says of itself.
     fn round(&mut self, report: &mut Report) -> Result<Sample> {
         let go = self.go.as_mut().context("its input is closed")?;
-        go.write_all(b"go\n").context("the guest is gone")?;
+        writeln!(go, "{}", self.word).context("the guest is gone")?;
         let mut sample = Sample::default();
         let mut line = String::new();
         loop {

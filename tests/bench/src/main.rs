@@ -6,6 +6,7 @@
 //! | `run CASE[,CASE...] SAMPLES MS` | prints `NAME NANOSECONDS` for each sample of each case, per operation |
 //! | `echo WORDS` | prints the words: the shortest program, whose whole life is measured from outside |
 //! | `work NAME SAMPLES PROGRAM WORDS` | prints `NAME NANOSECONDS` for each run of another program |
+//! | `rounds` | for each line of standard input, so many children that end at once, and a report |
 //! | `sleepers N` | says `ready` when N processes sleep, and ends with its standard input |
 //! | `spaces PID...` | prints, for each process, the first of the list that has the same address space |
 //! | `exit`, `relay`, `sleep` | what its own children do |
@@ -16,6 +17,7 @@ mod cases;
 mod crowd;
 mod files;
 mod processes;
+mod rounds;
 mod signals;
 mod streams;
 mod sys;
@@ -35,6 +37,7 @@ fn main() {
         ["exit"] => {}
         ["echo", words @ ..] => println!("{}", words.join(" ")),
         ["relay"] => processes::relay(0, 1),
+        ["rounds"] => rounds::run(),
         ["sleep"] => processes::sleep(),
         ["sleepers", n] => processes::sleepers(number(n)),
         ["work", name, samples, program, words @ ..] => {

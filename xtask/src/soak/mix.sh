@@ -78,7 +78,8 @@ while read -r go; do
     shift
     set -- "$@" "$first"
     awk '/^processes/ { print "forks: " $2 }' /proc/stat
-    awk '/^MemTotal:/ { total = $2 } /^MemFree:/ { print "used: " (total - $2) * 1024 }' /proc/meminfo
+    awk '/^MemTotal:/ { total = $2 } /^MemFree:/ { print "used: " (total - $2) * 1024 }
+         /^Slab:/ { print "kernel: " $2 * 1024 }' /proc/meminfo
     echo "tasks: $(ls /proc | grep -c '^[0-9]')"
     echo over
 done

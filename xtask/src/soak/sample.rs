@@ -31,7 +31,7 @@ struct Figure {
     least: u64,
 }
 
-const FIGURES: [Figure; 8] = [
+const FIGURES: [Figure; 9] = [
     Figure { name: "host processes", bytes: false, part: 0.0, least: 2 },
     Figure { name: "host memory", bytes: true, part: 0.1, least: 8 << 20 },
     Figure { name: "host mappings of the kernel", bytes: false, part: 0.1, least: 32 },
@@ -40,6 +40,7 @@ const FIGURES: [Figure; 8] = [
     Figure { name: "host threads of the kernel", bytes: false, part: 0.0, least: 1 },
     Figure { name: "guest tasks", bytes: false, part: 0.0, least: 1 },
     Figure { name: "guest memory in use", bytes: true, part: 0.1, least: 8 << 20 },
+    Figure { name: "kernel memory", bytes: true, part: 0.1, least: 2 << 20 },
 ];
 
 impl Sample {
@@ -50,6 +51,7 @@ impl Sample {
             "forks" => self.forks = value,
             "tasks" => self.figures[6] = value,
             "used" => self.figures[7] = value,
+            "kernel" => self.figures[8] = value,
             _ => {}
         }
     }
