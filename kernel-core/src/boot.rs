@@ -16,6 +16,7 @@ use crate::block::memory::MemoryOverlay;
 use crate::block::{self, Disks};
 use crate::errno::{EINVAL, EIO, ENOENT, ENOTDIR, Errno, Result};
 use crate::fs::archive;
+use crate::fs::cgroup::CgroupType;
 use crate::fs::dev;
 use crate::fs::ext4::{Ext4Type, Mounted};
 use crate::fs::hostfs::HostFs;
@@ -42,10 +43,11 @@ use crate::sched::timers::Timers;
 use crate::sched::wait::{Events, Wake};
 use crate::services::{Device as PolledDevice, Services};
 use crate::syscall::Cx;
+use crate::task::cgroup::Group;
 use crate::task::cred::Cred;
 use crate::task::exec::ExecRequest;
 use crate::task::pid_ns::PidNs;
-use crate::task::process::ExitStatus;
+use crate::task::process::{ExitStatus, Relations};
 use crate::task::rlimit::Rlimits;
 use crate::task::session::Session;
 use crate::task::signal::TaskSignals;
@@ -218,8 +220,11 @@ impl<H: Host> Kernel<H> {
         let source: Arc<dyn ProcessSource> = link.clone();
         let storage = Storage::new(&services, config.disks, &config.root);
         let rootfs = storage.root(&services, &config.root)?;
+        let namespace = namespace(rootfs, &services, &stdio.terminals, &source, &storage)?;
+        let (clock, notify) = (services.clock.clone(), namespace.dentries.notify.clone());
         let kernel = Arc::new(Kernel::assemble(Parts {
-            namespace: namespace(rootfs, &services, &stdio.terminals, &source, &storage)?,
+            cgroups: Group::root(link.clone(), clock, notify),
+            namespace,
             disks: storage.disks,
             devices: stdio.devices(),
             host,
@@ -232,7 +237,9 @@ impl<H: Host> Kernel<H> {
             max_tasks: config.max_tasks,
         }));
         link.connect(&kernel);
-        kernel.namespace.types.register(Arc::new(MqueueType(kernel.ipc.namespace.clone())));
+        let types = &kernel.namespace.types;
+        types.register(Arc::new(MqueueType(kernel.ipc.namespace.clone())));
+        types.register(Arc::new(CgroupType::new(kernel.cgroups.clone())));
         log::info!(
             "Lodger {}: {} MiB of RAM, {} CPU",
             env!("CARGO_PKG_VERSION"),
@@ -257,9 +264,9 @@ impl<H: Host> Kernel<H> {
         stdio: Standard,
     ) -> Result<()> {
         let pid = self.tree.lock().allocate().unwrap_or(1);
-        let session = Session::new(0);
-        let process =
-            Process::new(pid, PidNs::INITIAL, 0, session, Arc::default(), Rlimits::default(), &self.services);
+        let relations = Relations { group: 0, session: Session::new(0), cgroup: self.cgroups.clone() };
+        let (actions, limits) = (Arc::default(), Rlimits::default());
+        let process = Process::new(pid, PidNs::INITIAL, relations, actions, limits, &self.services);
         let fs = FsContext::new(self.namespace.clone())?;
         let task = Task::new(
             &self.scheduler,

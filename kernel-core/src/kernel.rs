@@ -19,6 +19,7 @@ use crate::sched::nice::Nice;
 use crate::services::{Clock, Device, Services};
 use crate::sync::Mutex;
 use crate::syscall::Cx;
+use crate::task::cgroup::Group;
 use crate::task::cred::{Caps, Cred};
 use crate::task::heap::HeapWatch;
 use crate::task::namespaces::{Namespaces, NsCounts};
@@ -67,6 +68,8 @@ pub struct Kernel<H: Host> {
     pub(crate) disks: Arc<Disks>,
     /// What PID 1 starts with of the other namespaces.
     pub namespaces: Arc<Namespaces>,
+    /// The root of control groups.
+    pub(crate) cgroups: Arc<Group>,
     /// How many namespaces there are of whom.
     pub ns_counts: Arc<NsCounts>,
     /// The command line that `/proc/cmdline` shows.
@@ -105,6 +108,7 @@ pub(crate) struct Parts<H: Host> {
     pub services: Arc<Services>,
     pub namespace: Arc<Namespace>,
     pub disks: Arc<Disks>,
+    pub cgroups: Arc<Group>,
     pub hostname: Vec<u8>,
     pub command_line: Vec<u8>,
     pub log: Arc<LogRing>,
@@ -123,7 +127,8 @@ impl<H: Host> Kernel<H> {
             fpu_features: parts.host.cpu().xstate_features,
             tree: Mutex::default(),
             namespace: parts.namespace,
-            namespaces: Namespaces::initial(parts.hostname, ipc.namespace.clone()),
+            namespaces: Namespaces::initial(parts.hostname, ipc.namespace.clone(), parts.cgroups.clone()),
+            cgroups: parts.cgroups,
             ipc,
             disks: parts.disks,
             ns_counts: NsCounts::new(u32::try_from(parts.max_tasks / 2).unwrap_or(u32::MAX)),

@@ -1,5 +1,6 @@
 //! File systems and special files.
 pub mod archive;
+pub mod cgroup;
 pub mod dev;
 pub mod devpts;
 pub mod ext4;

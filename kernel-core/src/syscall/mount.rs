@@ -245,8 +245,9 @@ pub fn umount2<H: Host>(cx: &Cx<'_, H>, target: u64, flags: u32) -> SysResult {
     let (superblock, notify) = (at.mount.superblock.clone(), cx.fs.namespace().dentries.notify.clone());
     cx.fs.namespace().unmount(at, how)?;
     // Nobody uses it any more but us.
-    if Arc::strong_count(&superblock) == 1 {
-        notify.unmounted(superblock.fs.device());
+    let device = superblock.fs.device();
+    if Arc::into_inner(superblock).is_some() && !cx.fs.namespace().table.has_device(device) {
+        notify.unmounted(device);
     }
     Ok(0)
 }

@@ -84,7 +84,8 @@ impl<H: Host> Cx<'_, H> {
             let count = counted.count(NsKind::Mnt)?;
             new.fs = Some(copy_mounts(&self.fs, counted.counts.next_ino(), &cred.user_ns, count)?);
         }
-        new.others = Some(self.task.namespaces().with_new(&kinds, &counted)?);
+        new.others =
+            Some(self.task.namespaces().with_new(&kinds, &counted, self.task.process.cgroup.group())?);
         Ok(new)
     }
 

@@ -53,6 +53,7 @@ pub fn clone<H: Host>(
         child_tid,
         tls,
         pidfd: parent_tid,
+        cgroup: -1,
     };
     if args.flags.contains(CloneFlags::PIDFD | CloneFlags::PARENT_SETTID) || exit_signal > 64 {
         return Err(EINVAL.into());
@@ -93,6 +94,11 @@ pub fn clone3<H: Host>(cx: &Cx<'_, H>, addr: u64, size: usize) -> SysResult {
         return Err(EINVAL.into());
     }
     let flags = CloneArgs::flags_from(raw.flags)?;
+    let cgroup = match RawFd::try_from(raw.cgroup) {
+        Ok(fd) if size >= size_of::<RawCloneArgs>() => fd,
+        _ if flags.contains(CloneFlags::INTO_CGROUP) => return Err(EINVAL.into()),
+        _ => -1,
+    };
     if flags.intersects(CloneFlags::THREAD | CloneFlags::PARENT) && raw.exit_signal != 0
         || flags.contains(CloneFlags::DETACHED)
     {
@@ -106,6 +112,7 @@ pub fn clone3<H: Host>(cx: &Cx<'_, H>, addr: u64, size: usize) -> SysResult {
         child_tid: raw.child_tid,
         tls: raw.tls,
         pidfd: raw.pidfd,
+        cgroup,
     })
 }
 

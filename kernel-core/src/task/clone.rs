@@ -11,9 +11,13 @@ use crate::ipc::sysv::sem::UndoList;
 use crate::kernel::Kernel;
 use crate::mm::Mm;
 use crate::sched::wait::{Events, Wake};
+use crate::syscall::args::RawFd;
 use crate::syscall::{Cx, SysResult, Wait};
+use crate::task::cgroup::Changes;
+use crate::task::cgroup::member::Joining;
+use crate::task::cgroup::members::Unit;
 use crate::task::pid_ns::PidNs;
-use crate::task::process::ExitStatus;
+use crate::task::process::{ExitStatus, Relations};
 use crate::task::signal::{AltStack, TaskSignals};
 use crate::task::thread::{Completion, NewTask, Resources};
 use crate::task::trace::{Event, trap};
@@ -74,11 +78,13 @@ bitflags::bitflags! {
         const NEWNET = 0x4000_0000;
         /// All signal handlers become the default (clone3).
         const CLEAR_SIGHAND = 0x1_0000_0000;
+        /// The child starts in another control group (clone3).
+        const INTO_CGROUP = 0x2_0000_0000;
     }
 }
 
 /// Namespaces and the like that are not there: refused as Linux refuses them where they are not configured.
-const UNSUPPORTED: u64 = CloneFlags::NEWNET.bits() | 0x8000_0000 | 0x2_0000_0000 | 0x80;
+const UNSUPPORTED: u64 = CloneFlags::NEWNET.bits() | 0x8000_0000 | 0x80;
 
 /// What is asked of a clone.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +103,8 @@ pub struct CloneArgs {
     pub tls: u64,
     /// Where the pidfd goes.
     pub pidfd: u64,
+    /// The directory of the control group, for [`CloneFlags::INTO_CGROUP`].
+    pub cgroup: RawFd,
 }
 
 impl CloneArgs {
@@ -110,6 +118,7 @@ impl CloneArgs {
             child_tid: 0,
             tls: 0,
             pidfd: 0,
+            cgroup: -1,
         }
     }
 
@@ -154,6 +163,9 @@ impl<H: Host> Cx<'_, H> {
         kernel.check_task_limits(self)?;
         let namespaces = self.new_namespaces(flags)?;
         let is_thread = flags.contains(CloneFlags::THREAD);
+        let unit = if is_thread { Unit::Thread } else { Unit::Process };
+        let joining =
+            self.join_group(flags.contains(CloneFlags::INTO_CGROUP).then_some(args.cgroup), unit)?;
         let others = namespaces.others.unwrap_or_else(|| self.task.namespaces());
         if is_thread && others.pid_for_children != self.task.process.pid_ns {
             return Err(EINVAL.into());
@@ -222,7 +234,8 @@ impl<H: Host> Cx<'_, H> {
         {
             let _ = resources.mm.user().set(args.child_tid, &task.own_tid());
         }
-        self.add_to_tree(&task, fiber, flags)?;
+        let changes = self.add_to_tree(&task, fiber, flags, joining)?;
+        changes.tell();
         number.keep();
         // The child may be gone, and its number with it, when the caller goes on.
         let shown = self.shown_pid(tid);
@@ -265,12 +278,28 @@ impl<H: Host> Cx<'_, H> {
     }
 
     /// Puts the new task where others find it, with its fiber, which keeps it: a task that does not come so far has none.
-    /// EAGAIN: the process ends meanwhile; ENOMEM: its PID namespace does.
-    fn add_to_tree(&self, task: &Arc<Task<H>>, fiber: H::Fiber, flags: CloneFlags) -> Result<()> {
+    /// EAGAIN: the process ends meanwhile, or its maker; ENOMEM: its PID namespace does; ENODEV: its control group is gone.
+    fn add_to_tree(
+        &self,
+        task: &Arc<Task<H>>,
+        fiber: H::Fiber,
+        flags: CloneFlags,
+        joining: Joining,
+    ) -> Result<Changes> {
         let process = &task.process;
         let mut tree = self.kernel.tree.lock();
-        if !flags.contains(CloneFlags::THREAD) && process.pid_ns.is_ending() {
-            return Err(ENOMEM);
+        let (mut joining, mut changes) = (Some(joining), Changes::default());
+        if !flags.contains(CloneFlags::THREAD) {
+            if process.pid_ns.is_ending() {
+                return Err(ENOMEM);
+            }
+            let maker = &self.task.process;
+            if maker.signals.lock().ending.is_some() {
+                return Err(EAGAIN);
+            }
+            if let Some(joining) = joining.take() {
+                changes = joining.process(process, maker)?;
+            }
         }
         {
             let mut group = process.signals.lock();
@@ -288,6 +317,9 @@ impl<H: Host> Cx<'_, H> {
                 task.set_attention(true);
             }
         }
+        if let Some(joining) = joining {
+            joining.thread(process);
+        }
         tree.add_thread(task.clone());
         self.kernel.forks.fetch_add(1, Ordering::Relaxed);
         if !flags.contains(CloneFlags::THREAD) {
@@ -298,7 +330,7 @@ impl<H: Host> Cx<'_, H> {
             };
             tree.add(process.clone(), parent, thread);
         }
-        Ok(())
+        Ok(changes)
     }
 
     fn new_process(&self, pid: u32, pid_ns: &PidNs, args: &CloneArgs) -> Arc<Process<H>> {
@@ -312,8 +344,9 @@ impl<H: Host> Cx<'_, H> {
             Arc::new(actions.copy())
         };
         let (pid_ns, limits) = (pid_ns.clone(), parent.rlimits());
-        let process =
-            Process::new(pid, pid_ns, parent.group(), parent.session(), actions, limits, self.services());
+        let relations =
+            Relations { group: parent.group(), session: parent.session(), cgroup: parent.cgroup.group() };
+        let process = Process::new(pid, pid_ns, relations, actions, limits, self.services());
         let inherit = |to: &core::sync::atomic::AtomicU8, from: &core::sync::atomic::AtomicU8| {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         };

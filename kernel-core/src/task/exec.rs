@@ -189,6 +189,8 @@ impl<H: Host> Cx<'_, H> {
         self.move_tracing(&mut tree, pid);
         task.process.pid_ns.leave(task.tid());
         task.set_tid(pid);
+        // One of the two that counted.
+        task.process.cgroup.group().remove_tasks(1);
         tree.add_thread(task.clone());
     }
 

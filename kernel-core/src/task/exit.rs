@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::kernel::{Kernel, Shutdown};
 use crate::sched::wait::{Events, Wake};
 use crate::syscall::{Cx, futex};
+use crate::task::cgroup::Changes;
 use crate::task::pid_ns::PidNs;
 use crate::task::process::ExitStatus;
 use crate::task::siginfo::{Payload, SigInfo};
@@ -78,7 +79,7 @@ impl<H: Host> Kernel<H> {
         process.set_last_comm(task.comm());
         self.signal_children_of_thread(task);
         let watched;
-        let mut gone = None;
+        let (mut gone, mut changes) = (None, Changes::default());
         let is_last = {
             // Together, so that a thread that executes a program finds the id of the first thread free once it is alone.
             let mut tree = self.tree.lock();
@@ -89,6 +90,12 @@ impl<H: Host> Kernel<H> {
                 process.pid_ns.leave(task.tid());
             }
             group.threads.retain(|thread| thread.tid() != task.tid());
+            if task.tid() != process.pid {
+                process.cgroup.group().remove_tasks(1);
+            }
+            if group.threads.is_empty() {
+                process.cgroup.leave(&mut changes);
+            }
             if task.take_trap(trap::PARTICIPATE) {
                 group.to_stop = group.to_stop.saturating_sub(1);
             }
@@ -99,6 +106,7 @@ impl<H: Host> Kernel<H> {
             }
             if !group.threads.is_empty() { None } else { Some(group.ending.unwrap_or(status)) }
         };
+        changes.tell();
         self.settle(task);
         process.ended_counts.add(task.counts());
         process.ended_user_ns.fetch_add(task.user_ns.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -140,6 +148,7 @@ impl<H: Host> Kernel<H> {
             drop((exe, threads));
         }
         self.scheduler.forget_all();
+        self.cgroups.forget_all();
     }
 
     /// `PR_SET_PDEATHSIG` of children that this very thread made.
@@ -304,11 +313,12 @@ impl<H: Host> Kernel<H> {
         let parent = tree.process(node.parent);
         let process = node.process;
         release_numbers(&tree, &process, &[process.pid, process.group(), process.session().id]);
+        let (user, system) = process.cpu_ns();
+        process.cgroup.forget([user, system]);
         drop(tree);
         process.exited.set_reaped();
         if let Some(parent) = parent {
             parent.heap.inherit(&process.heap);
-            let (user, system) = process.cpu_ns();
             let user = user + process.children_user_ns.load(Ordering::Relaxed);
             let system = system + process.children_system_ns.load(Ordering::Relaxed);
             parent.children_counts.add(process.counts());

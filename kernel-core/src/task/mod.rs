@@ -4,6 +4,7 @@
 //! share. How processes are related (parents, groups, sessions, zombies) is in the one [`tree`].
 
 pub mod access;
+pub mod cgroup;
 pub mod clone;
 pub mod core_dump;
 pub mod cred;

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use crate::errno::{ENOSPC, Result};
 use crate::ipc::sysv::IpcNamespace;
 use crate::sync::Mutex;
+use crate::task::cgroup::Group;
 use crate::task::pid_ns::PidNs;
 use crate::task::user_ns::UserNs;
 
@@ -200,12 +201,14 @@ impl UtsNamespace {
     }
 }
 
-/// A cgroup namespace. There is one group, so it has nothing to hide.
+/// A cgroup namespace: who is in it sees groups from its root on.
 pub struct CgroupNamespace {
     /// Identifies it.
     pub ino: u64,
     /// Whose administrator may enter it.
     pub user_ns: UserNs,
+    /// The group that its maker was in.
+    pub root: Arc<Group>,
     _count: Option<NsCount>,
 }
 
@@ -241,9 +244,9 @@ pub struct Namespaces {
 
 impl Namespaces {
     /// Those at boot.
-    pub fn initial(hostname: Vec<u8>, ipc: Arc<IpcNamespace>) -> Arc<Namespaces> {
+    pub fn initial(hostname: Vec<u8>, ipc: Arc<IpcNamespace>, root: Arc<Group>) -> Arc<Namespaces> {
         let user_ns = UserNs::INITIAL;
-        let cgroup = CgroupNamespace { ino: INITIAL_CGROUP, user_ns, _count: None };
+        let cgroup = CgroupNamespace { ino: INITIAL_CGROUP, user_ns, root, _count: None };
         Arc::new(Namespaces {
             uts: UtsNamespace::initial(hostname),
             cgroup: Arc::new(cgroup),
@@ -252,8 +255,8 @@ impl Namespaces {
         })
     }
 
-    /// With new ones of these kinds.
-    pub fn with_new(&self, kinds: &[NsKind], new: &New<'_>) -> Result<Arc<Namespaces>> {
+    /// With new ones of these kinds, for whom is in `group`.
+    pub fn with_new(&self, kinds: &[NsKind], new: &New<'_>, group: Arc<Group>) -> Result<Arc<Namespaces>> {
         let mut all = self.clone();
         if kinds.contains(&NsKind::Uts) {
             all.uts = self.uts.copy(new)?;
@@ -262,6 +265,7 @@ impl Namespaces {
             all.cgroup = Arc::new(CgroupNamespace {
                 ino: new.counts.next_ino(),
                 user_ns: new.user_ns.clone(),
+                root: group,
                 _count: Some(new.count(NsKind::Cgroup)?),
             });
         }

@@ -11,6 +11,8 @@ use crate::sched::wait::WaitQueue;
 use crate::services::Services;
 use crate::sync::Mutex;
 use crate::task::Task;
+use crate::task::cgroup::Group;
+use crate::task::cgroup::member::Membership;
 use crate::task::heap::HeapShare;
 use crate::task::pid_ns::PidNs;
 use crate::task::rlimit::Rlimits;
@@ -90,6 +92,16 @@ impl Counts {
     }
 }
 
+/// What a new process belongs to.
+pub struct Relations {
+    /// Process group id.
+    pub group: u32,
+    /// The session.
+    pub session: Arc<Session>,
+    /// The control group, which does not count it yet.
+    pub cgroup: Arc<Group>,
+}
+
 /// A thread group.
 pub struct Process<H: Host> {
     /// Process id: the thread id of its first thread.
@@ -103,6 +115,8 @@ pub struct Process<H: Host> {
     actions: Mutex<Arc<SignalActions>>,
     session: Mutex<Arc<Session>>,
     group: AtomicU32,
+    /// Its control group.
+    pub(crate) cgroup: Membership,
     /// The signal the parent gets at the end; 0 for none.
     pub(crate) exit_signal: AtomicU8,
     /// `PR_SET_PDEATHSIG`; 0 for none.
@@ -160,8 +174,7 @@ impl<H: Host> Process<H> {
     pub fn new(
         pid: u32,
         pid_ns: PidNs,
-        group: u32,
-        session: Arc<Session>,
+        relations: Relations,
         actions: Arc<SignalActions>,
         limits: Rlimits,
         services: &Services,
@@ -172,8 +185,9 @@ impl<H: Host> Process<H> {
             pid_ns,
             signals: Mutex::new(GroupSignals::default()),
             actions: Mutex::new(actions),
-            session: Mutex::new(session),
-            group: AtomicU32::new(group),
+            session: Mutex::new(relations.session),
+            group: AtomicU32::new(relations.group),
+            cgroup: Membership::new(relations.cgroup),
             exit_signal: AtomicU8::new(0),
             parent_death_signal: AtomicU8::new(0),
             ending_last: Mutex::new(None),

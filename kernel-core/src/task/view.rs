@@ -16,6 +16,7 @@ use crate::mm::Mm;
 use crate::mm::info::{Amounts, Layout, MapInfo, Usage};
 use crate::syscall::system::{RELEASE, VERSION};
 use crate::task::access::{Ids, may_look};
+use crate::task::cgroup::Group;
 use crate::task::cred::Cred;
 use crate::task::namespaces::{NsCounts, NsKind};
 use crate::task::pid_ns::PidNs;
@@ -162,6 +163,10 @@ impl<H: Host> ProcessSource for KernelLink<H> {
             idle_ns,
             heap_bytes: kernel.host.heap_bytes(),
         }
+    }
+
+    fn cgroups(&self) -> usize {
+        self.upgrade().map_or(0, |kernel| kernel.cgroups.count())
     }
 
     fn ns_counts(&self) -> Option<Arc<NsCounts>> {
@@ -419,6 +424,10 @@ impl<H: Host> TaskView for View<H> {
             NsKind::Ipc => AnyNs::Ipc(task.namespaces().ipc.clone()),
             NsKind::Net => return None,
         })
+    }
+
+    fn cgroup(&self) -> Arc<Group> {
+        self.process.cgroup.group()
     }
 
     fn layout(&self) -> Option<Layout> {

@@ -13,6 +13,9 @@ mod aio;
 mod altstack;
 mod bombs;
 mod caps;
+mod cgroup;
+mod cgroup_ns;
+mod cgroup_pids;
 mod cpu_time;
 mod devpts;
 mod epoll;
@@ -115,6 +118,9 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("ns", ns::CASES),
     ("userns", userns::CASES),
     ("pidns", pidns::CASES),
+    ("cgroup", cgroup::CASES),
+    ("cgroup-ns", cgroup_ns::CASES),
+    ("cgroup-pids", cgroup_pids::CASES),
 ];
 
 fn main() {

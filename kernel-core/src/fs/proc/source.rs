@@ -10,6 +10,7 @@ use crate::fs::proc::locks::HeldLock;
 use crate::ipc::pidfd::ExitState;
 use crate::mm::info::{Amounts, Layout, MapInfo, Usage};
 use crate::task::access::Ids;
+use crate::task::cgroup::Group;
 use crate::task::cred::Cred;
 use crate::task::namespaces::{NsCounts, NsKind};
 use crate::task::pid_ns::PidNs;
@@ -34,6 +35,8 @@ pub trait ProcessSource: Send + Sync {
     fn locks(&self) -> Vec<HeldLock>;
     /// The system as a whole.
     fn system(&self) -> System;
+    /// How many control groups there are.
+    fn cgroups(&self) -> usize;
     /// How many namespaces there may be of whom.
     fn ns_counts(&self) -> Option<Arc<NsCounts>>;
     /// The kernel's log as text, for reading `/dev/kmsg`, from record `from` on: the record's sequence number and text
@@ -85,6 +88,8 @@ pub trait TaskView: Send + Sync {
     fn pid_for_children(&self) -> Option<PidNs>;
     /// One of its namespaces; `None` of a zombie.
     fn namespace(&self, kind: NsKind) -> Option<AnyNs>;
+    /// Its control group.
+    fn cgroup(&self) -> Arc<Group>;
     /// Where arguments, environment and auxiliary vector are in its memory.
     fn layout(&self) -> Option<Layout>;
     /// Its memory as a debugger has it.

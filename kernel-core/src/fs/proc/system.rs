@@ -21,7 +21,10 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 /// The root of `/proc` without processes.
 pub(super) const ROOT: &[Item] = &[
-    File("cgroups", |_, _| text("#subsys_name\thierarchy\tnum_cgroups\tenabled\n")),
+    File("cgroups", |facts, _| {
+        let groups = facts.source.cgroups();
+        text(&format!("#subsys_name\thierarchy\tnum_cgroups\tenabled\npids\t0\t{groups}\t1\n"))
+    }),
     File("cmdline", |facts, _| line(facts.source.system().command_line)),
     File("cpuinfo", |facts, _| Ok(cpuinfo(facts))),
     File("devices", |_, _| {

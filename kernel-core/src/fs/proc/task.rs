@@ -12,7 +12,7 @@ use super::source::TaskView;
 use super::status::status;
 use super::system::{TICK_NS, text};
 use super::{FactFs, fds, namespaces, smaps};
-use crate::errno::{EINVAL, ENOENT, ENOMEM, EPERM, ERANGE, ESRCH, Result};
+use crate::errno::{EINVAL, ENAMETOOLONG, ENOENT, ENOMEM, EPERM, ERANGE, ESRCH, Result};
 use crate::fs::pseudo::{Body, Listed, Listing, Node, NodeAttr, Watch, WriteText};
 use crate::host::Prot;
 use crate::ipc::pidfd::PidFd;
@@ -25,6 +25,8 @@ use crate::vfs::inode::{FileKind, Inode, LinkTarget};
 use crate::vfs::limit::TEXT_MAX;
 use crate::vfs::path::{Path, path_of};
 
+/// Longest path of a control group, with its zero byte.
+const PATH_MAX: usize = 4096;
 /// Most bytes of arguments or environment that are shown.
 const ARGS_MAX: u64 = 2 << 20;
 /// Inode numbers of tasks: above others, with room for the entries of each.
@@ -86,7 +88,7 @@ enum Entry {
 const ENTRIES: &[(&str, Entry)] = &[
     ("auxv", Entry::File(0o400, auxv)),
     ("children", Entry::Children),
-    ("cgroup", Entry::File(0o444, |_, _| text("0::/\n"))),
+    ("cgroup", Entry::File(0o444, cgroup)),
     ("cmdline", Entry::File(0o444, cmdline)),
     ("comm", Entry::Setting(comm, set_comm)),
     ("coredump_filter", Entry::Setting(coredump_filter, set_coredump_filter)),
@@ -381,9 +383,22 @@ fn watch_mounts(view: &dyn TaskView) -> Result<Watch> {
     Ok(Watch { queue, count: Box::new(move || namespace.changes()), seen })
 }
 
-fn mountinfo(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
+/// Source: `cgroups(7)`. The path is from the root of the reader's namespace on.
+fn cgroup(view: &dyn TaskView, reader: &dyn Caller) -> Result<Vec<u8>> {
+    let group = view.cgroup();
+    let root = reader.namespaces().map(|namespaces| namespaces.cgroup.root.clone()).or_else(|| group.top());
+    let path = group.path_from(&*root.ok_or(ESRCH)?);
+    if path.len() >= PATH_MAX {
+        return Err(ENAMETOOLONG);
+    }
+    let end: &[u8] = if group.is_removed() { b" (deleted)\n" } else { b"\n" };
+    Ok([b"0::", path.as_slice(), end].concat())
+}
+
+fn mountinfo(view: &dyn TaskView, reader: &dyn Caller) -> Result<Vec<u8>> {
     let context = view.fs().ok_or(EINVAL)?;
-    Ok(context.namespace().mountinfo_text(&context.root())?)
+    let namespaces = reader.namespaces();
+    Ok(context.namespace().mountinfo_text(&context.root(), namespaces.as_deref())?)
 }
 
 fn mountstats(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {

@@ -2,11 +2,13 @@
 
 pub(super) mod cpu;
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::block::sysfs;
 use crate::errno::Result;
+use crate::fs::cgroup::files;
 use crate::fs::proc::tree::{Item, StaticDir};
 use crate::fs::proc::{FactFs, Facts};
 use crate::fs::pseudo::{Body, Node};
@@ -43,6 +45,18 @@ const ROOT: &[Item] = &[
         "kernel",
         &[
             File("address_bits", |_, _| Ok(b"64\n".to_vec())),
+            Dir(
+                "cgroup",
+                &[
+                    File("delegate", |_, _| {
+                        Ok(files::delegated_names()
+                            .flat_map(|name| [name, "\n"])
+                            .collect::<String>()
+                            .into_bytes())
+                    }),
+                    File("features", |_, _| Ok(b"nsdelegate\n".to_vec())),
+                ],
+            ),
             File("cpu_byteorder", |_, _| Ok(b"little\n".to_vec())),
             // Capabilities of files are honoured.
             File("fscaps", |_, _| Ok(b"1\n".to_vec())),

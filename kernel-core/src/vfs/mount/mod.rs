@@ -25,10 +25,11 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::errno::Result;
 use crate::sync::Mutex;
+use crate::task::namespaces::Namespaces;
 use crate::task::user_ns::UserNs;
 use crate::vfs::dentry::{Dentry, DentryCache};
 use crate::vfs::inode::{Device, Inode};
-use crate::vfs::path::Path;
+use crate::vfs::path::{Path, name_inside};
 
 pub use change::{BindDepth, Origin};
 pub use detached::Detached;
@@ -111,6 +112,11 @@ pub trait FileSystem: Send + Sync {
     /// Options for `/proc/mounts`, each with a comma before it.
     fn options(&self) -> String {
         String::new()
+    }
+    /// The name inside of it of what a mount shows, as a reader of `mountinfo` with these namespaces sees it.
+    fn name_of_root(&self, root: &Arc<Dentry>, reader: Option<&Namespaces>) -> Vec<u8> {
+        let _ = reader;
+        name_inside(root)
     }
     /// The number of the mount namespace whose file it is, if it is one.
     fn mount_namespace(&self) -> Option<u64> {

@@ -17,6 +17,7 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::task::user_ns::{NsCount, UserNs};
 use crate::vfs::dentry::{Dentry, DentryCache};
 use crate::vfs::device::Devices;
+use crate::vfs::inode::Device;
 use crate::vfs::locks::LockWaits;
 use crate::vfs::path::Path;
 use crate::vfs::types::FsTypes;
@@ -120,8 +121,12 @@ impl MountTable {
         }
     }
 
-    /// A file system that is to be mounted and belongs to `user_ns`.
+    /// A file system that is to be mounted and belongs to `user_ns`, unless it is mounted already.
     pub fn superblock(&self, fs: Arc<dyn FileSystem>, user_ns: &UserNs, read_only: bool) -> Arc<Superblock> {
+        let known = self.superblocks().into_iter().find(|other| Arc::ptr_eq(&other.fs, &fs));
+        if let Some(known) = known {
+            return known;
+        }
         let superblock = Superblock::new(fs, user_ns.clone(), read_only, Some(self.dentries.clone()));
         let mut all = self.superblocks.lock();
         all.retain(|other| other.strong_count() > 0);
@@ -129,16 +134,25 @@ impl MountTable {
         superblock
     }
 
+    /// File systems that are mounted or used; never dropped under the lock.
+    fn superblocks(&self) -> Vec<Arc<Superblock>> {
+        self.superblocks.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// All file systems write what they have to where it lasts, in whatever namespace they are mounted. The first error, when
     /// all have tried.
     pub fn sync(&self) -> Result<()> {
-        let all: Vec<Arc<Superblock>> = self.superblocks.lock().iter().filter_map(Weak::upgrade).collect();
         let mut result = Ok(());
-        for superblock in all {
+        for superblock in self.superblocks() {
             let synced = superblock.fs.sync();
             result = result.and(synced);
         }
         result
+    }
+
+    /// Whether a file system with this number is still mounted or used.
+    pub fn has_device(&self, device: Device) -> bool {
+        self.superblocks().iter().any(|superblock| superblock.fs.device() == device)
     }
 
     pub(super) fn next_id(&self) -> u32 {

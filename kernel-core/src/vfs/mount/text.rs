@@ -9,8 +9,9 @@ use super::peers::Peers;
 use super::table::Namespace;
 use super::{Mount, MountFlags};
 use crate::errno::{ENOMEM, Result};
+use crate::task::namespaces::Namespaces;
 use crate::vfs::limit::TEXT_MAX;
-use crate::vfs::path::{Path, name_inside, path_of};
+use crate::vfs::path::{Path, path_of};
 
 impl Namespace {
     /// The text of `/proc/PID/mounts` as seen from `root`.
@@ -26,8 +27,8 @@ impl Namespace {
         Ok(text)
     }
 
-    /// The text of `/proc/PID/mountinfo` as seen from `root`.
-    pub fn mountinfo_text(&self, root: &Path) -> Result<Vec<u8>> {
+    /// The text of `/proc/PID/mountinfo` as seen from `root`, for a reader with these namespaces.
+    pub fn mountinfo_text(&self, root: &Path, reader: Option<&Namespaces>) -> Result<Vec<u8>> {
         let mut text = Vec::new();
         let visible = self.visible(root)?;
         let peers = self.table.lock();
@@ -36,7 +37,7 @@ impl Namespace {
             let parent = mount.parent().map_or(mount.id, |parent| parent.id);
             let ids = format!("{} {parent} {}:{} ", mount.id, device.major, device.minor);
             text.extend_from_slice(ids.as_bytes());
-            push_escaped(&mut text, &name_inside(&mount.root));
+            push_escaped(&mut text, &mount.fs.name_of_root(&mount.root, reader));
             text.push(b' ');
             push_escaped(&mut text, at);
             text.extend_from_slice(format!(" {}", flags_text(mount.own_flags())).as_bytes());

@@ -24,7 +24,8 @@ fn mount(world: &World, namespace: &Arc<Namespace>, at: &Path) {
 }
 
 fn places(namespace: &Namespace) -> String {
-    let text = String::from_utf8(namespace.mountinfo_text(&namespace.root().unwrap()).unwrap()).unwrap();
+    let text = namespace.mountinfo_text(&namespace.root().unwrap(), None).unwrap();
+    let text = String::from_utf8(text).unwrap();
     let line = |line: &str| {
         let words: alloc::vec::Vec<&str> = line.split(' ').collect();
         let optional = words[6..].split(|word| *word == "-").next().unwrap().join(",");
