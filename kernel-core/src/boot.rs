@@ -12,6 +12,8 @@ use core::cell::RefCell;
 
 use crate::arch::x86_64::xsave;
 use crate::block::file::DiskOpener;
+use crate::block::loop_control::{self, LoopControl};
+use crate::block::loops::{self, FIRST_LOOPS};
 use crate::block::memory::MemoryOverlay;
 use crate::block::{self, Disks};
 use crate::errno::{EINVAL, EIO, ENOENT, ENOTDIR, Errno, Result};
@@ -421,6 +423,10 @@ impl Storage {
                 disks.add(index, device);
             }
         }
+        for number in 0..FIRST_LOOPS {
+            // There is room for so many, and no node yet.
+            let _ = disks.add_loop(Some(number));
+        }
         Storage { mounted: Mounted::new(services, &disks), disks }
     }
 
@@ -497,7 +503,10 @@ fn namespace(
     Storage { disks, mounted }: &Storage,
 ) -> Result<Arc<Namespace>> {
     let devices = Arc::<Devices>::default();
-    devices.register_block_major(block::MAJOR, Arc::new(DiskOpener(disks.clone())));
+    for major in [block::MAJOR, loops::MAJOR, block::EXTENDED] {
+        devices.register_block_major(major, Arc::new(DiskOpener(disks.clone())));
+    }
+    devices.register_char(loop_control::DEVICE, Arc::new(LoopControl(disks.clone())));
     dev::register(&devices, services, source);
     terminals.register(&devices);
     devices.register_fifo(Arc::new(FifoOpener));

@@ -11,13 +11,15 @@ use linux_raw_sys::general::{
 };
 use linux_raw_sys::ioctl as sys;
 
-use super::{Disks, Volume, VolumeClaim, sectors};
+use super::loops::{self, LoopDevice};
+use super::{Disks, Volume, VolumeClaim, loop_control, sectors};
 use crate::errno::{EACCES, EBADF, EINVAL, ENOSPC, ENOTTY, ENXIO, EOPNOTSUPP, EPERM, EROFS, Result};
 use crate::host::block::{BlockDevice, SECTOR};
 use crate::io::{Sink, Source};
 use crate::task::cred::Caps;
 use crate::vfs::device::{Opener, Special};
 use crate::vfs::file::{FileOps, Op, OpenFlags, Whence};
+use crate::vfs::inode::Device;
 use crate::vfs::limit::seek_to;
 
 /// The most that is copied in one go.
@@ -35,22 +37,30 @@ impl Opener for DiskOpener {
         if file.flags.writable() && volume.read_only() {
             return Err(EACCES);
         }
-        let claim = if file.flags.contains(OpenFlags::EXCL) { Some(volume.claim()?) } else { None };
+        let claim = if file.flags.contains(OpenFlags::EXCL) {
+            Some(volume.claim()?)
+        } else {
+            volume.device.opened();
+            None
+        };
         volume.openers.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(VolumeFile { disks: self.0.clone(), volume, _claim: claim }))
+        Ok(Arc::new(VolumeFile { disks: self.0.clone(), volume, claim }))
     }
 }
 
 /// An open disk or partition.
-struct VolumeFile {
+pub struct VolumeFile {
     disks: Arc<Disks>,
     volume: Arc<Volume>,
-    _claim: Option<VolumeClaim>,
+    claim: Option<VolumeClaim>,
 }
 
 impl Drop for VolumeFile {
     fn drop(&mut self) {
         self.volume.openers.fetch_sub(1, Ordering::Relaxed);
+        if self.claim.is_none() {
+            self.volume.device.closed();
+        }
     }
 }
 
@@ -59,6 +69,20 @@ fn down(at: u64) -> u64 {
 }
 
 impl VolumeFile {
+    /// What is open.
+    pub fn volume(&self) -> &Arc<Volume> {
+        &self.volume
+    }
+
+    /// The loop device that is open, if it is one.
+    pub fn looped(&self) -> Option<Arc<LoopDevice>> {
+        if self.volume.number.major == loops::MAJOR {
+            self.disks.looped(self.volume.number.minor)
+        } else {
+            None
+        }
+    }
+
     /// `O_DIRECT` takes whole sectors only.
     fn check_direct(&self, op: Op<'_>, offset: u64, len: usize) -> Result<()> {
         let whole = offset.is_multiple_of(SECTOR) && (len as u64).is_multiple_of(SECTOR);
@@ -167,11 +191,21 @@ impl VolumeFile {
         Ok(start..end)
     }
 
+    /// A number that no other disk has.
+    fn sequence(&self) -> u64 {
+        let Device { major, minor } = self.volume.number;
+        match major {
+            loops::MAJOR => (super::MOST_DISKS as u64 + 1) + u64::from(minor),
+            super::EXTENDED => (super::MOST_DISKS as u64 + 1) + u64::from(minor / super::MINORS),
+            _ => u64::from(minor / super::MINORS + 1),
+        }
+    }
+
     /// `struct hd_geometry`, as User-mode Linux makes it up: 128 heads of 32 sectors.
     fn geometry(&self, op: Op<'_>, arg: u64) -> Result<()> {
         let mut bytes = [0; 16];
         let cylinders = u16::try_from(sectors(self.volume.size()) / (128 * 32)).unwrap_or(u16::MAX);
-        let start = sectors(self.volume.range.start);
+        let start = sectors(self.volume.start());
         let [heads, per_track, low, high, _, _, _, _, rest @ ..] = &mut bytes;
         (*heads, *per_track) = (128, 32);
         [*low, *high] = cylinders.to_le_bytes();
@@ -230,7 +264,9 @@ impl FileOps for VolumeFile {
         match command {
             sys::BLKGETSIZE => memory.set(arg, &sectors(volume.size()))?,
             sys::BLKGETSIZE64 => memory.set(arg, &volume.size())?,
-            sys::BLKSSZGET | sys::BLKPBSZGET | sys::BLKIOMIN => memory.set(arg, &(SECTOR as u32))?,
+            sys::BLKSSZGET | sys::BLKPBSZGET | sys::BLKIOMIN => {
+                memory.set(arg, &self.looped().map_or(SECTOR as u32, |looped| looped.block_size()))?;
+            }
             sys::BLKBSZGET => memory.set(arg, &PAGE)?,
             sys::BLKBSZSET => {
                 privileged(op)?;
@@ -261,9 +297,13 @@ impl FileOps for VolumeFile {
             }
             sys::BLKDISCARD => volume.discard(self.range_argument(op, arg)?)?,
             sys::BLKZEROOUT => volume.zero(self.range_argument(op, arg)?)?,
-            sys::BLKGETDISKSEQ => memory.set(arg, &u64::from(volume.number.minor / super::MINORS + 1))?,
+            sys::BLKGETDISKSEQ => memory.set(arg, &self.sequence())?,
             HDIO_GETGEO => self.geometry(op, arg)?,
-            _ => return Err(ENOTTY),
+            _ => {
+                return self
+                    .looped()
+                    .map_or(Err(ENOTTY), |looped| loop_control::ioctl(op, &looped, command, arg));
+            }
         }
         Ok(0)
     }

@@ -22,6 +22,7 @@ impl MemoryOverlay {
     /// Over `below`, with at most `room` bytes of `ram`; writes beyond that fail for lack of space.
     pub fn new(below: Arc<dyn BlockDevice>, ram: &Arc<Ram>, room: u64) -> MemoryOverlay {
         let changes = PageCache::new(ram, Backing::Empty);
+        changes.lie_below();
         MemoryOverlay { below, changes, room }
     }
 

@@ -7,6 +7,8 @@
 
 pub mod file;
 pub(crate) mod le;
+pub mod loop_control;
+pub mod loops;
 pub mod memory;
 pub mod partitions;
 pub mod sysfs;
@@ -27,10 +29,13 @@ use crate::fs::tmpfs::Tmpfs;
 use crate::host::block::{BlockDevice, BlockError, SECTOR, check_range};
 use crate::sync::Mutex;
 use crate::vfs::inode::{Device, Inode, NewAttr, NewNode};
+use loops::LoopDevice;
 use partitions::Partition;
 
 /// The driver number of disks, that of User-mode Linux's `ubd`.
 pub const MAJOR: u32 = 98;
+/// The driver number of partitions for whose disks there is no room among the numbers of its driver.
+pub const EXTENDED: u32 = 259;
 /// Device numbers of one disk: itself and 15 partitions.
 const MINORS: u32 = 16;
 /// The most disks, as they are called by one letter.
@@ -59,8 +64,8 @@ pub struct Volume {
     pub number: Device,
     /// Which partition it is; `None`: the whole disk.
     pub partition: Option<u32>,
-    /// Where on the disk it is, in bytes.
-    pub range: Range<u64>,
+    /// Where on the disk it is, in bytes; `None`: all of it.
+    range: Option<Range<u64>>,
     device: Arc<dyn BlockDevice>,
     /// `BLKROSET`.
     set_read_only: AtomicBool,
@@ -69,13 +74,17 @@ pub struct Volume {
 }
 
 impl Volume {
-    fn new(name: String, minor: u32, part: Option<&Partition>, device: &Arc<dyn BlockDevice>) -> Arc<Volume> {
-        let range = part.map_or(0..device.size(), |part| part.range.clone());
+    fn new(
+        name: String,
+        number: Device,
+        part: Option<&Partition>,
+        device: &Arc<dyn BlockDevice>,
+    ) -> Arc<Volume> {
         Arc::new(Volume {
             name,
-            number: Device::new(MAJOR, minor),
+            number,
             partition: part.map(|part| part.number),
-            range,
+            range: part.map(|part| part.range.clone()),
             device: device.clone(),
             set_read_only: AtomicBool::new(false),
             openers: AtomicU32::new(0),
@@ -83,17 +92,28 @@ impl Volume {
         })
     }
 
+    /// Where on the disk it begins, in bytes.
+    pub fn start(&self) -> u64 {
+        self.range.as_ref().map_or(0, |range| range.start)
+    }
+
+    /// Whether it is all or a part of this device.
+    fn device_is(&self, device: &dyn BlockDevice) -> bool {
+        core::ptr::addr_eq(Arc::as_ptr(&self.device), core::ptr::from_ref(device))
+    }
+
     /// Has it for itself, as far as others ask: EBUSY if somebody else has (`O_EXCL` of `open(2)`, a mount).
     pub fn claim(self: &Arc<Volume>) -> Result<VolumeClaim> {
         if self.claimed.swap(true, Ordering::Acquire) {
             return Err(EBUSY);
         }
+        self.device.opened();
         Ok(VolumeClaim(self.clone()))
     }
 
     fn inside(&self, offset: u64, len: u64) -> Result<u64, BlockError> {
         check_range(self.size(), offset, len)?;
-        Ok(self.range.start + offset)
+        Ok(self.start() + offset)
     }
 
     fn inside_range(&self, range: Range<u64>) -> Result<Range<u64>, BlockError> {
@@ -105,7 +125,11 @@ impl Volume {
 
 impl BlockDevice for Volume {
     fn size(&self) -> u64 {
-        self.range.end - self.range.start
+        self.range.as_ref().map_or_else(|| self.device.size(), |range| range.end - range.start)
+    }
+
+    fn levels(&self) -> u32 {
+        self.device.levels()
     }
 
     fn read_only(&self) -> bool {
@@ -167,6 +191,7 @@ impl VolumeClaim {
 impl Drop for VolumeClaim {
     fn drop(&mut self) {
         self.0.claimed.store(false, Ordering::Release);
+        self.0.device.closed();
     }
 }
 
@@ -174,6 +199,8 @@ impl Drop for VolumeClaim {
 pub struct Disk {
     /// All of it.
     pub whole: Arc<Volume>,
+    /// The loop device that it is.
+    pub looped: Option<Arc<LoopDevice>>,
     partitions: Mutex<Vec<Arc<Volume>>>,
 }
 
@@ -184,13 +211,18 @@ impl Disk {
     }
 
     fn scan(&self) -> Vec<Arc<Volume>> {
-        let first = self.whole.number.minor;
+        let Device { major, minor: first } = self.whole.number;
         let found = partitions::find(&*self.whole);
         let numbered = found.iter().filter(|part| part.number < MINORS);
         numbered
             .map(|part| {
-                let name = format!("{}{}", self.whole.name, part.number);
-                Volume::new(name, first + part.number, Some(part), &self.whole.device)
+                let (name, number) = match self.looped {
+                    // Loop devices have one number each.
+                    Some(_) => ("p", Device::new(EXTENDED, first * MINORS + part.number)),
+                    None => ("", Device::new(major, first + part.number)),
+                };
+                let name = format!("{}{name}{}", self.whole.name, part.number);
+                Volume::new(name, number, Some(part), &self.whole.device)
             })
             .collect()
     }
@@ -208,8 +240,8 @@ impl Disks {
     /// Adds disk number `index` (0 is `ubda`), if there is none of that number and it is below [`MOST_DISKS`].
     pub fn add(&self, index: usize, device: Arc<dyn BlockDevice>) {
         let Some(name) = name_of(index) else { return };
-        let whole = Volume::new(name, index as u32 * MINORS, None, &device);
-        let disk = Arc::new(Disk { whole, partitions: Mutex::default() });
+        let whole = Volume::new(name, Device::new(MAJOR, index as u32 * MINORS), None, &device);
+        let disk = Arc::new(Disk { whole, looped: None, partitions: Mutex::default() });
         *disk.partitions.lock() = disk.scan();
         let mut all = self.all.lock();
         if all.iter().all(|old| old.whole.number != disk.whole.number) {
@@ -253,7 +285,8 @@ impl Disks {
         if disk.partitions().iter().any(in_use) {
             return Err(EBUSY);
         }
-        let new = disk.scan();
+        let is_empty = disk.looped.as_ref().is_some_and(|looped| !looped.is_bound());
+        let new = if is_empty { Vec::new() } else { disk.scan() };
         let old = core::mem::replace(&mut *disk.partitions.lock(), new.clone());
         let Some(dev) = self.dev.lock().clone() else { return Ok(()) };
         let root = dev.root_dir();
@@ -269,7 +302,7 @@ impl Disks {
 
     /// The text of `/proc/partitions`.
     pub fn partitions_text(&self) -> Vec<u8> {
-        let volumes = self.volumes();
+        let volumes: Vec<_> = self.volumes().into_iter().filter(|volume| volume.size() > 0).collect();
         let mut text = String::from(if volumes.is_empty() { "" } else { "major minor  #blocks  name\n\n" });
         for volume in volumes {
             let Device { major, minor } = volume.number;

@@ -16,7 +16,10 @@ type Entries = Vec<(String, Made)>;
 /// Where a volume's directory is, below `/sys`.
 fn place(disk: &Disk, volume: &Volume) -> String {
     let whole = &disk.whole.name;
-    let folder = format!("devices/platform/{}/block/{whole}", platform(disk));
+    let folder = match disk.looped {
+        Some(_) => format!("devices/virtual/block/{whole}"),
+        None => format!("devices/platform/{}/block/{whole}", platform(disk)),
+    };
     if volume.partition.is_some() { format!("{folder}/{}", volume.name) } else { folder }
 }
 
@@ -58,11 +61,17 @@ pub fn numbers(disks: &Arc<Disks>) -> Make {
 pub fn platforms(disks: &Arc<Disks>) -> Make {
     let disks = disks.clone();
     Box::new(move || {
-        disks
-            .all()
-            .into_iter()
-            .map(|disk| (platform(&disk), directory(move || platform_dir(&disk))))
-            .collect()
+        let all = disks.all().into_iter().filter(|disk| disk.looped.is_none());
+        all.map(|disk| (platform(&disk), directory(move || platform_dir(&disk)))).collect()
+    })
+}
+
+/// `/sys/devices/virtual/block`.
+pub fn loops(disks: &Arc<Disks>) -> Make {
+    let disks = disks.clone();
+    Box::new(move || {
+        let all = disks.all().into_iter().filter(|disk| disk.looped.is_some());
+        all.map(|disk| (disk.whole.name.clone(), directory(move || whole(&disk)))).collect()
     })
 }
 
@@ -102,25 +111,37 @@ fn common(volume: &Volume, kind: &str, up: &str) -> Entries {
 }
 
 fn whole(disk: &Arc<Disk>) -> Entries {
-    let mut entries = common(&disk.whole, "disk", "../../../../../");
+    let up = if disk.looped.is_some() { "../../../../" } else { "../../../../../" };
+    let mut entries = common(&disk.whole, "disk", up);
+    match &disk.looped {
+        Some(looped) => {
+            let made = looped.facts().map(|facts| {
+                move || -> Entries { facts.iter().map(|(name, value)| text(name, value)).collect() }
+            });
+            entries.extend(made.map(|made| ("loop".to_string(), directory(made))));
+        }
+        None => {
+            entries.push(("device".to_string(), Made::Link(format!("../../../{}", platform(disk)))));
+        }
+    }
     entries.extend([
         text("hidden", 0),
-        text("range", MINORS),
+        text("range", if disk.looped.is_some() { 1 } else { MINORS }),
         text("removable", 0),
-        ("device".to_string(), Made::Link(format!("../../../{}", platform(disk)))),
         ("queue".to_string(), directory(queue)),
         ("slaves".to_string(), directory(Vec::new)),
     ]);
     for part in disk.partitions() {
-        entries.push((part.name.clone(), directory(move || partition(&part))));
+        let up = format!("../{up}");
+        entries.push((part.name.clone(), directory(move || partition(&part, &up))));
     }
     entries
 }
 
-fn partition(part: &Volume) -> Entries {
-    let mut entries = common(part, "partition", "../../../../../../");
+fn partition(part: &Volume, up: &str) -> Entries {
+    let mut entries = common(part, "partition", up);
     entries.push(text("partition", part.partition.unwrap_or_default()));
-    entries.push(text("start", sectors(part.range.start)));
+    entries.push(text("start", sectors(part.start())));
     entries
 }
 

@@ -44,6 +44,7 @@ const NODES: &[(&[u8], Device, u32)] = &[
     (b"tty", Device::new(5, 0), 0o666),
     (b"console", Device::new(5, 1), 0o600),
     (b"ptmx", Device::new(5, 2), 0o666),
+    (b"loop-control", crate::block::loop_control::DEVICE, 0o660),
 ];
 
 const LINKS: &[(&[u8], &[u8])] = &[

@@ -26,7 +26,7 @@ pub enum BlockError {
 
 /// A disk. Calls may take as long as the host's device does, and come from any thread.
 pub trait BlockDevice: Send + Sync {
-    /// Size in bytes, a multiple of [`SECTOR`]; never changes.
+    /// Size in bytes, a multiple of [`SECTOR`]; changes only if it shows a file of the guest.
     fn size(&self) -> u64;
 
     /// Whether every write fails.
@@ -52,6 +52,17 @@ pub trait BlockDevice: Send + Sync {
         let _ = range;
         Err(BlockError::Unsupported)
     }
+
+    /// How many devices that show files of the guest it is on, with itself.
+    fn levels(&self) -> u32 {
+        0
+    }
+
+    /// Somebody uses it from now on: an open file, a mount.
+    fn opened(&self) {}
+
+    /// He does no more.
+    fn closed(&self) {}
 }
 
 /// Whether `len` bytes at `offset` are whole sectors inside a device of `size` bytes.

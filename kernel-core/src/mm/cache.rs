@@ -19,6 +19,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use smallvec::SmallVec;
 
@@ -31,6 +32,7 @@ use crate::errno::{EAGAIN, EBUSY, EFBIG, ENOMEM, ENOSPC, ENXIO, EOPNOTSUPP, Resu
 use crate::host::{PAGE_SIZE, Phys};
 use crate::mm::ram::{Fresh, Ram};
 use crate::mm::range::{Pieces, RangeMap, Value, intersect};
+use crate::mm::reclaim::Reach;
 use crate::mm::window::{Cut, Windows};
 use crate::sync::Mutex;
 
@@ -106,6 +108,8 @@ pub struct PageCache {
     id: u64,
     backing: Backing,
     stored: Option<Stored>,
+    /// A block device is made of it.
+    below: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -131,6 +135,7 @@ impl PageCache {
             id: ram.next_id(),
             backing,
             stored,
+            below: AtomicBool::new(false),
             state: Mutex::new(State {
                 len,
                 backed_len: len,
@@ -145,6 +150,21 @@ impl PageCache {
                 tracked: Tracked::default(),
             }),
         }
+    }
+
+    /// A block device is made of it from now on: whoever uses it may have a file system on that locked.
+    pub fn lie_below(&self) {
+        self.below.store(true, Ordering::Relaxed);
+    }
+
+    /// What may be entered for RAM that it needs.
+    fn reach(&self) -> Reach {
+        if self.below.load(Ordering::Relaxed) { Reach::Ground } else { Reach::All }
+    }
+
+    /// How many loop devices it is on.
+    pub fn levels(&self) -> u32 {
+        self.stored.as_ref().map_or(0, |stored| stored.store.levels())
     }
 
     /// Differs from that of every other page cache and address space that ever was.

@@ -18,6 +18,7 @@ use crate::mm::batch::Batch;
 use crate::mm::map::Object;
 use crate::mm::ram::Fresh;
 use crate::mm::range::{Value, intersect};
+use crate::mm::reclaim::Reach;
 use crate::mm::vma::{Vma, VmaFlags};
 
 /// The least and the most that a fault brings in.
@@ -106,7 +107,7 @@ impl<H: Host> Mm<H> {
             }
         };
         if self.ram().is_too_dirty() {
-            self.ram().write_some_back();
+            self.ram().write_some_back(Reach::All);
         }
         if self.is_dead() { Err(FaultError::Dead) } else { result }
     }

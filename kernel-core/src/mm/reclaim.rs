@@ -7,6 +7,10 @@
 //!
 //! [`Ram::reclaim`] never waits, for a lock or for a store, and may be called with any lock held: RAM calls it itself
 //! before it says that it is used up. [`Ram::evict`] goes further: it writes dirty pages back and takes mapped ones away.
+//!
+//! Writing back enters file systems, which whoever asks for RAM may have locked: one whose disk is in RAM, or is a file (a loop
+//! device). Who looks after such a disk enters only file systems that are on no loop device ([`Reach::Ground`]), and none that is
+//! locked. What is on a loop device is locked before what its file is in, never after it; so nobody waits for himself.
 
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
@@ -24,6 +28,21 @@ const LEAST: u64 = 2 << 20;
 
 /// A ring with so many chunks more than there are pages is swept of those that are empty.
 const SLACK: u64 = 4096;
+
+/// Which stores may be written to for RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// All.
+    All,
+    /// Those that are on no loop device.
+    Ground,
+}
+
+impl Reach {
+    fn has(self, cache: &PageCache) -> bool {
+        self == Reach::All || cache.levels() == 0
+    }
+}
 
 /// What is left of a chunk.
 pub(super) enum Chunk {
@@ -75,9 +94,15 @@ impl Ram {
 
     /// Gives back about `bytes` of file pages, dirty and mapped ones too, and says how many it were. Writes to stores and
     /// tells address spaces, so no lock of one and none to the right of it may be held.
-    pub fn evict(&self, bytes: u64) -> u64 {
+    pub fn evict(&self, bytes: u64, reach: Reach) -> u64 {
         let freed = self.reclaim(bytes);
-        if freed >= bytes { freed } else { freed + self.go_round(bytes - freed, 1, PageCache::evict) }
+        if freed >= bytes {
+            return freed;
+        }
+        freed
+            + self.go_round(bytes - freed, 1, |ram, cache, chunk| {
+                if reach.has(cache) { PageCache::evict(ram, cache, chunk) } else { Chunk::Kept(0) }
+            })
     }
 
     /// Before `bytes` are committed for a file's pages: keeps some RAM free, so that nobody has to wait for it. For
@@ -100,21 +125,21 @@ impl Ram {
     }
 
     /// Writes dirty pages back until less than a sixteenth of RAM is dirty. Locks as for [`Ram::evict`].
-    pub fn write_some_back(&self) {
-        self.write_back_while(|ram| ram.unwritten() > ram.total() / 16);
+    pub fn write_some_back(&self, reach: Reach) {
+        self.write_back_while(|ram, cache| ram.unwritten() > ram.total() / 16 && reach.has(cache));
     }
 
     /// Writes all dirty pages back, as far as that can be. Locks as for [`Ram::evict`].
     pub fn write_all_back(&self) {
         if self.unwritten() > 0 {
             // None is left out: somebody may be writing one just now.
-            self.write_back_while(|_| true);
+            self.write_back_while(|_, _| true);
         }
     }
 
-    fn write_back_while(&self, wanted: impl Fn(&Ram) -> bool) {
+    fn write_back_while(&self, wanted: impl Fn(&Ram, &PageCache) -> bool) {
         self.go_round(0, 1, |ram, cache, _| {
-            if wanted(ram) {
+            if wanted(ram, cache) {
                 // Whoever syncs the file is told what failed.
                 let _ = cache.write_back(0..u64::MAX);
             }

@@ -16,6 +16,7 @@ use crate::mm::cache::mem_store::MemStore;
 use crate::mm::cache::{Backing, PageCache, WritePolicy};
 use crate::mm::fault::FaultError;
 use crate::mm::map::{MapRequest, Object};
+use crate::mm::reclaim::Reach;
 use crate::mm::user::FutexScope;
 
 const PAGE: u64 = PAGE_SIZE;
@@ -281,7 +282,7 @@ impl Model {
                 model.get_mut(start..end).unwrap_or_default().fill(0);
             }
             11 => self.ram.write_all_back(),
-            12 => drop(self.ram.evict(1 << 30)),
+            12 => drop(self.ram.evict(1 << 30, Reach::All)),
             _ => {
                 for n in 0..4 {
                     self.access(index, start, step * 4 + n);

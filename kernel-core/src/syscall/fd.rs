@@ -1,7 +1,11 @@
 //! Descriptors: `close(2)`, `dup(2)`, `close_range(2)`, `ioctl(2)`.
 
+use alloc::string::String;
+
 use linux_raw_sys::general as sys;
 
+use crate::block::file::VolumeFile;
+use crate::block::loops::LoopConfig;
 use crate::errno::{EBADF, EINVAL, ENOTTY};
 use crate::fs::nsfs::NsFile;
 use crate::host::Host;
@@ -13,6 +17,7 @@ use crate::tty::pty::PtyMaster;
 use crate::vfs::fd::OnExec;
 use crate::vfs::file::{OpenFile, OpenFlags};
 use crate::vfs::inode::FileKind;
+use crate::vfs::path::path_of;
 
 const CLOSE_RANGE_UNSHARE: u32 = 2;
 const CLOSE_RANGE_CLOEXEC: u32 = 4;
@@ -23,6 +28,8 @@ const FIOCLEX: u32 = 0x5451;
 const FIONBIO: u32 = 0x5421;
 const FIOASYNC: u32 = 0x5452;
 const FIOQSIZE: u32 = 0x5460;
+const LOOP_SET_FD: u32 = 0x4c00;
+const LOOP_CONFIGURE: u32 = 0x4c0a;
 const FIONREAD: u32 = 0x541b;
 const TIOCGPTPEER: u32 = linux_raw_sys::ioctl::TIOCGPTPEER;
 
@@ -100,6 +107,23 @@ fn open_pty_peer<H: Host>(cx: &Cx<'_, H>, file: &OpenFile, flags: u64) -> SysRes
     Ok(fd.commit(OpenFile::new(ops, node, None, flags), on_exec) as u64)
 }
 
+/// Has a loop device show an open file.
+fn bind_loop<H: Host>(cx: &Cx<'_, H>, file: &OpenFile, command: u32, arg: u64) -> SysResult {
+    let device = file.ops.as_any().downcast_ref::<VolumeFile>().and_then(VolumeFile::looped).ok_or(ENOTTY)?;
+    let config = match command {
+        LOOP_CONFIGURE => cx.user().get(arg)?,
+        _ => LoopConfig::of(arg as u32),
+    };
+    if !config.is_known() {
+        return Err(EINVAL.into());
+    }
+    let shown = cx.file(config.fd as RawFd)?;
+    let name = shown.path.as_ref().map(|path| path_of(path, &cx.fs.root()).shown());
+    let name = String::from_utf8_lossy(&name.unwrap_or_default()).into_owned();
+    device.bind(shown, name, file.flags().writable(), &config)?;
+    Ok(0)
+}
+
 /// `ioctl(2)`.
 pub fn ioctl<H: Host>(cx: &Cx<'_, H>, fd: RawFd, command: u32, arg: u64) -> SysResult {
     let file = cx.file(fd)?;
@@ -124,6 +148,9 @@ pub fn ioctl<H: Host>(cx: &Cx<'_, H>, fd: RawFd, command: u32, arg: u64) -> SysR
             cx.user().set(arg, &(left.min(i32::MAX as u64) as i32))?;
         }
         TIOCGPTPEER if file.ops.as_any().is::<PtyMaster>() => return open_pty_peer(cx, &file, arg),
+        LOOP_SET_FD | LOOP_CONFIGURE if file.ops.as_any().is::<VolumeFile>() => {
+            return bind_loop(cx, &file, command, arg);
+        }
         _ if file.ops.as_any().is::<NsFile>() => return namespaces::ioctl(cx, &file, command, arg),
         // Some wait: `tcdrain`, `tcsetattr` with output to drain.
         _ => return cx.block_on(&file, Events::all(), |op| op.file.ops.ioctl(op, command, arg)),

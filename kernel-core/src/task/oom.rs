@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering;
 
 use crate::host::Host;
 use crate::kernel::Kernel;
+use crate::mm::reclaim::Reach;
 use crate::syscall::Cx;
 use crate::task::Process;
 use crate::task::process::ExitStatus;
@@ -35,7 +36,7 @@ impl<H: Host> Kernel<H> {
         // With less than that, programs would lose the pages that they run on, and bring them in again, for ever.
         let ram = &self.services.ram;
         let enough = EVICTED.min(ram.total() / 32);
-        if ram.evict(enough) >= enough {
+        if ram.evict(enough, Reach::All) >= enough {
             return;
         }
         if self.is_another_ending(&cx.task.process) {

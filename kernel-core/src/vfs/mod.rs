@@ -15,6 +15,7 @@ pub mod dir;
 pub mod fd;
 pub mod file;
 pub mod inode;
+pub mod kernel_caller;
 pub mod limit;
 pub mod locks;
 pub mod mount;

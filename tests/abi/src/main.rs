@@ -30,6 +30,7 @@ mod hostile;
 mod inotify;
 mod limits;
 mod lock;
+mod loops;
 mod memory;
 mod mount;
 mod mountfd;
@@ -113,6 +114,7 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("proc", proc::CASES),
     ("procfs", procfs::CASES),
     ("obsolete", obsolete::CASES),
+    ("loops", loops::CASES),
     ("mount", mount::CASES),
     ("mountfd", mountfd::CASES),
     ("ns", ns::CASES),

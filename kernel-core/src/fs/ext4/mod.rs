@@ -15,6 +15,8 @@ mod file;
 mod inode;
 mod layout;
 #[cfg(test)]
+mod loop_tests;
+#[cfg(test)]
 mod power_cuts;
 mod recovery;
 #[cfg(test)]

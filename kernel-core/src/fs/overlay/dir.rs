@@ -11,13 +11,13 @@ use super::Shared;
 use super::file::open;
 use super::inode::OverlayInode;
 use super::lookup::{Lower, is_whiteout};
-use super::mounter::Mounter;
 use crate::errno::{ENOENT, ENOTEMPTY, Result};
 use crate::sync::Mutex;
 use crate::vfs::dentry::{Dentry, DentryCache};
 use crate::vfs::dir::{DirSink, Directory, list_dots};
 use crate::vfs::file::{Op, OpenFlags};
 use crate::vfs::inode::{FileKind, Inode};
+use crate::vfs::kernel_caller::KernelCaller;
 
 /// Positions 0 and 1 are `.` and `..`; the others are places in the listing.
 const FIRST: u64 = 2;
@@ -48,7 +48,7 @@ impl DirSink for Collector {
 }
 
 /// What a layer's directory has.
-fn entries_of(dir: &Arc<dyn Inode>, mounter: &Mounter) -> Result<Vec<Entry>> {
+fn entries_of(dir: &Arc<dyn Inode>, mounter: &KernelCaller) -> Result<Vec<Entry>> {
     let flags = OpenFlags::DIRECTORY | OpenFlags::NOATIME | OpenFlags::LARGEFILE;
     let file = open(dir, flags, mounter)?;
     let mut all = Collector(Vec::new());
@@ -62,7 +62,12 @@ fn entries_of(dir: &Arc<dyn Inode>, mounter: &Mounter) -> Result<Vec<Entry>> {
 }
 
 /// Removes all that a directory of a layer has, and all in directories in it, so many deep.
-pub(super) fn clear(dir: &Arc<Dentry>, depth: u32, mounter: &Mounter, cache: &DentryCache) -> Result<()> {
+pub(super) fn clear(
+    dir: &Arc<Dentry>,
+    depth: u32,
+    mounter: &KernelCaller,
+    cache: &DentryCache,
+) -> Result<()> {
     for entry in entries_of(dir.inode(), mounter)? {
         let found = dir.child(&entry.name, cache)?;
         if found.kind() == FileKind::Directory && depth > 0 {

@@ -17,7 +17,6 @@ mod dir;
 mod file;
 mod inode;
 mod lookup;
-mod mounter;
 mod names;
 mod options;
 mod table;
@@ -38,9 +37,9 @@ use crate::vfs::dentry::{Dentry, DentryCache};
 use crate::vfs::inode::{Device, FileKind, Inode, MODE_BITS, NewAttr, NewNode};
 use crate::vfs::mount::FileSystem;
 
+use crate::vfs::kernel_caller::KernelCaller;
 pub use inode::OverlayInode;
 use lookup::{Lower, Stack};
-use mounter::Mounter;
 pub use options::OverlayType;
 use options::work_dir;
 use table::Table;
@@ -89,7 +88,7 @@ struct Shared {
     /// Dentries of the upper layer.
     dentries: DentryCache,
     last_temporary: AtomicU64,
-    mounter: Mounter,
+    mounter: KernelCaller,
 }
 
 impl Overlay {
@@ -157,7 +156,7 @@ impl Overlay {
             inodes: Table::default(),
             dentries: DentryCache::default(),
             last_temporary: AtomicU64::new(0),
-            mounter: Mounter::default(),
+            mounter: KernelCaller::default(),
         });
         let stack = Stack {
             upper: shared.upper.as_ref().map(|upper| upper.root.clone()),

@@ -5,11 +5,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::dir::clear;
-use super::mounter::Mounter;
 use super::{DEPTH_MAX, Layers, Overlay, Upper, depth_of};
 use crate::errno::{EINVAL, ELOOP, ENOENT, ENOTDIR, Result};
 use crate::vfs::dentry::{Dentry, DentryCache};
 use crate::vfs::inode::{FileKind, NewAttr, NewNode};
+use crate::vfs::kernel_caller::KernelCaller;
 use crate::vfs::mount::{FileSystem, MountFlags};
 use crate::vfs::path::Path;
 use crate::vfs::types::{FsType, LookUp, NewFs};
@@ -94,7 +94,7 @@ pub(super) fn work_dir(dir: &Arc<Dentry>) -> Result<Arc<Dentry>> {
     let scratch = DentryCache::default();
     match dir.child(b"work", &scratch) {
         Ok(old) if old.kind() == FileKind::Directory => {
-            clear(&old, CLEARED_DEPTH, &Mounter::default(), &scratch)?;
+            clear(&old, CLEARED_DEPTH, &KernelCaller::default(), &scratch)?;
             dir.remove(b"work", &old, &scratch)?;
         }
         Ok(_) => return Err(EINVAL),

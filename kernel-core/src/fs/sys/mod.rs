@@ -30,6 +30,7 @@ const ROOT: &[Item] = &[
         "devices",
         &[
             Made("platform", |facts| sysfs::platforms(&facts.disks)),
+            Dir("virtual", &[Made("block", |facts| sysfs::loops(&facts.disks))]),
             Dir(
                 "system",
                 &[

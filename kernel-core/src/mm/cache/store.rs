@@ -57,6 +57,11 @@ pub trait Store: Send + Sync {
         Err(EOPNOTSUPP)
     }
 
+    /// How many loop devices it is on.
+    fn levels(&self) -> u32 {
+        0
+    }
+
     /// Whether a write would wait for somebody, who may be the one that asks for RAM.
     fn is_busy(&self) -> bool {
         false
@@ -210,7 +215,9 @@ impl PageCache {
     pub(in crate::mm) fn load(&self, at: u64, wish: &Range<u64>) -> Result<()> {
         let Some(stored) = &self.stored else { return Ok(()) };
         match self.try_load(stored, at, wish) {
-            Err(ENOMEM) if self.ram.evict(wish.end - wish.start) > 0 => self.try_load(stored, at, wish),
+            Err(ENOMEM) if self.ram.evict(wish.end - wish.start, self.reach()) > 0 => {
+                self.try_load(stored, at, wish)
+            }
             result => result,
         }
     }
@@ -289,7 +296,7 @@ impl PageCache {
                 }
                 Err(error) => {
                     drop(state);
-                    if self.ram.evict(wish.end - wish.start) == 0 {
+                    if self.ram.evict(wish.end - wish.start, self.reach()) == 0 {
                         return Err(error);
                     }
                 }
@@ -317,7 +324,7 @@ impl PageCache {
             }
             drop(state);
             if self.ram.is_too_dirty() {
-                self.ram.write_some_back();
+                self.ram.write_some_back(self.reach());
             }
             return Ok(());
         }

@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::host::fake::FakeHost;
 use crate::io::{SliceSource, VecSink};
 use crate::mm::cache::mem_store::MemStore;
+use crate::mm::reclaim::Reach;
 
 const MIB: u64 = 1 << 20;
 
@@ -64,7 +65,7 @@ fn agrees_with_a_vector_of_bytes_in_cache_and_store() {
                     model.extend_from_slice(&bytes);
                 }
                 3 => {
-                    ram.evict(random(2) * 4 * MIB);
+                    ram.evict(random(2) * 4 * MIB, Reach::All);
                 }
                 4 => cache.sync().unwrap(),
                 _ => {
@@ -158,10 +159,10 @@ fn for_lack_of_ram_no_busy_store_is_written() {
     let cache = over(&ram, &store, WritePolicy::Back);
     write(&cache, 0, b"x").unwrap();
     store.busy.store(true, Ordering::Relaxed);
-    ram.evict(MIB);
+    ram.evict(MIB, Reach::All);
     assert_eq!((ram.cached(), ram.unwritten(), store.writes.load(Ordering::Relaxed)), (4096, 4096, 0));
     store.busy.store(false, Ordering::Relaxed);
-    ram.evict(MIB);
+    ram.evict(MIB, Reach::All);
     assert_eq!((ram.cached(), ram.unwritten(), store.writes.load(Ordering::Relaxed)), (0, 0, 1));
 }
 

@@ -68,7 +68,7 @@ fn a_mapping_may_be_larger_than_ram() {
             match store(&mm, addr + page * PAGE, page) {
                 Ok(()) => break,
                 // As the kernel does before it ends a process.
-                Err(FaultError::OutOfMemory) => assert!(ram.evict(1 << 20) > 0),
+                Err(FaultError::OutOfMemory) => assert!(ram.evict(1 << 20, Reach::All) > 0),
                 Err(other) => panic!("{other:?}"),
             }
         }

@@ -1,5 +1,5 @@
-//! Whoever mounted the overlay: layers are looked at and written to with its rights, whoever uses the overlay. The
-//! layers above have checked what the user may do, by what the overlay shows.
+//! The kernel itself as the user of files: for what is below others (the layers of an overlay, the file of a loop device). Whoever
+//! uses those was checked by what he sees of them.
 
 use alloc::sync::Arc;
 
@@ -10,20 +10,28 @@ use crate::task::cred::Cred;
 use crate::task::session::Session;
 use crate::task::siginfo::SigInfo;
 use crate::vfs::caller::Caller;
+use crate::vfs::file::{Op, OpenFile};
 
-/// The kernel itself, with all capabilities and no limits.
-pub(super) struct Mounter {
+/// The kernel, with all capabilities and no limits.
+pub struct KernelCaller {
     cred: Arc<Cred>,
     session: Arc<Session>,
 }
 
-impl Default for Mounter {
-    fn default() -> Mounter {
-        Mounter { cred: Arc::new(Cred::root()), session: Session::new(0) }
+impl Default for KernelCaller {
+    fn default() -> KernelCaller {
+        KernelCaller { cred: Arc::new(Cred::root()), session: Session::new(0) }
     }
 }
 
-impl UserMemory for Mounter {
+impl KernelCaller {
+    /// An operation on `file` by the kernel.
+    pub fn op<'a>(&'a self, file: &'a OpenFile) -> Op<'a> {
+        Op { file, caller: self }
+    }
+}
+
+impl UserMemory for KernelCaller {
     fn read_bytes(&self, _: u64, _: &mut [u8]) -> Result<()> {
         Err(EFAULT)
     }
@@ -33,7 +41,7 @@ impl UserMemory for Mounter {
     }
 }
 
-impl Caller for Mounter {
+impl Caller for KernelCaller {
     fn pid(&self) -> u32 {
         0
     }
