@@ -177,7 +177,8 @@ impl Inode for Node {
                     return Err(EACCES);
                 }
                 // What the reader may not see is refused at once.
-                let first = if flags.readable() && !flags.writable() { Some(read(caller)?) } else { None };
+                let first =
+                    if flags.readable() && !flags.writable() { Some(Text::new(read(caller)?)) } else { None };
                 let text = Mutex::new(first);
                 let (body, opener) = (self.body.clone(), caller.cred());
                 Ok(Opened::File(Arc::new(TextFile { body, opener, text, watch: None })))
@@ -186,7 +187,7 @@ impl Inode for Node {
                 if flags.writable() {
                     return Err(EACCES);
                 }
-                let (text, watch) = (Mutex::new(Some(read(caller)?)), Some(watch()?));
+                let (text, watch) = (Mutex::new(Some(Text::new(read(caller)?))), Some(watch()?));
                 let (body, opener) = (self.body.clone(), caller.cred());
                 Ok(Opened::File(Arc::new(TextFile { body, opener, text, watch })))
             }
@@ -230,12 +231,25 @@ impl Inode for Node {
     }
 }
 
-/// An open file of text: the text is made at the first read, and again when somebody goes back to the start.
+/// An open file of text: the text is made anew by each read at the start.
 struct TextFile {
     body: Arc<Body>,
     opener: Arc<Cred>,
-    text: Mutex<Option<Vec<u8>>>,
+    text: Mutex<Option<Text>>,
     watch: Option<Watch>,
+}
+
+/// Text that was made, for who reads on.
+struct Text {
+    bytes: Vec<u8>,
+    /// Its start was read.
+    begun: bool,
+}
+
+impl Text {
+    fn new(bytes: Vec<u8>) -> Text {
+        Text { bytes, begun: false }
+    }
 }
 
 impl TextFile {
@@ -243,14 +257,14 @@ impl TextFile {
         let (Body::Text { read, .. } | Body::Watched { read, .. }) = &*self.body else { return Err(EINVAL) };
         // Taken out meanwhile: no lock is held while text is made or copied.
         let kept = self.text.lock().take();
-        let text = match kept {
-            Some(text) => text,
-            None => read(op.caller)?,
+        let bytes = match kept {
+            Some(text) if offset != 0 || !text.begun => text.bytes,
+            _ => read(op.caller)?,
         };
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let rest = text.get(start..).unwrap_or_default();
+        let rest = bytes.get(start..).unwrap_or_default();
         let copied = if rest.is_empty() { Ok(0) } else { dst.put(rest) };
-        *self.text.lock() = Some(text);
+        *self.text.lock() = Some(Text { bytes, begun: true });
         copied
     }
 }
@@ -303,11 +317,7 @@ impl FileOps for TextFile {
         if !matches!(whence, Whence::Set | Whence::Current) {
             return Err(EINVAL);
         }
-        let position = seek_to(op, offset, whence, 0, |_, _| Err(EINVAL))?;
-        if position == 0 {
-            *self.text.lock() = None;
-        }
-        Ok(position)
+        seek_to(op, offset, whence, 0, |_, _| Err(EINVAL))
     }
 
     fn as_any(&self) -> &dyn Any {

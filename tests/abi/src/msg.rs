@@ -20,6 +20,7 @@ pub const CASES: &[Case] = cases![
     stat_and_set,
     permissions,
     proc_lists_queues,
+    an_id_can_be_asked_for,
 ];
 
 const COPY: c_int = 0o40000;
@@ -251,4 +252,25 @@ unsafe fn proc_lists_queues() -> Done {
     let words: Vec<&str> = line.split_whitespace().collect();
     eq(words.len(), 14)?;
     eq((words[2], words[3], words[4]), ("600", "4", "1"))
+}
+
+unsafe fn an_id_can_be_asked_for() -> Done {
+    need_root()?;
+    let file = "/proc/sys/kernel/msg_next_id";
+    let read = || std::fs::read_to_string(file).unwrap_or_default();
+    if read().is_empty() {
+        return skip("not configured");
+    }
+    in_child(|| {
+        ok(libc::unshare(libc::CLONE_NEWIPC))?;
+        eq(read(), "-1\n")?;
+        check(std::fs::write(file, "-2").is_err(), "no id")?;
+        let asked = 3 << 15 | 5;
+        check(std::fs::write(file, asked.to_string()).is_ok(), "asks")?;
+        eq(read(), format!("{asked}\n"))?;
+        let first = Queue::new()?;
+        eq((first.0, read()), (asked, "-1\n".to_owned()))?;
+        let second = Queue::new()?;
+        check(second.0 != asked, "once")
+    })
 }

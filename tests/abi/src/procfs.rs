@@ -11,6 +11,8 @@ pub const CASES: &[Case] = cases![
     cpus_have_a_topology,
     tables_have_their_heads,
     loadavg_has_five_fields,
+    loadavg_has_the_last_number_of_a_namespace,
+    text_at_the_start_is_new,
     children_are_listed_by_thread,
     small_files_of_a_process,
     smaps_tell_what_is_in_ram,
@@ -80,6 +82,30 @@ unsafe fn loadavg_has_five_fields() -> Done {
         "tasks",
     )?;
     check(words[4].parse::<u32>().is_ok(), "the last id")
+}
+
+unsafe fn loadavg_has_the_last_number_of_a_namespace() -> Done {
+    need_root()?;
+    in_child(|| {
+        ok(libc::unshare(libc::CLONE_NEWPID))?;
+        in_child(|| {
+            let last = || text("/proc/loadavg").map(|text| text.rsplit(' ').next().unwrap_or("").to_owned());
+            eq(last()?, "1\n")?;
+            in_child(|| Ok(()))?;
+            eq(last()?, "2\n")
+        })
+    })
+}
+
+unsafe fn text_at_the_start_is_new() -> Done {
+    let fd = ok(libc::open(c"/proc/uptime".as_ptr(), libc::O_RDONLY))?;
+    let read = || -> Done<String> {
+        let mut bytes = [0u8; 64];
+        let len = ok(libc::pread(fd, bytes.as_mut_ptr().cast(), bytes.len(), 0))? as usize;
+        Ok(String::from_utf8_lossy(&bytes[..len]).into_owned())
+    };
+    let first = read()?;
+    soon("time goes on in an open file", || read().is_ok_and(|text| text != first))
 }
 
 unsafe fn children_are_listed_by_thread() -> Done {

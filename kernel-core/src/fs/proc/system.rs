@@ -35,7 +35,7 @@ pub(super) const ROOT: &[Item] = &[
     }),
     File("filesystems", |facts, _| Ok(filesystems(facts))),
     File("interrupts", |facts, _| Ok(columns(facts, 10))),
-    File("loadavg", |facts, _| Ok(loadavg(facts))),
+    File("loadavg", |facts, caller| Ok(loadavg(facts, caller))),
     File("locks", super::locks::locks),
     File("meminfo", |facts, _| Ok(meminfo(facts))),
     File("misc", |_, _| text("")),
@@ -151,10 +151,13 @@ const SYS: &[Item] = &[
                 ],
             ),
             Fixed("randomize_va_space", "2\n"),
+            sysvipc::MSG_NEXT,
             sysvipc::MSGMAX,
             sysvipc::MSGMNB,
             sysvipc::MSGMNI,
             sysvipc::SEM,
+            sysvipc::SEM_NEXT,
+            sysvipc::SHM_NEXT,
             sysvipc::SHMALL,
             sysvipc::SHMMAX,
             sysvipc::SHMMNI,
@@ -258,13 +261,14 @@ fn uptime(facts: &Facts) -> Vec<u8> {
     format!("{up}.{up_rest:02} {idle}.{idle_rest:02}\n").into_bytes()
 }
 
-fn loadavg(facts: &Facts) -> Vec<u8> {
+fn loadavg(facts: &Facts, caller: &dyn Caller) -> Vec<u8> {
     let system = facts.source.system();
     let mut text = String::new();
     for load in system.load {
         let _ = write!(text, "{}.{:02} ", load / 1000, load % 1000 / 10);
     }
-    let _ = writeln!(text, "{}/{} {}", system.running, system.tasks, system.last_pid);
+    let last = caller.pid_ns().last().unwrap_or(system.last_pid);
+    let _ = writeln!(text, "{}/{} {}", system.running, system.tasks, last);
     text.into_bytes()
 }
 

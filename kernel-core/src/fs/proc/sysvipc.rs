@@ -13,6 +13,7 @@ use crate::abi::sysv::IpcPerm;
 use crate::errno::{EINVAL, Result};
 use crate::ipc::limit::Limit;
 use crate::ipc::sysv::IpcNamespace;
+use crate::ipc::sysv::limits::NextId;
 use crate::ipc::sysv::perm::shown_in;
 use crate::vfs::caller::Caller;
 
@@ -106,6 +107,30 @@ pub(super) const SEM: Item = Setting(
     |_, caller| Ok(show(caller, |ipc| &ipc.limits.sem)),
     |_, caller, bytes| set(caller, bytes, |ipc| &ipc.limits.sem),
 );
+
+/// The id of the next object.
+macro_rules! next {
+    ($name:literal, $kind:literal) => {
+        Setting(
+            $name,
+            |_, caller| {
+                Ok(namespace(caller).map_or_else(|_| Vec::new(), |ipc| number(&ipc.limits.next[$kind])))
+            },
+            |_, caller, bytes| {
+                let text = core::str::from_utf8(bytes).map_err(|_| EINVAL)?;
+                namespace(caller)?.limits.next[$kind].set(text.trim().parse().map_err(|_| EINVAL)?)
+            },
+        )
+    };
+}
+
+fn number(next: &NextId) -> Vec<u8> {
+    format!("{}\n", next.get()).into_bytes()
+}
+
+pub(super) const SHM_NEXT: Item = next!("shm_next_id", 0);
+pub(super) const SEM_NEXT: Item = next!("sem_next_id", 1);
+pub(super) const MSG_NEXT: Item = next!("msg_next_id", 2);
 
 /// `/proc/sys/fs/mqueue`.
 pub(super) const MQUEUE: &[Item] = &[

@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::errno::{EEXIST, EINVAL, ENOENT, ENOSPC, Result};
+use crate::ipc::sysv::limits::NextId;
 use crate::ipc::sysv::{CREATE, EXCLUSIVE, PRIVATE};
 
 /// Most places (`IPCMNI`).
@@ -94,18 +95,28 @@ impl<T> Ids<T> {
         }
     }
 
-    /// Adds an object and gives its id. There may be `limit` in all: ENOSPC.
-    pub fn add(&mut self, key: i32, limit: u64, make: impl FnOnce(i32) -> T) -> Result<i32> {
+    /// Adds an object and gives its id: that of `next`, if its place is free, or one with the next free place and its number.
+    /// There may be `limit` in all: ENOSPC.
+    pub fn add(&mut self, key: i32, limit: u64, next: &NextId, make: impl FnOnce(i32) -> T) -> Result<i32> {
         if self.objects.len() as u64 >= limit.min(u64::from(MAX)) {
             return Err(ENOSPC);
         }
-        let mut free = self.first_free;
+        let next = next.take();
+        let (mut free, sequence) = match next {
+            Some(id) => (place(id), sequence(id)),
+            None => (self.first_free, self.sequence),
+        };
         while self.objects.contains_key(&free) {
             free += 1;
         }
-        let id = (u32::from(self.sequence) << SHIFT | free) as i32;
+        if free >= MAX {
+            return Err(ENOSPC);
+        }
+        let id = (u32::from(sequence) << SHIFT | free) as i32;
         self.objects.insert(free, (id, Arc::new(make(id))));
-        self.first_free = free + 1;
+        if next.is_none() {
+            self.first_free = free + 1;
+        }
         if key != PRIVATE {
             self.keys.insert(key, free);
         }
@@ -136,19 +147,37 @@ mod tests {
 
     #[test]
     fn ids_are_not_used_again_soon() {
-        let mut ids = Ids::default();
-        let first = ids.add(7, 2, |_| 'a').unwrap();
-        let second = ids.add(PRIVATE, 2, |_| 'b').unwrap();
+        let (mut ids, any) = (Ids::default(), NextId::any());
+        let first = ids.add(7, 2, &any, |_| 'a').unwrap();
+        let second = ids.add(PRIVATE, 2, &any, |_| 'b').unwrap();
         assert_eq!((first, second, ids.highest()), (0, 1, 1));
-        assert_eq!(ids.add(8, 2, |_| 'c'), Err(ENOSPC));
+        assert_eq!(ids.add(8, 2, &any, |_| 'c'), Err(ENOSPC));
         assert_eq!(ids.find(7, CREATE).unwrap().map(|(id, _)| id), Some(first));
         assert_eq!(ids.find(7, CREATE | EXCLUSIVE).err(), Some(EEXIST));
         assert!(ids.find(PRIVATE, 0).unwrap().is_none());
         ids.remove(first, 7);
         assert_eq!(ids.find(7, 0).err(), Some(ENOENT));
-        let third = ids.add(7, 2, |_| 'c').unwrap();
+        let third = ids.add(7, 2, &any, |_| 'c').unwrap();
         assert_ne!(third, first);
         assert_eq!((ids.get(first).err(), *ids.get(third).unwrap()), (Some(EINVAL), 'c'));
         assert!(ids.remove(first, 7).is_none(), "an old id removes nothing");
+    }
+
+    #[test]
+    fn an_id_can_be_asked_for() {
+        let (mut ids, next) = (Ids::default(), NextId::any());
+        let asked = 5 << SHIFT | 2;
+        assert_eq!((next.set(-1), next.get()), (Err(EINVAL), -1));
+        next.set(asked).unwrap();
+        assert_eq!(ids.add(7, 9, &next, |_| 'a'), Ok(asked));
+        assert_eq!((next.get(), ids.add(8, 9, &next, |_| 'b')), (-1, Ok(0)));
+        next.set(asked).unwrap();
+        assert_eq!(ids.add(9, 9, &next, |_| 'c'), Ok(asked + 1), "the place is taken");
+        assert_eq!(ids.add(PRIVATE, 9, &next, |_| 'd'), Ok(1));
+        assert_eq!(ids.add(PRIVATE, 9, &next, |_| 'e'), Ok(4), "what was asked for is passed over");
+        next.set((MAX - 1) as i32).unwrap();
+        assert_eq!(ids.add(PRIVATE, 9, &next, |_| 'f'), Ok((MAX - 1) as i32));
+        next.set((MAX - 1) as i32).unwrap();
+        assert_eq!(ids.add(PRIVATE, 9, &next, |_| 'g'), Err(ENOSPC));
     }
 }

@@ -1,5 +1,8 @@
 //! The limits in `/proc/sys/kernel`. Sources: `shmget(2)`, `semget(2)`, `msgget(2)`, `proc_sys_kernel(5)`.
 
+use core::sync::atomic::{AtomicI32, Ordering};
+
+use crate::errno::{EINVAL, Result};
 use crate::ipc::limit::Limit;
 use crate::ipc::sysv::ids;
 
@@ -22,6 +25,40 @@ pub struct Limits {
     pub msg_queue_bytes: Limit,
     /// Most queues.
     pub msg_queues: Limit,
+    /// The ids of the next segment, set of semaphores and queue.
+    pub next: [NextId; 3],
+}
+
+/// What id the next object shall have, for who restores objects; -1 if it does not matter.
+pub struct NextId(AtomicI32);
+
+impl NextId {
+    /// Nothing is asked for.
+    pub fn any() -> NextId {
+        NextId(AtomicI32::new(-1))
+    }
+
+    /// What was asked for.
+    pub fn get(&self) -> i32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Asks for an id: EINVAL.
+    pub fn set(&self, id: i32) -> Result<()> {
+        if id < 0 {
+            return Err(EINVAL);
+        }
+        self.0.store(id, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// What was asked for is given.
+    pub fn take(&self) -> Option<i32> {
+        if self.get() < 0 {
+            return None;
+        }
+        u32::try_from(self.0.swap(-1, Ordering::Relaxed)).ok().map(|id| id as i32)
+    }
 }
 
 impl Limits {
@@ -44,6 +81,7 @@ impl Limits {
             msg_queue_bytes: Limit::new(queue_bytes, int),
             // A queue for each 32 times what it holds.
             msg_queues: Limit::new((ram / 32 / queue_bytes).clamp(16, 32000), ids),
+            next: core::array::from_fn(|_| NextId::any()),
         }
     }
 }

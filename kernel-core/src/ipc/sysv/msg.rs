@@ -343,7 +343,7 @@ impl Queues {
             receivers: VecDeque::new(),
             removed: false,
         };
-        table.add(key, limits.msg_queues.get(), |id| Queue {
+        table.add(key, limits.msg_queues.get(), &limits.next[2], |id| Queue {
             id,
             state: Mutex::new(state),
             senders: WaitQueue::new(),

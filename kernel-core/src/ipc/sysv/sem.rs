@@ -322,7 +322,7 @@ impl Sets {
             undo: BTreeMap::new(),
             removed: false,
         };
-        let id = table.ids.add(key, limits.sem[3].get(), |id| SemSet {
+        let id = table.ids.add(key, limits.sem[3].get(), &limits.next[1], |id| SemSet {
             id,
             count: len,
             _held: held,

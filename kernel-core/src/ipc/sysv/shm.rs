@@ -154,7 +154,7 @@ impl Segments {
             nattch: 0,
             locked_by: None,
         };
-        let id = table.ids.add(key, limits.shm_segments.get(), |id| Segment {
+        let id = table.ids.add(key, limits.shm_segments.get(), &limits.next[0], |id| Segment {
             id,
             key,
             size,
