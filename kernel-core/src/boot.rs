@@ -27,7 +27,7 @@ use crate::fs::proc::source::ProcessSource;
 use crate::fs::proc::{Facts, ProcType};
 use crate::fs::stream::Stream;
 use crate::fs::sys::SysType;
-use crate::fs::tmpfs::{Options, Tmpfs, TmpfsType};
+use crate::fs::tmpfs::{Options, RamfsType, Tmpfs, TmpfsType};
 use crate::host::block::BlockDevice;
 use crate::host::tree;
 use crate::host::{ByteStream, Fpu, Host, Ready, Registers, StreamError, Suspend, UserContext};
@@ -517,6 +517,7 @@ fn namespace(
     let dev = dev::devtmpfs(services, types.next_device())?;
     disks.make_nodes(&dev)?;
     types.register(Arc::new(TmpfsType(services.clone())));
+    types.register(Arc::new(RamfsType(services.clone())));
     for name in ["ext4", "ext3", "ext2"] {
         types.register(Arc::new(Ext4Type { name, mounted: mounted.clone() }));
     }

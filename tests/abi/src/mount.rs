@@ -25,6 +25,7 @@ pub const CASES: &[Case] = cases![
     nosymfollow_stops_links,
     poll_tells_of_changes,
     mountinfo_escapes,
+    ramfs_has_no_size,
 ];
 
 /// A private mount namespace with a tmpfs of its own on `w`, which becomes the working directory.
@@ -370,4 +371,32 @@ unsafe fn mountinfo_escapes() -> Done {
     check(there("a\\040b\\134\\012\\011")?, "the place")?;
     let text = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     check(text.contains("so\\040urce "), "the source")
+}
+
+unsafe fn ramfs_has_no_size() -> Done {
+    private_place()?;
+    dirs(&[c"r"])?;
+    ok(libc::mount(
+        c"none".as_ptr(),
+        c"r".as_ptr(),
+        c"ramfs".as_ptr(),
+        0,
+        c"mode=700,what=ever".as_ptr().cast(),
+    ))?;
+    let mut stat: libc::statfs = std::mem::zeroed();
+    ok(libc::statfs(c"r".as_ptr(), &mut stat))?;
+    eq(stat.f_type, 0x8584_58f6)?;
+    let mut dir: libc::stat = std::mem::zeroed();
+    ok(libc::stat(c"r".as_ptr(), &mut dir))?;
+    eq(dir.st_mode & 0o7777, 0o700)?;
+    check(
+        fs::write("r/f", "content").is_ok_and(|()| fs::read("r/f").is_ok_and(|text| text == b"content")),
+        "a file",
+    )?;
+    in_child(|| {
+        if libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) == -1 {
+            return skip("no user namespaces");
+        }
+        ok(mount(c"none", c"r", c"ramfs", 0)).map(drop)
+    })
 }

@@ -29,6 +29,9 @@ pub use inode::TmpInode;
 
 /// `TMPFS_MAGIC`.
 const MAGIC: u64 = 0x0102_1994;
+/// `RAMFS_MAGIC`.
+const RAMFS_MAGIC: u64 = 0x8584_58f6;
+const RAMFS: &str = "ramfs";
 const BLOCK: u64 = 4096;
 
 /// What `mount -o` may say, see `tmpfs(5)`.
@@ -117,6 +120,29 @@ pub struct Tmpfs {
 
 /// The type `tmpfs`.
 pub struct TmpfsType(pub Arc<Services>);
+
+/// The type `ramfs`: without a limit of its size but that of RAM. It knows the option `mode`, and ignores all others.
+pub struct RamfsType(pub Arc<Services>);
+
+impl FsType for RamfsType {
+    fn name(&self) -> &'static str {
+        RAMFS
+    }
+
+    fn may_mount(&self, caller: &dyn Caller) -> bool {
+        caller.cred().capable_here(Caps::SYS_ADMIN)
+    }
+
+    fn mount(&self, new: &NewFs<'_>) -> Result<Arc<dyn FileSystem>> {
+        let text = core::str::from_utf8(new.options).unwrap_or_default();
+        let mode = text.split(',').find_map(|option| option.strip_prefix("mode="));
+        let mode = mode.map_or(Ok(0o755), |mode| u32::from_str_radix(mode, 8).map_err(|_| EINVAL))?;
+        let cred = new.caller.cred();
+        let (uid, gid) = (Some(cred.fsuid), Some(cred.fsgid));
+        let options = Options { mode: mode & MODE_BITS, uid, gid, ..Options::default() };
+        Ok(Tmpfs::new(&self.0, self.name(), new.device, options))
+    }
+}
 
 impl FsType for TmpfsType {
     fn name(&self) -> &'static str {
@@ -245,7 +271,8 @@ impl FileSystem for Tmpfs {
             ));
         }
         let given = &self.shared.given;
-        if given.mode != 0o1777 {
+        let usual = if self.shared.name == RAMFS { 0o755 } else { 0o1777 };
+        if given.mode != usual {
             text.push_str(&format!(",mode={:03o}", given.mode));
         }
         for (name, id) in [("uid", given.uid), ("gid", given.gid)] {
@@ -324,7 +351,7 @@ impl Shared {
         // No limit is said as no inodes at all.
         let inodes = if limits.inodes == u64::MAX { 0 } else { limits.inodes };
         StatFs {
-            magic: MAGIC,
+            magic: if self.name == RAMFS { RAMFS_MAGIC } else { MAGIC },
             block_size: BLOCK,
             blocks: size / BLOCK,
             blocks_free: free / BLOCK,
