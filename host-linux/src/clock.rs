@@ -1,5 +1,6 @@
 //! Time and chance: `clock_gettime(2)` and `getrandom(2)`.
 
+use kernel_core::host::ImageClock;
 use nix::time::{ClockId, clock_gettime};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
@@ -15,6 +16,15 @@ pub fn boottime_ns() -> u64 {
 /// Nanoseconds of `CLOCK_REALTIME`; 0 for a host that lives before 1970.
 pub fn realtime_ns() -> u64 {
     nanoseconds(ClockId::CLOCK_REALTIME)
+}
+
+/// Nanoseconds of a clock that the vDSO reads too.
+pub fn image_clock_ns(clock: ImageClock) -> u64 {
+    nanoseconds(match clock {
+        ImageClock::Raw => ClockId::CLOCK_MONOTONIC_RAW,
+        ImageClock::CoarseMonotonic => ClockId::CLOCK_MONOTONIC_COARSE,
+        ImageClock::CoarseRealtime => ClockId::CLOCK_REALTIME_COARSE,
+    })
 }
 
 fn nanoseconds(clock: ClockId) -> u64 {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use kernel_core::host::{
-    CallCode, Cpu, Exit, FiberBody, Frames, Host, HostError, Space, UserContext, VcpuId,
+    CallCode, Cpu, Exit, FiberBody, Frames, Host, HostError, ImageClock, Space, UserContext, VcpuId,
 };
 
 use crate::backend::{Backend, Settings, Trap};
@@ -201,6 +201,10 @@ impl<K: Keeper> Host for LinuxHost<K> {
 
     fn realtime_ns(&self) -> u64 {
         clock::realtime_ns()
+    }
+
+    fn image_clock_ns(&self, clock: ImageClock) -> u64 {
+        clock::image_clock_ns(clock)
     }
 
     fn clock_image(&self) -> Option<u64> {

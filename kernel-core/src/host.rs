@@ -29,6 +29,17 @@ pub const PAGE_SIZE: u64 = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Phys(pub u64);
 
+/// Clocks beside the fine ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageClock {
+    /// Monotonic, at the pace of the hardware.
+    Raw,
+    /// The monotonic clock at the last tick.
+    CoarseMonotonic,
+    /// The time since 1970 at the last tick.
+    CoarseRealtime,
+}
+
 /// Which virtual CPU: an index below the number of vCPUs the instance was started with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VcpuId(pub usize);
@@ -377,6 +388,14 @@ pub trait Host: Send + Sync + 'static {
 
     /// Nanoseconds since 1970-01-01 UTC.
     fn realtime_ns(&self) -> u64;
+
+    /// One of the clocks that are read by the functions of [`Host::clock_image`] and are none of those above.
+    fn image_clock_ns(&self, clock: ImageClock) -> u64 {
+        match clock {
+            ImageClock::Raw | ImageClock::CoarseMonotonic => self.monotonic_ns(),
+            ImageClock::CoarseRealtime => self.realtime_ns(),
+        }
+    }
 
     /// Where every space has, outside its limits, an ELF image with functions that read these clocks without a system
     /// call (`vdso(7)`); `None` if there is no such thing.

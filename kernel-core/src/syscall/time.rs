@@ -7,15 +7,14 @@ use linux_raw_sys::general as sys;
 
 use crate::abi::time::{SECOND_NS, TimeSpec};
 use crate::errno::{EINVAL, EOPNOTSUPP, EPERM, Result};
-use crate::host::Host;
+use crate::host::{Host, ImageClock};
 use crate::ipc::alarm::{Meter, next_look_ns};
 use crate::kernel::Kernel;
 use crate::syscall::deadline;
 use crate::syscall::{Cx, Restart, SysError, SysResult, Wait};
 use crate::task::{Process, Task};
 
-/// Resolution of the clocks that are cheap and coarse: those of Linux with 250 ticks a second. They are as exact as the
-/// others here.
+/// Resolution of the clocks that are cheap and coarse: those of Linux with 250 ticks a second.
 const COARSE_NS: u64 = 4_000_000;
 
 /// A clock that can be read.
@@ -24,19 +23,23 @@ enum Source<H: Host> {
     Monotonic,
     /// Since the same start, while the machine slept too.
     Boottime,
+    /// One that programs mostly read by themselves.
+    Image(ImageClock),
     /// CPU time of a process.
     Process(Arc<Process<H>>),
     /// CPU time of a thread of the calling process.
     Thread(Arc<Task<H>>),
 }
 
-/// EINVAL for an unknown clock. The coarse and the raw clock are the fine one here; where programs read the host's clocks
-/// by themselves ([`Host::clock_image`]), they get the real ones.
+/// EINVAL for an unknown clock.
 fn source<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<Source<H>> {
     let Ok(fixed) = u32::try_from(clock) else { return cpu_clock(cx, clock) };
     Ok(match fixed {
-        sys::CLOCK_REALTIME | sys::CLOCK_REALTIME_COARSE | sys::CLOCK_TAI => Source::Realtime,
-        sys::CLOCK_MONOTONIC | sys::CLOCK_MONOTONIC_RAW | sys::CLOCK_MONOTONIC_COARSE => Source::Monotonic,
+        sys::CLOCK_REALTIME | sys::CLOCK_TAI => Source::Realtime,
+        sys::CLOCK_REALTIME_COARSE => Source::Image(ImageClock::CoarseRealtime),
+        sys::CLOCK_MONOTONIC => Source::Monotonic,
+        sys::CLOCK_MONOTONIC_COARSE => Source::Image(ImageClock::CoarseMonotonic),
+        sys::CLOCK_MONOTONIC_RAW => Source::Image(ImageClock::Raw),
         sys::CLOCK_BOOTTIME => Source::Boottime,
         sys::CLOCK_PROCESS_CPUTIME_ID => Source::Process(cx.task.process.clone()),
         sys::CLOCK_THREAD_CPUTIME_ID => Source::Thread(cx.task.clone()),
@@ -69,6 +72,7 @@ fn read<H: Host>(cx: &Cx<'_, H>, clock: i32) -> Result<u64> {
         Source::Realtime => cx.services().clock.realtime_ns(),
         Source::Monotonic => cx.services().clock.monotonic_ns(),
         Source::Boottime => cx.services().clock.boottime_ns(),
+        Source::Image(clock) => cx.kernel.host.image_clock_ns(clock),
         Source::Process(process) => sum(cx.kernel.process_cpu_ns(&process)),
         Source::Thread(task) => sum(cx.kernel.thread_cpu_ns(&task)),
     })
@@ -147,19 +151,13 @@ pub fn nanosleep<H: Host>(cx: &Cx<'_, H>, time: u64, left: u64) -> SysResult {
 /// `clock_nanosleep(2)`.
 pub fn clock_nanosleep<H: Host>(cx: &Cx<'_, H>, clock: i32, flags: u32, time: u64, left: u64) -> SysResult {
     let source = source(cx, clock)?;
-    let cannot_sleep = matches!(
-        u32::try_from(clock),
-        Ok(sys::CLOCK_REALTIME_COARSE
-            | sys::CLOCK_MONOTONIC_COARSE
-            | sys::CLOCK_MONOTONIC_RAW
-            | sys::CLOCK_THREAD_CPUTIME_ID)
-    );
-    if cannot_sleep {
+    if u32::try_from(clock) == Ok(sys::CLOCK_THREAD_CPUTIME_ID) {
         return Err(EOPNOTSUPP.into());
     }
     let ns = cx.user().get::<TimeSpec>(time)?.to_ns()?;
     let absolute = flags & sys::TIMER_ABSTIME != 0;
     let deadline_ns = match source {
+        Source::Image(_) => return Err(EOPNOTSUPP.into()),
         // A thread cannot wait for its own CPU time.
         Source::Thread(task) if Arc::ptr_eq(&task, cx.task) => return Err(EINVAL.into()),
         source @ (Source::Process(_) | Source::Thread(_)) => {
@@ -248,7 +246,7 @@ fn meter_of<H: Host>(cx: &Cx<'_, H>, source: Source<H>) -> Option<Arc<dyn Meter>
     let of = match source {
         Source::Process(process) => CpuTimeOf::Process(Arc::downgrade(&process)),
         Source::Thread(task) => CpuTimeOf::Thread(Arc::downgrade(&task)),
-        Source::Realtime | Source::Monotonic | Source::Boottime => return None,
+        Source::Realtime | Source::Monotonic | Source::Boottime | Source::Image(_) => return None,
     };
     Some(Arc::new(CpuMeter { kernel: Arc::downgrade(cx.kernel), of, last_ns: AtomicU64::new(0) }))
 }

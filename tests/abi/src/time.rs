@@ -11,6 +11,7 @@ use crate::support::*;
 pub const CASES: &[Case] = cases![
     monotonic_does_not_go_back,
     clocks_agree,
+    a_clock_is_one_by_call_and_by_library,
     clock_errors,
     clock_getres_is_fine,
     cpu_clocks_count,
@@ -57,6 +58,24 @@ unsafe fn clocks_agree() -> Done {
     check(clock(libc::CLOCK_BOOTTIME)? >= clock(libc::CLOCK_MONOTONIC)? - 1_000_000_000, "boot time")?;
     clock(libc::CLOCK_MONOTONIC_RAW)?;
     clock(libc::CLOCK_TAI).map(drop)
+}
+
+unsafe fn a_clock_is_one_by_call_and_by_library() -> Done {
+    let coarse = [libc::CLOCK_REALTIME_COARSE, libc::CLOCK_MONOTONIC_COARSE];
+    for id in
+        [libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC, libc::CLOCK_MONOTONIC_RAW].into_iter().chain(coarse)
+    {
+        let call = || -> Done<i64> {
+            let mut now = span(0);
+            ok(libc::syscall(libc::SYS_clock_gettime, id, &mut now))?;
+            Ok(now.tv_sec * 1_000_000_000 + now.tv_nsec)
+        };
+        for _ in 0..100 {
+            let (before, read, after) = (call()?, clock(id)?, call()?);
+            check(before <= read && read <= after, &format!("clock {id}: {before} {read} {after}"))?;
+        }
+    }
+    Ok(())
 }
 
 unsafe fn clock_errors() -> Done {
