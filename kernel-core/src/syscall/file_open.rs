@@ -115,7 +115,6 @@ fn checked(flags: OpenFlags) -> Result<OpenFlags> {
     if flags.contains(OpenFlags::TMPFILE) && (!flags.contains(OpenFlags::DIRECTORY) || !flags.writable()) {
         return Err(EINVAL);
     }
-    let flags = if flags.contains(OpenFlags::TMPFILE) { flags - OpenFlags::DIRECTORY } else { flags };
     Ok(flags | OpenFlags::LARGEFILE)
 }
 

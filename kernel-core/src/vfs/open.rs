@@ -135,7 +135,8 @@ impl Walker<'_> {
 
     fn open_at(&self, path: Path, flags: OpenFlags, origin: Origin) -> Result<Arc<OpenFile>> {
         let kind = path.dentry.kind();
-        if flags.contains(OpenFlags::DIRECTORY) && kind != FileKind::Directory {
+        // O_TMPFILE has it too, for a file.
+        if origin == Origin::Found && flags.contains(OpenFlags::DIRECTORY) && kind != FileKind::Directory {
             return Err(ENOTDIR);
         }
         let truncate = flags.contains(OpenFlags::TRUNC) && kind == FileKind::Regular;
