@@ -26,8 +26,9 @@ use crate::task::namespaces::{Namespaces, NsCounts};
 use crate::task::process::ExitStatus;
 use crate::task::times::Account;
 use crate::task::tree::ProcessTree;
-use crate::task::{Process, siginfo::SigInfo};
+use crate::task::{Process, Task, siginfo::SigInfo};
 use crate::vfs::caller::Processes;
+use crate::vfs::file::AsyncOwner;
 use crate::vfs::mount::Namespace;
 
 /// Why an instance is over.
@@ -349,6 +350,32 @@ impl<H: Host> Processes for KernelLink<H> {
         let task = kernel.tree.lock().thread(tid);
         if let Some(task) = task.filter(|task| task.process.pid == pid) {
             let _ = task.process.send_to_thread(&task, info);
+        }
+    }
+
+    fn signal_owner(&self, owner: &AsyncOwner, info: SigInfo) {
+        let Some(kernel) = self.upgrade() else { return };
+        let (uid, euid) = owner.named_by;
+        // `sigio_perm` of Linux: root, or whoever may send a signal.
+        let may = |task: &Task<H>| {
+            let cred = task.cred();
+            euid == 0 || [cred.uid, cred.suid].iter().any(|theirs| [uid, euid].contains(theirs))
+        };
+        if owner.kind == AsyncOwner::THREAD {
+            let task = kernel.tree.lock().thread(owner.id);
+            if let Some(task) = task.filter(|task| may(task)) {
+                let _ = task.process.send_to_thread(&task, info);
+            }
+            return;
+        }
+        let processes: Vec<_> = match owner.kind {
+            AsyncOwner::GROUP => kernel.tree.lock().group(owner.id).into_iter().collect(),
+            _ => kernel.tree.lock().process(owner.id).into_iter().collect(),
+        };
+        for process in processes {
+            if process.threads().first().is_some_and(|task| may(task)) {
+                let _ = process.send(info);
+            }
         }
     }
 

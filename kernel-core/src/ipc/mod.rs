@@ -7,6 +7,7 @@
 pub mod aio;
 pub mod alarm;
 pub mod cpu_timer;
+pub mod dnotify;
 pub mod epoll;
 pub mod eventfd;
 pub mod fifo;

@@ -114,7 +114,7 @@ impl<H: Host> Table<H> {
             72,
             "fcntl",
             &[Fd, Enum(names::io::FCNTL), Hex],
-            Partial("no leases, no directory notification"),
+            Partial("no leases, no SIGIO for files that become ready"),
             |cx, a| fcntl::fcntl(cx, a.fd(0), a.uint(1), a.raw(2)),
         ),
         sys(73, "flock", &[Fd, Flags(FLOCK)], Full, |cx, a| locks::flock(cx, a.fd(0), a.uint(1))),

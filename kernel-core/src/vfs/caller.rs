@@ -7,6 +7,7 @@ use crate::task::cred::Cred;
 use crate::task::namespaces::Namespaces;
 use crate::task::pid_ns::PidNs;
 use crate::task::session::Session;
+use crate::vfs::file::AsyncOwner;
 
 /// The task on whose behalf a file operation runs.
 pub trait Caller {
@@ -50,6 +51,10 @@ pub trait Processes: Send + Sync {
     fn signal_process(&self, pid: u32, info: crate::task::siginfo::SigInfo);
     /// Sends a signal with its information to one thread of a process, if it still exists.
     fn signal_thread(&self, pid: u32, tid: u32, info: crate::task::siginfo::SigInfo);
+    /// Sends a signal to the owner of an open file, as far as the user who has named it may.
+    fn signal_owner(&self, owner: &AsyncOwner, info: crate::task::siginfo::SigInfo) {
+        let _ = (owner, info);
+    }
     /// Whether no process of the group has a parent in another group of the same session (`setpgid(2)`).
     fn is_orphaned(&self, pgid: u32) -> bool;
     /// The id of the session that process group `pgid` is in; `None`: there is no such group.

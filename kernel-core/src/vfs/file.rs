@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::errno::{EINVAL, ENODEV, ENOTTY, ESPIPE, Result};
 use crate::io::{Sink, Source};
+use crate::ipc::dnotify::DirNotify;
 use crate::mm::cache::PageCache;
 use crate::sched::wait::{Events, WaitQueue};
 use crate::sync::Mutex;
@@ -242,6 +243,8 @@ pub struct OpenFile {
     notify: Option<Arc<Notify>>,
     /// Who gets SIGIO (`F_SETOWN`), and with which signal.
     pub async_owner: Mutex<AsyncOwner>,
+    /// What of a directory its owner is signalled.
+    pub dir_notify: Mutex<Option<Arc<DirNotify>>>,
 }
 
 /// Who is told when a file with O_ASYNC becomes ready: `F_SETOWN`, `F_SETOWN_EX`, `F_SETSIG`.
@@ -253,6 +256,17 @@ pub struct AsyncOwner {
     pub id: u32,
     /// The signal; 0 is SIGIO.
     pub signal: u8,
+    /// The user who has named the owner, real and effective: it must be allowed to send signals.
+    pub named_by: (u32, u32),
+}
+
+impl AsyncOwner {
+    /// `F_OWNER_TID`.
+    pub const THREAD: u32 = 0;
+    /// `F_OWNER_PID`.
+    pub const PROCESS: u32 = 1;
+    /// `F_OWNER_PGRP`.
+    pub const GROUP: u32 = 2;
 }
 
 /// Told when an open file goes away, while its operations still exist; epoll instances forget it then.
@@ -334,6 +348,7 @@ impl OpenFile {
             position: Mutex::new(0),
             flags: AtomicU32::new((flags - creation).bits()),
             async_owner: Mutex::default(),
+            dir_notify: Mutex::default(),
             watchers: Mutex::new(Vec::new()),
             _claim: None,
             notify: None,
