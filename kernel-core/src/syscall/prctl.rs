@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::syscall::signals::checked;
 use crate::syscall::{Cx, SysResult};
 use crate::task::cred::{ALL_CAPS, Caps, Cred, SecureBits};
+use crate::task::user_dispatch::UserDispatch;
 
 /// Yama's option, of which linux-raw-sys knows nothing as a number of the right type.
 const PR_SET_PTRACER: u32 = 0x5961_6d61;
@@ -25,6 +26,10 @@ const TSC_ENABLE: u64 = 1;
 const MCE_CLEAR: u64 = 0;
 const MCE_SET: u64 = 1;
 const MCE_DEFAULT: u64 = 2;
+
+/// `PR_SYS_DISPATCH_OFF`, `PR_SYS_DISPATCH_ON`.
+const DISPATCH_OFF: u64 = 0;
+const DISPATCH_ON: u64 = 1;
 
 fn flag(value: u64) -> Result<u8> {
     u8::try_from(value).ok().filter(|value| *value <= 1).ok_or(EINVAL)
@@ -129,6 +134,16 @@ pub fn prctl<H: Host>(cx: &Cx<'_, H>, option: u32, args: [u64; 4]) -> SysResult 
             let privileged = cx.cred().capable(Caps::SYS_RESOURCE);
             return Err(if privileged { EINVAL } else { EPERM }.into());
         }
+        prctl::PR_SET_SYSCALL_USER_DISPATCH => match first {
+            DISPATCH_OFF => {
+                need(rest_is_zero)?;
+                cx.task.set_user_dispatch(None);
+            }
+            DISPATCH_ON => {
+                cx.dispatch_calls(UserDispatch { offset: second, len: third, selector: fourth })?;
+            }
+            _ => return Err(EINVAL.into()),
+        },
         PR_SET_PTRACER => {
             let tracer = match first {
                 0 | PTRACER_ANY => first,

@@ -125,6 +125,7 @@ impl<H: Host> Cx<'_, H> {
         task.leaves_futexes.store(false, Ordering::SeqCst);
         *task.robust_list.lock() = Default::default();
         *task.rseq.lock() = None;
+        task.set_user_dispatch(None);
         task.signals.lock().alt_stack = AltStack::default();
         process.set_actions(Arc::new(process.actions().without_handlers()));
         process.timers.delete_all();

@@ -27,6 +27,7 @@ pub mod thread;
 pub mod times;
 pub mod trace;
 pub mod tree;
+pub mod user_dispatch;
 pub mod user_ns;
 pub mod view;
 pub mod wait;

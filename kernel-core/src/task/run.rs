@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 
 use linux_raw_sys::general as sys;
 
-use crate::arch::x86_64::syscall_args;
+use crate::arch::x86_64::{page_fault_error, syscall_args};
 use crate::errno::EFAULT;
 use crate::host::{Access, CallCode, Exit, Host, Suspend, Trap, UserContext};
 use crate::kernel::Kernel;
@@ -111,7 +111,8 @@ impl<H: Host> Cx<'_, H> {
             return self.serve_watched_call(watch);
         }
         let number = self.context.borrow().regs.rax;
-        let result = self.make_call(number);
+        // As Linux, which takes 32 bits of what may be more.
+        let result = self.make_call(u64::from(number as u32));
         self.finish_call(number, result);
     }
 
@@ -150,6 +151,10 @@ impl<H: Host> Cx<'_, H> {
             }
             Err(FaultError::Signal { signal, code }) => {
                 self.kernel.note_fault(self, signal, addr);
+                self.task.fault_error.store(
+                    page_fault_error(access, code == sys::SEGV_ACCERR as i32, addr),
+                    Ordering::Relaxed,
+                );
                 self.task.force(SigInfo::fault(signal, code, addr));
             }
             Err(FaultError::OutOfMemory | FaultError::Missed) => self.kernel.out_of_memory(self),

@@ -24,6 +24,7 @@ use crate::task::process::{ExitStatus, Process};
 use crate::task::seccomp::Seccomp;
 use crate::task::signal::TaskSignals;
 use crate::task::trace::Tracee;
+use crate::task::user_dispatch::UserDispatch;
 use crate::task::watched::NO_CALL;
 use crate::vfs::context::FsContext;
 use crate::vfs::fd::FdTable;
@@ -113,6 +114,8 @@ pub struct Task<H: Host> {
     pub(crate) trace: Mutex<Tracee>,
     /// What it may call. Changes under the process's signal lock.
     pub(crate) seccomp: Mutex<Seccomp>,
+    /// Which of its calls become signals.
+    pub(crate) user_dispatch: Mutex<Option<UserDispatch>>,
     /// Set when [`Resources`] were replaced, so that a [`Cx`] made before is old.
     stale: AtomicBool,
     resources: Mutex<Option<Resources<H>>>,
@@ -141,6 +144,8 @@ pub struct Task<H: Host> {
     pub(crate) timer_slack_ns: AtomicU64,
     /// `personality(2)`.
     pub(crate) personality: AtomicU32,
+    /// What the processor says of the last fault that became a signal.
+    pub(crate) fault_error: AtomicU8,
     /// Set before the futexes that it owns are given up at its end.
     pub(crate) leaves_futexes: AtomicBool,
     /// Faults served, and how often it stopped running: as it waited for something, and as others could run.
@@ -198,6 +203,7 @@ impl<H: Host> Task<H> {
             traps: AtomicU8::new(0),
             trace: Mutex::default(),
             seccomp: Mutex::default(),
+            user_dispatch: Mutex::default(),
             stale: AtomicBool::new(false),
             resources: Mutex::new(Some(new.resources)),
             cred: Mutex::new(new.cred),
@@ -217,6 +223,7 @@ impl<H: Host> Task<H> {
             io_priority: AtomicU16::new(0),
             timer_slack_ns: AtomicU64::new(TIMER_SLACK_NS),
             personality: AtomicU32::new(0),
+            fault_error: AtomicU8::new(0),
             leaves_futexes: AtomicBool::new(false),
             faults: AtomicU64::new(0),
             waits: AtomicU64::new(0),

@@ -25,6 +25,8 @@ bitflags::bitflags! {
         const EMULATE = 8;
         /// It stops after each instruction.
         const STEP = 16;
+        /// Its calls may become signals.
+        const USER_DISPATCH = 32;
     }
 }
 
@@ -59,6 +61,10 @@ impl<H: Host> Task<H> {
 impl<H: Host> Cx<'_, H> {
     /// Serves a call of a watched task.
     pub(super) fn serve_watched_call(&self, watch: Watch) {
+        // Before the tracer and the filters, which are not told then.
+        if watch.contains(Watch::USER_DISPATCH) && self.becomes_signal() {
+            return;
+        }
         {
             let regs = &mut self.context.borrow_mut().regs;
             self.task.set_call(regs.rax);

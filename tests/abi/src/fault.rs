@@ -213,11 +213,25 @@ unsafe fn fault_error_code() -> Done {
     let page = map(PAGE, libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
     eq(page.read_volatile(), 0)?;
     store(page as u64);
-    let error = ERROR.load(SeqCst);
-    if error == 0 {
+    if ERROR.load(SeqCst) == 0 {
         return skip("the fault's error code is not known here");
     }
-    eq(error & 6, 6) // a write, by a program
+    eq(ERROR.load(SeqCst), 7)?; // a write, by a program, to what is there
+    let page = page as u64;
+    ok(libc::munmap(page as *mut c_void, PAGE))?;
+    store(page);
+    eq(ERROR.load(SeqCst), 6)?;
+    load(page);
+    eq(ERROR.load(SeqCst), 4)?;
+    load(0xffff_ffff_8000_0000);
+    eq(ERROR.load(SeqCst), 5)?;
+    expect(libc::SIGSEGV, -1)?;
+    asm!("call {}", in(reg) page, clobber_abi("C"));
+    eq(ERROR.load(SeqCst), 20)?;
+    // Of no page.
+    expect(libc::SIGSEGV, 1)?;
+    asm!("hlt");
+    eq(ERROR.load(SeqCst), 0)
 }
 
 extern "C" fn repair(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {

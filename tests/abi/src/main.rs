@@ -18,6 +18,8 @@ mod cgroup_ns;
 mod cgroup_pids;
 mod cpu_time;
 mod devpts;
+mod dispatch;
+mod dnotify;
 mod epoll;
 mod event;
 mod exec;
@@ -111,6 +113,8 @@ const FAMILIES: &[(&str, &[Case])] = &[
     ("time", time::CASES),
     ("cpu_time", cpu_time::CASES),
     ("devpts", devpts::CASES),
+    ("dispatch", dispatch::CASES),
+    ("dnotify", dnotify::CASES),
     ("proc", proc::CASES),
     ("procfs", procfs::CASES),
     ("obsolete", obsolete::CASES),

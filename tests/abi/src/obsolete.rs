@@ -5,7 +5,8 @@ use libc::c_int;
 use crate::cases;
 use crate::support::*;
 
-pub const CASES: &[Case] = cases![file_system_types, ustat_finds_mounts, ports_are_not_to_be_had];
+pub const CASES: &[Case] =
+    cases![file_system_types, ustat_finds_mounts, ports_are_not_to_be_had, numbers_of_calls_have_32_bits];
 
 unsafe fn file_system_types() -> Done {
     let count = ok(libc::syscall(libc::SYS_sysfs, 3))?;
@@ -43,4 +44,12 @@ unsafe fn ports_are_not_to_be_had() -> Done {
         fails(ports(0x80, 1, 1), libc::EPERM)?;
         fails(libc::syscall(libc::SYS_iopl, 3), libc::EPERM)
     })
+}
+
+unsafe fn numbers_of_calls_have_32_bits() -> Done {
+    for above in [1i64 << 32, 1 << 62, -1 << 32] {
+        eq(ok(libc::syscall(above | libc::SYS_getpid))?, i64::from(libc::getpid()))?;
+        fails(libc::syscall(above | 0x4000_0000), libc::ENOSYS)?;
+    }
+    fails(libc::syscall(-1), libc::ENOSYS)
 }

@@ -3,7 +3,7 @@
 pub mod signal_frame;
 pub mod xsave;
 
-use crate::host::Registers;
+use crate::host::{Access, Registers};
 use crate::syscall::Args;
 
 /// Bytes of the `syscall` instruction.
@@ -41,4 +41,21 @@ pub fn start_registers(entry: u64, stack: u64) -> Registers {
 /// Whether an address is one that FS or GS base may have: canonical, and in the lower half.
 pub fn is_user_base(addr: u64) -> bool {
     addr < USER_END
+}
+
+/// The error code of a page fault of a program at `addr`; 0 if the host cannot tell. The kernel's addresses are all said to be
+/// there, as Linux has it.
+pub fn page_fault_error(access: Access, is_mapped: bool, addr: u64) -> u8 {
+    const PRESENT: u8 = 1;
+    const WRITE: u8 = 2;
+    const USER: u8 = 4;
+    const FETCH: u8 = 16;
+    let kind = match access {
+        Access::Read => 0,
+        Access::Write => WRITE,
+        Access::Exec => FETCH,
+        Access::Unknown => return 0,
+    };
+    let present = if is_mapped || addr >= USER_END { PRESENT } else { 0 };
+    USER | present | kind
 }

@@ -3,6 +3,8 @@
 //! Layout (Linux `struct rt_sigframe`, x86-64), from the stack pointer up: return address, `ucontext`, `siginfo`, and
 //! above them, 64-byte aligned, the XSAVE area that `ucontext.uc_mcontext.fpstate` points at.
 
+use core::sync::atomic::Ordering;
+
 use static_assertions::const_assert_eq;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -17,6 +19,9 @@ use crate::task::signal::action::{ActionFlags, SignalAction};
 
 /// Bytes below the stack pointer that belong to the interrupted function.
 const RED_ZONE: u64 = 128;
+
+/// `SEGV_MAPERR`, or `BUS_ADRALN`; `SEGV_ACCERR`, or `BUS_ADRERR`: what page faults become.
+const FAULTS: [i32; 2] = [1, 2];
 
 /// `UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS`.
 const UC_FLAGS: u64 = 7;
@@ -105,12 +110,16 @@ pub fn push<H: Host>(
     let mut area = context.fpu.read(|bytes, _| bytes.to_vec());
     xsave::mark(&mut area, features);
     area.extend_from_slice(&xsave::MAGIC2.to_le_bytes());
+    let error = match info.fault_address() {
+        Some(_) if FAULTS.contains(&info.code) => cx.task.fault_error.load(Ordering::Relaxed).into(),
+        _ => 0,
+    };
     let frame = Frame {
         return_address: action.restorer,
         flags: UC_FLAGS,
         link: 0,
         stack: RawStack::new(&alt, regs.rsp),
-        context: save(&regs, mask, fpstate, info),
+        context: save(&regs, mask, fpstate, info, error),
         mask,
         info: RawSigInfo::new(info),
     };
@@ -130,7 +139,7 @@ pub fn push<H: Host>(
     Ok(())
 }
 
-fn save(regs: &Registers, mask: u64, fpstate: u64, info: &SigInfo) -> SigContext {
+fn save(regs: &Registers, mask: u64, fpstate: u64, info: &SigInfo, error: u64) -> SigContext {
     let fault = info.fault_address();
     SigContext {
         r8: regs.r8,
@@ -153,6 +162,7 @@ fn save(regs: &Registers, mask: u64, fpstate: u64, info: &SigInfo) -> SigContext
         rflags: regs.rflags,
         cs: USER_CS,
         ss: USER_SS,
+        error,
         trap: if fault.is_some() { 14 } else { 0 },
         old_mask: mask,
         cr2: fault.unwrap_or(0),
