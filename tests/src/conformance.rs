@@ -3,7 +3,9 @@
 
 pub mod debian;
 mod fetch;
+pub mod fuzz;
 mod inside;
+mod kernel;
 mod open;
 mod page;
 mod suites;

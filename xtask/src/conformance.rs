@@ -27,12 +27,13 @@ const PACKAGES: [&str; 12] = [
 ];
 
 /// What the suites need that are run inside a Debian.
-const SUITES: [&str; 3] = ["libpython3.11-testsuite", "python3", "stress-ng"];
+const SUITES: [&str; 4] = ["libpython3.11-testsuite", "python3", "stress-ng", "trinity"];
 
 /// Which suites to run.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only this suite: nolibc-test, busybox, nix, libuv, posix, stress-ng, python; or debian: work in a Debian, on both backends
+    /// Only this suite: nolibc-test, busybox, nix, libuv, posix, kselftest, stress-ng, python; or debian: work in a Debian, on
+    /// both backends; or trinity: random calls in a Debian
     pub suite: Option<String>,
     /// Only this task of `debian`, and no report
     pub task: Option<String>,
@@ -42,6 +43,9 @@ pub struct Args {
     /// Only the quick sample that `ci` runs, and no report
     #[arg(long, conflicts_with_all = ["suite", "backend", "dev"])]
     pub sample: bool,
+    /// How long trinity runs as each of an ordinary user and root
+    #[arg(long, value_name = "M", default_value_t = 10)]
+    pub minutes: u64,
     /// On a lodger that is built without optimisation
     #[arg(long)]
     pub dev: bool,
@@ -68,6 +72,12 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("only `debian` has tasks");
     }
     let backend = args.backend.as_deref().unwrap_or("skas");
+    if args.suite.as_deref() == Some("trinity") {
+        let root = rootfs::debian("suites", &SUITES, profile)?;
+        return harness(profile, |command, cache| {
+            command.arg("trinity").arg(cache).arg(root).arg(backend).arg(args.minutes.to_string());
+        });
+    }
     let inside = matches!(args.suite.as_deref(), None | Some("stress-ng" | "python"));
     let root = if inside { Some(rootfs::debian("suites", &SUITES, profile)?) } else { None };
     harness(profile, |command, cache| {

@@ -4,7 +4,8 @@
 //!   in `$LODGER_DEBIAN`;
 //! * `conformance sample CACHE` runs a quick sample of some suites;
 //! * `conformance debian CACHE ROOT REPORT [TASK]` does what people do in a Debian, and without TASK writes the report;
-//! * `conformance smoke CACHE ROOT` does the shortest of that on each backend.
+//! * `conformance smoke CACHE ROOT` does the shortest of that on each backend;
+//! * `conformance trinity CACHE ROOT BACKEND MINUTES` makes random calls for so long as each kind of user.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use lodger_tests::backend::Backend;
-use lodger_tests::conformance::{self, Extent, debian};
+use lodger_tests::conformance::{self, Extent, debian, fuzz};
 
 fn main() -> ExitCode {
     match run() {
@@ -35,7 +36,7 @@ fn run() -> Result<()> {
     match verb.as_str() {
         "suites" => {
             let report = PathBuf::from(next()?);
-            let on = if next()? == "tt" { Backend::Tt } else { Backend::Skas };
+            let on = backend(&next()?);
             suites(&cache, Some(&report), next().ok().map(text).as_deref(), Extent::All, on)
         }
         "sample" => suites(&cache, None, None, Extent::Sample, Backend::Skas),
@@ -48,8 +49,25 @@ fn run() -> Result<()> {
             let on = [Backend::Skas, Backend::Tt];
             failed(&on.map(|on| (on, debian::run(debian::SMOKE, on, &root, &cache, ""))))
         }
+        "trinity" => {
+            let (root, on) = (PathBuf::from(next()?), backend(&next()?));
+            let minutes = text(next()?).parse().context("how many minutes?")?;
+            for (who, user) in fuzz::USERS {
+                let made = fuzz::run(on, &root, user, minutes);
+                println!(
+                    "trinity on {}, as {who}: {}",
+                    on.flag(),
+                    made.with_context(|| format!("as {who}"))?
+                );
+            }
+            Ok(())
+        }
         _ => bail!("what is `{verb}`?"),
     }
+}
+
+fn backend(name: &OsString) -> Backend {
+    if name == "tt" { Backend::Tt } else { Backend::Skas }
 }
 
 fn suites(

@@ -93,7 +93,7 @@ fn from_source(cache: &Path, name: &str, package: &str, build: &str) -> Result<P
 }
 
 /// Runs a build script that leaves programs in `folder/built`, and notes that it was done.
-fn script(script: &str, from: &Path, folder: &Path) -> Result<()> {
+pub fn script(script: &str, from: &Path, folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder)?;
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::Results;
-use super::fetch::{binary, find, output, source};
-use super::{inside, open};
+use super::fetch::{find, output, source};
+use super::{inside, kernel, open};
 use crate::backend::Backend;
 use crate::roots::{self, Root};
 use crate::run::Running;
@@ -47,15 +47,7 @@ pub enum Extent {
 
 /// All, the smallest first.
 pub const ALL: &[Suite] = &[
-    Suite {
-        name: "nolibc-test",
-        build: build_nolibc,
-        inside: false,
-        script: "$SUITE/nolibc-test",
-        sample: Some(""),
-        parse: parse_nolibc,
-        explained: &[],
-    },
+    kernel::NOLIBC,
     Suite {
         name: "busybox",
         build: build_busybox,
@@ -73,6 +65,7 @@ pub const ALL: &[Suite] = &[
     open::NIX,
     open::LIBUV,
     open::POSIX,
+    kernel::KSELFTEST,
     inside::STRESS_NG,
     inside::PYTHON,
 ];
@@ -119,9 +112,10 @@ pub fn in_guest(suite: &Suite, folder: &Path, extent: Extent, on: Backend) -> Re
 /// A root of busybox, the suite's folder, and those programs of this machine that the suite finds natively too.
 fn with_suite(folder: &Path) -> Result<Root> {
     let root = roots::busybox()?;
-    for (from, to) in [("/bin/sh", "bin/sh"), ("/bin/false", "bin/false"), ("/usr/bin/zip", "bin/zip")] {
-        if Path::new(from).exists() {
-            root.program(Path::new(from), to)?;
+    for name in ["sh", "bash", "false", "true", "zip"] {
+        let program = Path::new("/usr/bin").join(name);
+        if program.exists() {
+            root.program(&program, &format!("bin/{name}"))?;
         }
     }
     // The C library loads it when a thread is cancelled or ends.
@@ -129,7 +123,9 @@ fn with_suite(folder: &Path) -> Result<Root> {
     if Path::new("/").join(unwinder).exists() {
         root.copy(&Path::new("/").join(unwinder), unwinder)?;
     }
-    fs::create_dir(root.path().join("var"))?;
+    for folder in ["mnt", "var"] {
+        fs::create_dir(root.path().join(folder))?;
+    }
     symlink("/tmp", root.path().join("var/tmp"))?;
     output(Command::new("cp").arg("-a").arg(folder).arg(root.path().join("suite")))?;
     Ok(root)
@@ -145,44 +141,6 @@ fn logged(mut command: Command, log: &Path) -> Result<String> {
         text.push_str("\n(its time was over)\n");
     }
     Ok(text)
-}
-
-/// The kernel's own test of its little C library: a static program without any other.
-fn build_nolibc(cache: &Path) -> Result<PathBuf> {
-    let folder = cache.join("nolibc");
-    if folder.join("nolibc-test").exists() {
-        return Ok(folder);
-    }
-    let package = binary(cache, "linux-source-6.1")?;
-    let tree = cache.join("linux");
-    fs::create_dir_all(&tree)?;
-    fs::create_dir_all(&folder)?;
-    let unpack = r#"set -e
-        dpkg-deb --fsys-tarfile "$1" | tar xO ./usr/src/linux-source-6.1.tar.xz | xz -dc |
-            tar x -C "$2" --strip-components=1 --wildcards '*/tools/include/nolibc' '*/tools/testing/selftests/nolibc'"#;
-    output(Command::new("sh").args(["-c", unpack, "sh"]).arg(package).arg(&tree))?;
-    let tools = tree.join("tools");
-    let mut cc = Command::new("cc");
-    cc.args(["-Os", "-w", "-static", "-nostdlib", "-fno-stack-protector", "-fno-asynchronous-unwind-tables"]);
-    cc.arg("-include").arg(tools.join("include/nolibc/nolibc.h")).arg("-o").arg(folder.join("nolibc-test"));
-    output(cc.arg(tools.join("testing/selftests/nolibc/nolibc-test.c")).arg("-lgcc"))?;
-    Ok(folder)
-}
-
-/// Lines such as `12 chdir_dot = 0    [OK]`, in sections that start with `Running test 'NAME'`.
-fn parse_nolibc(text: &str) -> Results {
-    let (mut section, mut results) = (String::new(), Results::new());
-    for line in text.lines().map(str::trim) {
-        if let Some(rest) = line.strip_prefix("Running test '") {
-            section = rest.split('\'').next().unwrap_or_default().into();
-        }
-        let passed = line.ends_with("[OK]");
-        if passed || line.ends_with("[FAIL]") {
-            let name: Vec<&str> = line.split_whitespace().take(2).collect();
-            results.insert(format!("{section} {}", name.join(" ")), passed);
-        }
-    }
-    results
 }
 
 /// The tests of busybox, on Debian's static one.
@@ -231,10 +189,6 @@ mod tests {
 
     #[test]
     fn outputs_are_read() {
-        let text =
-            "Running test 'syscall'\n0 getpid = 1   [OK]\n1 kill_0 = -1 EPERM != 0  [FAIL]\nErrors: 1\n";
-        let want = [("syscall 0 getpid".to_string(), true), ("syscall 1 kill_0".to_string(), false)];
-        assert_eq!(parse_nolibc(text), Results::from(want));
         let text = "PASS: ls works\nFAIL: ls works\nSKIPPED: x\nPASS: a: b\n";
         let want = [("ls works", true), ("ls works (2)", false), ("a: b", true)];
         assert_eq!(parse_busybox(text), want.into_iter().map(|(name, ok)| (name.to_string(), ok)).collect());
