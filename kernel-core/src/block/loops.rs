@@ -33,9 +33,11 @@ const MOST_LEVELS: u32 = 2;
 /// The most that is copied in one go.
 const STEP: usize = 128 << 10;
 
-/// Bits of [`LoopInfo::flags`].
+/// Of [`LoopInfo::flags`]: it cannot be written (`LO_FLAGS_READ_ONLY`).
 pub const READ_ONLY: u32 = 1;
+/// The file is given up when nobody has the device open any more (`LO_FLAGS_AUTOCLEAR`).
 pub const AUTOCLEAR: u32 = 4;
+/// Its partitions are disks, too (`LO_FLAGS_PARTSCAN`).
 pub const PARTSCAN: u32 = 8;
 
 /// `struct loop_info64`.
@@ -45,11 +47,14 @@ pub struct LoopInfo {
     device: u64,
     inode: u64,
     rdevice: u64,
+    /// Where the disk begins in the file, in bytes.
     pub offset: u64,
+    /// Its length in bytes at most; 0 for no limit.
     pub size_limit: u64,
     number: u32,
     encrypt_type: u32,
     encrypt_key_size: u32,
+    /// [`READ_ONLY`], [`AUTOCLEAR`], [`PARTSCAN`].
     pub flags: u32,
     file_name: [u8; 64],
     crypt_name: [u8; 64],
@@ -63,7 +68,9 @@ pub struct LoopInfo {
 pub struct LoopConfig {
     /// The descriptor of the file.
     pub fd: u32,
+    /// Bytes of a sector; 0 for the usual.
     pub block_size: u32,
+    /// All else.
     pub info: LoopInfo,
     reserved: [u64; 8],
 }

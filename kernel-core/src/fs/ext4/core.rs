@@ -9,8 +9,8 @@ use alloc::vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rsext4::{
-    Ext4Error, Ext4Result, FileExtentState, FileExtentTarget, InodeInfo, InodeNumber, PreallocationOptions,
-    RangeOperation, ZeroRangeOptions,
+    Ext4Error, Ext4Result, FileExtentState, FileExtentTarget, InodeInfo, InodeNumber, RangeOperation,
+    ZeroRangeOptions,
 };
 
 use super::unnamed::Unnamed;
@@ -262,25 +262,6 @@ pub(super) fn nodes(fs: &mut Fs, number: InodeNumber) -> Ext4Result<u64> {
     Ok(fs.inode(number)?.blocks.saturating_mul(512).saturating_sub(bytes) / fs.statfs().block_size)
 }
 
-/// Before something is put at `offset`: lets a file's first extent be at its beginning, though nothing was written there. In a deep
-/// tree, the library cannot put one before the first.
-pub(super) fn hold_beginning(fs: &mut Fs, info: &InodeInfo, offset: u64) -> Ext4Result<()> {
-    let block = fs.statfs().block_size;
-    if offset < block || info.blocks > block / 512 {
-        return Ok(());
-    }
-    // Another block may hold attributes.
-    if !fs.inode_extents(info.number, 0, u64::MAX, FileExtentTarget::Data, 1)?.extents.is_empty() {
-        return Ok(());
-    }
-    allocate_beginning(fs, info.number, block)
-}
-
-fn allocate_beginning(fs: &mut Fs, number: InodeNumber, block: u64) -> Ext4Result<()> {
-    let operation = RangeOperation::Allocate(PreallocationOptions { keep_size: true });
-    fs.operate_inode_range(number, 0, block, operation)
-}
-
 /// Lets no extent reach over both ends of a hole that will be punched: the library cannot make two of one if their node is
 /// full. It can when the state of a block changes, so that of the hole's last does.
 fn part_extents(fs: &mut Fs, number: InodeNumber, offset: u64, len: u64) -> Ext4Result<()> {
@@ -353,12 +334,10 @@ impl Store for FileStore {
             if !whole {
                 file.becomes_partial();
             }
-            let info = fs.inode(file.number)?;
-            let before = info.size;
+            let before = fs.inode(file.number)?.size;
             if !has_room(fs, file.number, offset, len)? {
                 return Err(Ext4Error::no_space());
             }
-            hold_beginning(fs, &info, offset)?;
             let result = fs.write_inode(file.number, offset, &buf);
             if result.is_err() && fs.inode(file.number)?.size > before {
                 // What was written of it is not told of.
@@ -382,12 +361,7 @@ impl Store for FileStore {
         let number = self.0.number;
         self.0.free(|fs| {
             part_extents(fs, number, offset, len)?;
-            fs.operate_inode_range(number, offset, len, RangeOperation::PunchHole)?;
-            let block = fs.statfs().block_size;
-            if offset == 0 && len >= block && nodes(fs, number)? > 0 {
-                allocate_beginning(fs, number, block)?;
-            }
-            Ok(())
+            fs.operate_inode_range(number, offset, len, RangeOperation::PunchHole)
         })
     }
 

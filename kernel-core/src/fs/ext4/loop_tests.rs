@@ -41,12 +41,12 @@ fn unmount(machine: &Machine, at: &str) -> Result<()> {
 
 #[test]
 fn an_ext4_may_be_in_a_file_of_another() {
-    let machine = Machine::new(formatted(64 * MIB));
+    let machine = Machine::new(formatted(112 * MIB));
     let mounted = machine.mount_kept(MountFlags::empty(), b"").unwrap();
     let world = &machine.world;
     world.mkdir("/outer").unwrap();
     world.mkdir("/inner").unwrap();
-    drop(world.file("/mnt/image", &formatted(40 * MIB)));
+    drop(world.file("/mnt/image", &formatted(64 * MIB)));
     let outer = mount_file(&machine, &mounted, "/mnt/image", "/outer").unwrap();
     drop(world.file("/outer/image", &formatted(24 * MIB)));
     let inner = mount_file(&machine, &mounted, "/outer/image", "/inner").unwrap();

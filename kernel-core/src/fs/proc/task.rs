@@ -361,7 +361,7 @@ fn auxv(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
 
 fn mounts(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {
     let context = view.fs().ok_or(EINVAL)?;
-    Ok(context.namespace().mounts_text(&context.root())?)
+    context.namespace().mounts_text(&context.root())
 }
 
 fn personality(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
@@ -398,13 +398,13 @@ fn cgroup(view: &dyn TaskView, reader: &dyn Caller) -> Result<Vec<u8>> {
 fn mountinfo(view: &dyn TaskView, reader: &dyn Caller) -> Result<Vec<u8>> {
     let context = view.fs().ok_or(EINVAL)?;
     let namespaces = reader.namespaces();
-    Ok(context.namespace().mountinfo_text(&context.root(), namespaces.as_deref())?)
+    context.namespace().mountinfo_text(&context.root(), namespaces.as_deref())
 }
 
 fn mountstats(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
     let view = view.look(caller, Ids::FileSystem)?;
     let context = view.fs().ok_or(EINVAL)?;
-    Ok(context.namespace().mountstats_text(&context.root())?)
+    context.namespace().mountstats_text(&context.root())
 }
 
 fn maps(view: &dyn TaskView, caller: &dyn Caller) -> Result<Vec<u8>> {
