@@ -24,7 +24,7 @@ use crate::sched::wait::{Events, WaitQueue, WaitToken, Wake};
 use crate::sync::Mutex;
 use crate::vfs::caller::Caller;
 use crate::vfs::fd::RawFd;
-use crate::vfs::file::{FileOps, Op, OpenFile, Watcher};
+use crate::vfs::file::{FileOps, Op, OpenFile, Watcher, Whence};
 
 /// The deepest that instances may be in each other (as in Linux: a chain of five).
 const MOST_NESTED: usize = 4;
@@ -531,6 +531,11 @@ impl Epoll {
 }
 
 impl FileOps for Epoll {
+    /// There are no positions; Linux lets it be asked for all the same.
+    fn seek(&self, _: Op<'_>, _: i64, _: Whence) -> Result<u64> {
+        Ok(0)
+    }
+
     /// Readable if anything watched is ready.
     fn poll(&self, op: Op<'_>) -> Events {
         // Without taking anything off the list, where others may look for it.

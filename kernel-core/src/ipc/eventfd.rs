@@ -6,7 +6,7 @@ use crate::errno::{EAGAIN, EFAULT, EINVAL, Result};
 use crate::io::{Sink, Source};
 use crate::sched::wait::{Events, WaitQueue};
 use crate::sync::Mutex;
-use crate::vfs::file::{FileOps, Op};
+use crate::vfs::file::{FileOps, Op, Whence};
 
 /// What a read of the counter gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,11 @@ impl EventFd {
 }
 
 impl FileOps for EventFd {
+    /// There are no positions; Linux lets it be asked for all the same.
+    fn seek(&self, _: Op<'_>, _: i64, _: Whence) -> Result<u64> {
+        Ok(0)
+    }
+
     fn read(&self, _: Op<'_>, dst: &mut dyn Sink) -> Result<usize> {
         if dst.remaining() < 8 {
             return Err(EINVAL);

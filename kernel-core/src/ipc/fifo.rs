@@ -2,7 +2,7 @@
 
 use alloc::sync::{Arc, Weak};
 
-use crate::errno::{ENXIO, EOPNOTSUPP, Result};
+use crate::errno::{EINVAL, ENXIO, EOPNOTSUPP, Result};
 use crate::ipc::pipe::{Pipe, PipeEnd};
 use crate::sync::Mutex;
 use crate::vfs::device::{Opener, Special};
@@ -17,7 +17,7 @@ struct Fifo {
 
 /// Opens FIFOs, and anonymous pipes by their names in `/proc`.
 ///
-/// ENXIO: only for writing, without blocking, and nobody reads.
+/// ENXIO: only for writing, without blocking, and nobody reads. EINVAL: for neither reading nor writing.
 pub struct FifoOpener;
 
 impl Opener for FifoOpener {
@@ -43,6 +43,9 @@ impl Fifo {
         let mut current = self.pipe.lock();
         let pipe = current.upgrade();
         let unread = !pipe.as_ref().is_some_and(|pipe| pipe.is_anonymous() || pipe.has_readers());
+        if !flags.writable() && !flags.readable() {
+            return Err(EINVAL);
+        }
         if flags.writable() && !flags.readable() && flags.contains(OpenFlags::NONBLOCK) && unread {
             return Err(ENXIO);
         }

@@ -8,7 +8,7 @@ use crate::errno::{EAGAIN, EINVAL, Result};
 use crate::io::Sink;
 use crate::sched::wait::{Events, WaitQueue};
 use crate::task::siginfo::{Payload, SigInfo};
-use crate::vfs::file::{FileOps, Op};
+use crate::vfs::file::{FileOps, Op, Whence};
 
 /// Bytes of a `signalfd_siginfo`.
 pub const RECORD_SIZE: usize = 128;
@@ -44,6 +44,11 @@ fn allowed(mask: u64) -> u64 {
 }
 
 impl FileOps for SignalFd {
+    /// There are no positions; Linux lets it be asked for all the same.
+    fn seek(&self, _: Op<'_>, _: i64, _: Whence) -> Result<u64> {
+        Ok(0)
+    }
+
     fn read(&self, op: Op<'_>, dst: &mut dyn Sink) -> Result<usize> {
         if dst.remaining() < RECORD_SIZE {
             return Err(EINVAL);

@@ -9,7 +9,7 @@ use crate::ipc::alarm::{Alarm, Remaining, Setting};
 use crate::sched::timers::Timers;
 use crate::sched::wait::{Events, WaitQueue, Wake};
 use crate::services::Clock;
-use crate::vfs::file::{FileOps, Op};
+use crate::vfs::file::{FileOps, Op, Whence};
 
 /// Which clock a timer's absolute times are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,11 @@ impl Drop for TimerFd {
 }
 
 impl FileOps for TimerFd {
+    /// There are no positions; Linux lets it be asked for all the same.
+    fn seek(&self, _: Op<'_>, _: i64, _: Whence) -> Result<u64> {
+        Ok(0)
+    }
+
     fn read(&self, _: Op<'_>, dst: &mut dyn Sink) -> Result<usize> {
         if dst.remaining() < 8 {
             return Err(EINVAL);

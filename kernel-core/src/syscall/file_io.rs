@@ -2,7 +2,7 @@
 
 use linux_raw_sys::general::SIGPIPE;
 
-use crate::errno::{EAGAIN, EBADF, EINVAL, EOPNOTSUPP, EPIPE, ESPIPE, Result};
+use crate::errno::{EAGAIN, EBADF, EINVAL, EOPNOTSUPP, EPIPE, ESPIPE, Errno, Result};
 use crate::host::Host;
 use crate::io::{Sink, Source};
 use crate::mm::user::Buffers;
@@ -11,6 +11,7 @@ use crate::syscall::args::RawFd;
 use crate::syscall::{Cx, SysError, SysResult};
 use crate::task::siginfo::SigInfo;
 use crate::vfs::file::{Op, OpenFile, OpenFlags, Whence};
+use crate::vfs::inode::FileKind;
 use crate::vfs::notify::Happening;
 
 /// What a read waits for.
@@ -74,6 +75,14 @@ impl<H: Host> Cx<'_, H> {
     pub fn writable(&self, fd: RawFd) -> Result<alloc::sync::Arc<OpenFile>> {
         let file = self.file(fd)?;
         if file.flags().writable() { Ok(file) } else { Err(EBADF) }
+    }
+
+    /// What a call that names an offset fails with: that a file has none is said before that it may not be read or written.
+    fn without_positions(&self, fd: RawFd, error: Errno) -> Errno {
+        match self.file(fd).map(|file| file.inode.kind()) {
+            Ok(FileKind::Fifo | FileKind::Socket | FileKind::Anonymous) => ESPIPE,
+            _ => error,
+        }
     }
 
     fn read_file(&self, file: &OpenFile, at: At, mut dst: Buffers<'_, H>) -> SysResult {
@@ -167,7 +176,7 @@ pub fn write<H: Host>(cx: &Cx<'_, H>, fd: RawFd, buf: u64, len: u64) -> SysResul
 /// `pread64(2)`.
 pub fn pread64<H: Host>(cx: &Cx<'_, H>, fd: RawFd, buf: u64, len: u64, offset: i64) -> SysResult {
     let at = At::offset(offset)?;
-    let file = cx.readable(fd)?;
+    let file = cx.readable(fd).map_err(|error| cx.without_positions(fd, error))?;
     let dst = cx.user().writer(buf, len)?;
     cx.read_file(&file, at, dst)
 }
@@ -175,7 +184,7 @@ pub fn pread64<H: Host>(cx: &Cx<'_, H>, fd: RawFd, buf: u64, len: u64, offset: i
 /// `pwrite64(2)`.
 pub fn pwrite64<H: Host>(cx: &Cx<'_, H>, fd: RawFd, buf: u64, len: u64, offset: i64) -> SysResult {
     let at = At::offset(offset)?;
-    let file = cx.writable(fd)?;
+    let file = cx.writable(fd).map_err(|error| cx.without_positions(fd, error))?;
     cx.write_all(&file, at, |from| {
         cx.user().reader(buf.wrapping_add(from as u64), len.saturating_sub(from as u64))
     })
@@ -307,7 +316,7 @@ pub fn lseek<H: Host>(cx: &Cx<'_, H>, fd: RawFd, offset: i64, whence: u32) -> Sy
 pub fn ftruncate<H: Host>(cx: &Cx<'_, H>, fd: RawFd, size: i64) -> SysResult {
     let size = u64::try_from(size).map_err(|_| EINVAL)?;
     let file = cx.file(fd)?;
-    let regular = file.inode.kind() == crate::vfs::inode::FileKind::Regular;
+    let regular = file.inode.kind() == FileKind::Regular;
     if !regular || !file.flags().writable() {
         return Err(EINVAL.into());
     }
@@ -321,7 +330,6 @@ pub fn ftruncate<H: Host>(cx: &Cx<'_, H>, fd: RawFd, size: i64) -> SysResult {
 
 /// `fallocate(2)`.
 pub fn fallocate<H: Host>(cx: &Cx<'_, H>, fd: RawFd, mode: u32, offset: i64, len: i64) -> SysResult {
-    use crate::vfs::inode::FileKind;
     let file = cx.file(fd)?;
     let (Ok(start), Ok(len)) = (u64::try_from(offset), u64::try_from(len)) else { return Err(EINVAL.into()) };
     if len == 0 {
@@ -351,7 +359,7 @@ pub fn fallocate<H: Host>(cx: &Cx<'_, H>, fd: RawFd, mode: u32, offset: i64, len
 /// `fadvise64(2)`: advice is taken note of, which is all it asks.
 pub fn fadvise64<H: Host>(cx: &Cx<'_, H>, fd: RawFd, len: i64, advice: i32) -> SysResult {
     let file = cx.file(fd)?;
-    if file.inode.kind() == crate::vfs::inode::FileKind::Fifo {
+    if file.inode.kind() == FileKind::Fifo {
         return Err(ESPIPE.into());
     }
     if len < 0 || !(0..=5).contains(&advice) {
@@ -363,12 +371,11 @@ pub fn fadvise64<H: Host>(cx: &Cx<'_, H>, fd: RawFd, len: i64, advice: i32) -> S
 /// `readahead(2)`: all is in memory.
 pub fn readahead<H: Host>(cx: &Cx<'_, H>, fd: RawFd) -> SysResult {
     let file = cx.readable(fd)?;
-    if file.inode.kind() == crate::vfs::inode::FileKind::Regular { Ok(0) } else { Err(EINVAL.into()) }
+    if file.inode.kind() == FileKind::Regular { Ok(0) } else { Err(EINVAL.into()) }
 }
 
 /// `fsync(2)` and `fdatasync(2)`. EINVAL for files that keep nothing.
 pub fn fsync<H: Host>(cx: &Cx<'_, H>, fd: RawFd) -> SysResult {
-    use crate::vfs::inode::FileKind;
     let file = cx.file(fd)?;
     match file.inode.kind() {
         FileKind::Regular | FileKind::Directory | FileKind::Block => file.ops.sync(cx.op(&file))?,
@@ -379,7 +386,6 @@ pub fn fsync<H: Host>(cx: &Cx<'_, H>, fd: RawFd) -> SysResult {
 
 /// `sync_file_range(2)`.
 pub fn sync_file_range<H: Host>(cx: &Cx<'_, H>, fd: RawFd, offset: i64, len: i64, flags: u32) -> SysResult {
-    use crate::vfs::inode::FileKind;
     let file = cx.file(fd)?;
     if flags & !7 != 0 || offset < 0 || len < 0 || offset.checked_add(len).is_none() {
         return Err(EINVAL.into());

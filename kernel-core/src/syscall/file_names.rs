@@ -66,9 +66,9 @@ pub fn linkat<H: Host>(
     if empty_allowed && !cx.cred().capable(Caps::DAC_READ_SEARCH) {
         return Err(ENOENT.into());
     }
-    let old = cx.path_or_empty(old)?;
+    let old = if empty_allowed { cx.path_or_empty(old)? } else { cx.path(old)? };
     let walker = cx.fs.walker(cx.caller());
-    let old = if old.is_empty() && empty_allowed {
+    let old = if old.is_empty() {
         cx.named_fd(old_dir)?.into_path()
     } else {
         let follow = flags & sys::AT_SYMLINK_FOLLOW != 0;

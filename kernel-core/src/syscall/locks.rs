@@ -169,6 +169,9 @@ pub fn flock<H: Host>(cx: &Cx<'_, H>, fd: RawFd, operation: u32) -> SysResult {
         _ => return Err(EINVAL.into()),
     };
     let file = cx.file(fd)?;
+    if kind.is_some() && !file.flags().readable() && !file.flags().writable() {
+        return Err(EBADF.into());
+    }
     let locks = file.inode.locks().ok_or(ENOLCK)?;
     let Some(kind) = kind else {
         locks.unflock(file.lock_key());

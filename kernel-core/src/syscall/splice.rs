@@ -54,12 +54,11 @@ fn offset_at<H: Host>(cx: &Cx<'_, H>, addr: u64) -> Result<Option<u64>> {
 /// `sendfile(2)`.
 pub fn sendfile<H: Host>(cx: &Cx<'_, H>, out: RawFd, input: RawFd, offset: u64, count: u64) -> SysResult {
     let given = offset_at(cx, offset)?;
-    let source = cx.readable(input)?;
+    let (source, target) = (cx.readable(input)?, cx.writable(out)?);
     let start = match given {
         Some(start) => start,
         None => position(cx, &source)?,
     };
-    let target = cx.writable(out)?;
     if target.flags().contains(OpenFlags::APPEND) {
         return Err(EINVAL.into());
     }
@@ -70,6 +69,8 @@ pub fn sendfile<H: Host>(cx: &Cx<'_, H>, out: RawFd, input: RawFd, offset: u64, 
         let bytes = match cx.fill(&source, At::Offset(start.saturating_add(done)), len) {
             Ok(bytes) if bytes.is_empty() => break,
             Ok(bytes) => bytes,
+            // It has a position, but no bytes there: nobody asked for one.
+            Err(SysError::Errno(ESPIPE)) if given.is_none() => return Err(EINVAL.into()),
             Err(error) => {
                 failed = Some(error);
                 break;
@@ -108,11 +109,11 @@ pub fn copy_file_range<H: Host>(
     len: u64,
     flags: u32,
 ) -> SysResult {
+    let (source, target) = (cx.file(input)?, cx.file(out)?);
+    let (given_in, given_out) = (offset_at(cx, in_offset)?, offset_at(cx, out_offset)?);
     if flags != 0 {
         return Err(EINVAL.into());
     }
-    let (source, target) = (cx.file(input)?, cx.file(out)?);
-    let (given_in, given_out) = (offset_at(cx, in_offset)?, offset_at(cx, out_offset)?);
     for file in [&source, &target] {
         match file.inode.kind() {
             FileKind::Regular => {}

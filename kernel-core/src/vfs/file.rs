@@ -69,9 +69,9 @@ bitflags::bitflags! {
 }
 
 impl OpenFlags {
-    /// Whether reads are allowed.
+    /// Whether reads are allowed. Access mode 3 is for `ioctl` alone.
     pub fn readable(self) -> bool {
-        self.bits() & 3 != 1 && !self.contains(OpenFlags::PATH)
+        matches!(self.bits() & 3, 0 | 2) && !self.contains(OpenFlags::PATH)
     }
 
     /// Whether writes are allowed.

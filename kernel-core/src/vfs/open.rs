@@ -141,13 +141,15 @@ impl Walker<'_> {
         }
         let truncate = flags.contains(OpenFlags::TRUNC) && kind == FileKind::Regular;
         let writes = flags.writable() || flags.contains(OpenFlags::TRUNC);
+        // Access mode 3 writes nothing, but has to be allowed to.
+        let may_write = writes || flags.bits() & 3 == 3;
         match kind {
             FileKind::Symlink => return Err(ELOOP),
-            FileKind::Directory if writes => return Err(EISDIR),
+            FileKind::Directory if may_write => return Err(EISDIR),
             FileKind::Char | FileKind::Block if path.mount.forbids_devices() => {
                 return Err(EACCES);
             }
-            FileKind::Regular if writes && path.mount.flags().contains(MountFlags::READ_ONLY) => {
+            FileKind::Regular if may_write && path.mount.flags().contains(MountFlags::READ_ONLY) => {
                 return Err(EROFS);
             }
             _ => {}

@@ -25,6 +25,7 @@ pub const CASES: &[Case] = cases![
     pidfd_getfd_takes,
     inotify_tells,
     inotify_refuses,
+    positions_are_always_the_start,
 ];
 
 /// The number that such a descriptor yields.
@@ -271,4 +272,26 @@ unsafe fn inotify_refuses() -> Done {
     let mut bytes = [0u8; 64];
     fails(libc::read(fd, bytes.as_mut_ptr().cast(), 64), libc::EAGAIN)?;
     fails(libc::inotify_init1(1), libc::EINVAL)
+}
+
+unsafe fn positions_are_always_the_start() -> Done {
+    let mut mask = std::mem::zeroed();
+    libc::sigemptyset(&mut mask);
+    let descriptors = [
+        libc::eventfd(0, 0),
+        libc::timerfd_create(libc::CLOCK_MONOTONIC, 0),
+        libc::signalfd(-1, &mask, 0),
+        libc::epoll_create1(0),
+        libc::inotify_init1(0),
+    ];
+    let mut eight = [0u8; 8];
+    for fd in descriptors {
+        ok(fd)?;
+        for whence in [libc::SEEK_SET, libc::SEEK_CUR, libc::SEEK_END, libc::SEEK_HOLE] {
+            eq(ok(libc::lseek(fd, 13, whence))?, 0)?;
+        }
+        fails(libc::lseek(fd, 0, 5), libc::EINVAL)?;
+        fails(libc::pread(fd, eight.as_mut_ptr().cast(), 8, 0), libc::ESPIPE)?;
+    }
+    Ok(())
 }

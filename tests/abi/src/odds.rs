@@ -28,6 +28,9 @@ pub const CASES: &[Case] = cases![
     splice_rules,
     sendfile_rules,
     copy_file_range_rules,
+    access_mode_three_does_neither,
+    errors_come_in_order,
+    who_may_execute_is_sealed,
 ];
 
 unsafe fn rename2(old: &str, new: &str, flags: u32) -> c_int {
@@ -350,3 +353,48 @@ unsafe fn copy_file_range_rules() -> Done {
     let (r, _w) = pipe()?;
     fails(libc::copy_file_range(r, none, to, none, 1, 0), libc::EINVAL)
 }
+
+unsafe fn access_mode_three_does_neither() -> Done {
+    let mut eight = [0u8; 8];
+    let fd = ok(libc::open(c"f".as_ptr(), libc::O_CREAT | 3, 0o600))?;
+    fails(libc::read(fd, eight.as_mut_ptr().cast(), 8), libc::EBADF)?;
+    fails(libc::pread(fd, eight.as_mut_ptr().cast(), 8, 0), libc::EBADF)?;
+    fails(libc::write(fd, eight.as_ptr().cast(), 8), libc::EBADF)?;
+    fails(libc::flock(fd, libc::LOCK_SH | libc::LOCK_NB), libc::EBADF)?;
+    fails(libc::open(c".".as_ptr(), 3), libc::EISDIR)?;
+    ok(libc::mkfifo(c"p".as_ptr(), 0o600))?;
+    fails(libc::open(c"p".as_ptr(), 3 | libc::O_NONBLOCK), libc::EINVAL)
+}
+
+unsafe fn errors_come_in_order() -> Done {
+    let (r, w) = pipe()?;
+    let mut eight = [0u8; 8];
+    // That a pipe has no positions counts before the end that it is.
+    fails(libc::pread(w, eight.as_mut_ptr().cast(), 8, 0), libc::ESPIPE)?;
+    fails(libc::pwrite(r, eight.as_ptr().cast(), 8, 0), libc::ESPIPE)?;
+    // That a name is empty counts before where it would be looked for.
+    fails(libc::linkat(-1, c"".as_ptr(), libc::AT_FDCWD, c"x".as_ptr(), 0), libc::ENOENT)?;
+    // Descriptors count before flags and positions.
+    fails(libc::copy_file_range(-1, null_mut(), -1, null_mut(), 1, 1), libc::EBADF)?;
+    fails(libc::sendfile(-1, r, null_mut(), 1), libc::EBADF)?;
+    let event = ok(libc::eventfd(1, libc::EFD_NONBLOCK))?;
+    fails(libc::sendfile(w, event, null_mut(), 8), libc::EINVAL)
+}
+
+unsafe fn who_may_execute_is_sealed() -> Done {
+    let fd = ok(libc::memfd_create(c"m".as_ptr(), MFD_NOEXEC_SEAL))?;
+    eq(ok(libc::fcntl(fd, libc::F_GET_SEALS))?, F_SEAL_EXEC)?;
+    fails(libc::fchmod(fd, 0o777), libc::EPERM)?;
+    fails(libc::fchmod(fd, 0o100), libc::EPERM)?;
+    ok(libc::fchmod(fd, 0o600))?;
+    // What is executable and stays so cannot be changed either.
+    let fd = ok(libc::memfd_create(c"n".as_ptr(), libc::MFD_ALLOW_SEALING))?;
+    ok(libc::fcntl(fd, libc::F_ADD_SEALS, F_SEAL_EXEC))?;
+    let all = F_SEAL_EXEC | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_FUTURE_WRITE;
+    eq(ok(libc::fcntl(fd, libc::F_GET_SEALS))?, all)?;
+    fails(libc::write(fd, c"x".as_ptr().cast(), 1), libc::EPERM)
+}
+
+/// Not in the C library's headers yet.
+const MFD_NOEXEC_SEAL: u32 = 8;
+const F_SEAL_EXEC: c_int = 0x20;

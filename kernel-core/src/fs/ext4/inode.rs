@@ -476,7 +476,13 @@ impl Inode for ExtInode {
         let atime = self.core.attr.lock().atime;
         let mut text = vec![0; SYMLINK_MAX];
         let number = self.number();
-        let len = self.shared().with_at(atime, |fs| fs.read_inode(number, 0, &mut text))?;
+        let len = self.shared().with_at(atime, |fs| {
+            // The library would take as much memory as the disk says, which may have changed with the damage.
+            if fs.inode(number)?.size > SYMLINK_MAX as u64 {
+                return Err(rsext4::Ext4Error::corrupted());
+            }
+            fs.read_inode(number, 0, &mut text)
+        })?;
         text.truncate(len);
         Ok(LinkTarget::Text(text))
     }

@@ -4,7 +4,9 @@ use alloc::sync::Arc;
 
 use linux_raw_sys::general::{FALLOC_FL_KEEP_SIZE as KEEP_SIZE, FALLOC_FL_PUNCH_HOLE as PUNCH_HOLE};
 
-use super::inode::{SEAL_ANY_WRITE, SEAL_GROW, SEAL_SEAL, SEAL_WRITE, TmpInode};
+use super::inode::{
+    EXECUTE, SEAL_ANY_WRITE, SEAL_EXEC, SEAL_GROW, SEAL_SEAL, SEAL_SHRINK, SEAL_WRITE, TmpInode,
+};
 use crate::errno::{EINVAL, ENOSPC, EOPNOTSUPP, EPERM, Result};
 use crate::mm::cache::PageCache;
 use crate::vfs::cached::Cached;
@@ -42,7 +44,11 @@ impl TmpFile {
         if self.inode.attr.lock().seals & SEAL_SEAL != 0 {
             return Err(EPERM);
         }
-        let seals = seals as u32;
+        let mut seals = seals as u32;
+        // What stays executable stays what it is.
+        if seals & SEAL_EXEC != 0 && self.inode.attr.lock().mode & EXECUTE != 0 {
+            seals |= SEAL_SHRINK | SEAL_GROW | SEAL_ANY_WRITE;
+        }
         // The mappers are asked, so no lock can be held.
         if seals & SEAL_WRITE != 0 {
             self.cache.deny_writers()?;

@@ -33,6 +33,10 @@ pub(super) const SEAL_SHRINK: u32 = 2;
 pub(super) const SEAL_GROW: u32 = 4;
 /// `F_SEAL_WRITE`: no writes, and no mapping that could.
 pub(super) const SEAL_WRITE: u32 = 8;
+/// The bits of a mode that let somebody execute.
+pub(super) const EXECUTE: u32 = 0o111;
+/// `F_SEAL_EXEC`: who may execute it stays.
+pub(super) const SEAL_EXEC: u32 = 0x20;
 /// `F_SEAL_WRITE` and `F_SEAL_FUTURE_WRITE`: no writes through descriptors.
 pub(super) const SEAL_ANY_WRITE: u32 = 8 | 16;
 
@@ -328,6 +332,9 @@ impl Inode for TmpInode {
             self.set_size(size)?;
         }
         let mut attr = self.attr.lock();
+        if attr.seals & SEAL_EXEC != 0 && change.mode.is_some_and(|mode| (mode ^ attr.mode) & EXECUTE != 0) {
+            return Err(EPERM);
+        }
         self.apply(&mut attr, change);
         Ok(())
     }
