@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use crate::cargo;
 use crate::conformance;
 use crate::demo;
+use crate::fuzz;
 use crate::guest;
 use crate::model;
 use crate::sim;
@@ -21,7 +22,7 @@ pub struct Args {
 }
 
 /// Packages outside the workspace, with a lock file and flags of their own.
-const OUTSIDE: [&str; 4] = ["guest", "guest/demos", "tests/abi", "tests/bench"];
+pub const OUTSIDE: [&str; 5] = ["guest", "guest/demos", "tests/abi", "tests/bench", "tests/fuzz"];
 
 /// One stage.
 struct Stage {
@@ -29,13 +30,14 @@ struct Stage {
     run: fn() -> Result<()>,
 }
 
-const STAGES: [Stage; 8] = [
+const STAGES: [Stage; 9] = [
     Stage { name: "format", run: format },
     Stage { name: "clippy", run: clippy },
     Stage { name: "tidy", run: || tidy::run(&tidy::Args::default()) },
     Stage { name: "guest", run: guest },
     Stage { name: "model", run: model::sample },
     Stage { name: "simulation", run: || sim::run(&sim::SAMPLE) },
+    Stage { name: "fuzz", run: fuzz::sample },
     Stage { name: "conformance", run: conformance::sample },
     Stage { name: "debian", run: conformance::smoke },
 ];

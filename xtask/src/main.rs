@@ -5,9 +5,9 @@ mod cargo;
 mod ci;
 mod conformance;
 mod demo;
+mod fuzz;
 mod guest;
 mod install;
-mod later;
 mod model;
 mod rootfs;
 mod run;
@@ -51,6 +51,8 @@ enum Verb {
     Model(model::Args),
     /// Run the kernel on a simulated host that fails, with guests that do anything
     Sim(sim::Args),
+    /// Feed the kernel's readers of foreign data and its system calls with anything, and see that nothing fails
+    Fuzz(fuzz::Args),
     /// Run a mix of work for minutes or hours, and see that nothing grows
     Soak(soak::Args),
     /// Make root file systems: Debian, busybox
@@ -59,8 +61,6 @@ enum Verb {
     Ci(ci::Args),
     /// Check the rules of the code base that no compiler knows
     Tidy(tidy::Args),
-    #[command(flatten)]
-    Later(later::Verb),
 }
 
 /// The exit status of wrong words: the same as `lodger` has.
@@ -91,11 +91,11 @@ fn main() -> ExitCode {
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Model(args) => model::run(&args),
         Verb::Sim(args) => sim::run(&args),
+        Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Soak(args) => soak::run(&args),
         Verb::Rootfs(args) => rootfs::run(&args),
         Verb::Ci(args) => ci::run(&args),
         Verb::Tidy(args) => tidy::run(&args),
-        Verb::Later(verb) => verb.refuse(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,15 +3,14 @@
 use std::sync::{Arc, Weak};
 
 use kernel_core::debug::inspect;
-use kernel_core::host::{Phys, Prot, Space};
+use kernel_core::host::fake::FakeSpace;
+use kernel_core::host::{Host, Phys, Prot, Space};
 use kernel_core::kernel::Kernel;
-
-use crate::machine::Machine;
 
 const PAGE: u64 = 4096;
 
 /// Between two exits of guests.
-pub fn now(kernel: &Arc<Kernel<Machine>>) -> Result<(), String> {
+pub fn now<H: Host<Space = FakeSpace>>(kernel: &Arc<Kernel<H>>) -> Result<(), String> {
     let ram = inspect::ram(kernel);
     if ram.used > ram.total {
         return Err(format!("{} bytes of RAM are in use, of {}", ram.used, ram.total));
@@ -34,7 +33,7 @@ pub fn now(kernel: &Arc<Kernel<Machine>>) -> Result<(), String> {
 
 /// Nothing is mapped on the host's side but what the kernel thinks is there, with no more accesses than it allows; or, where the
 /// host could not make a change, pages that are still held.
-fn mapped_is_its_own(kernel: &Arc<Kernel<Machine>>, pid: u32) -> Result<(), String> {
+fn mapped_is_its_own<H: Host<Space = FakeSpace>>(kernel: &Arc<Kernel<H>>, pid: u32) -> Result<(), String> {
     let Some(space) = inspect::address_space(kernel, pid) else { return Ok(()) };
     let ram = &kernel.services.ram;
     let wrong = inspect::with_space(kernel, pid, |host| {
@@ -60,14 +59,14 @@ fn mapped_is_its_own(kernel: &Arc<Kernel<Machine>>, pid: u32) -> Result<(), Stri
 }
 
 /// When the instance is over: nothing is left of it.
-pub fn at_the_end(kernel: Arc<Kernel<Machine>>) -> Result<(), String> {
+pub fn at_the_end<H: Host>(kernel: Arc<Kernel<H>>) -> Result<(), String> {
     let ram = kernel.services.ram.clone();
     let left: Vec<u32> =
         inspect::processes(&kernel).into_iter().map(|process| process.pid).filter(|pid| *pid != 1).collect();
     if !left.is_empty() {
         return Err(format!("processes are left: {left:?}"));
     }
-    let weak: Weak<Kernel<Machine>> = Arc::downgrade(&kernel);
+    let weak: Weak<Kernel<H>> = Arc::downgrade(&kernel);
     drop(kernel);
     if weak.strong_count() != 0 {
         return Err("somebody still has the kernel".into());

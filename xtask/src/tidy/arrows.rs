@@ -59,6 +59,7 @@ const RULES: &[Rule] = &[
     Rule { place: "xtask/probe/", crates: &["kernel_core"], kernel_modules: &[] },
     // Whole systems are tested from outside.
     Rule { place: "tests/", crates: &[], kernel_modules: &[] },
+    Rule { place: "tests/fuzz/", crates: &["kernel_core", "host_linux"], kernel_modules: &[] },
     Rule { place: "guest/", crates: &[], kernel_modules: &[] },
 ];
 
