@@ -1,9 +1,10 @@
 //! `cargo xtask tidy`: the rules of the code base that no compiler knows.
 //!
-//! Who may know whom, how long a file may get, where `unsafe` and panics may be, and that the kernel needs no std. What
-//! is too much today and cannot be mended at once is counted in `xtask/ratchet.txt`, and may only shrink.
+//! Who may know whom, how long a file may get, where `unsafe` and panics may be, what dependencies may be, and that
+//! the kernel needs no std. What is too much today and cannot be mended at once is counted in `xtask/ratchet.txt`, and may only shrink.
 
 mod arrows;
+mod dependencies;
 mod probe;
 mod ratchet;
 mod rules;
@@ -30,7 +31,8 @@ pub struct Args {
     /// Write anew what is made from the code: docs/syscalls.md
     #[arg(long)]
     fix: bool,
-    /// Build nothing: neither the probe that shows that the kernel needs no std nor the page of system calls
+    /// Build nothing: neither the probe that shows that the kernel needs no std nor the page of system calls; and do not
+    /// ask for dependencies
     #[arg(long, conflicts_with = "fix")]
     no_build: bool,
 }
@@ -66,6 +68,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     arrows::check_manifests(&mut findings);
     rules::check_texts(&files, &mut findings);
+    if !args.no_build {
+        dependencies::check(&mut findings)?;
+    }
     let ratchet = Ratchet::read()?;
     if args.update {
         ratchet.update(&counts, args.raise)?;
