@@ -1,8 +1,8 @@
 //! The file system `cgroup2`: groups as directories, [`files`] that show and change them. Sources: `cgroups(7)`,
 //! `Documentation/admin-guide/cgroup-v2.rst`. What groups are and do is in `task/cgroup`.
 //!
-//! All mounts show the one hierarchy, from the root of the cgroup namespace on of whoever mounts. Names of groups are changed by one
-//! mount and seen by another, so they are looked up again after each change ([`Inode::names_epoch`]).
+//! All mounts show the one hierarchy, from the root on of the cgroup namespace of whoever mounts. What one mount changes of the
+//! names of groups another must see, so names are looked up again after each change ([`Inode::names_epoch`]).
 
 pub mod attr;
 mod dir;
