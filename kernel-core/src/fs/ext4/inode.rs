@@ -16,6 +16,7 @@ use super::acl as disk_acl;
 use super::core::{FileCore, FileStore, SPARE_BLOCKS};
 use super::file::{DirFile, ExtFile};
 use super::{Fs, Shared, Unused};
+use crate::block::le::u32_at;
 use crate::errno::{
     EFBIG, EINVAL, EISDIR, ENODATA, ENOENT, ENOTDIR, EOPNOTSUPP, EPERM, EROFS, EXDEV, Result,
 };
@@ -40,6 +41,8 @@ const SYMLINK_MAX: usize = 4096;
 pub struct ExtInode {
     me: Weak<ExtInode>,
     pub(super) core: Arc<FileCore>,
+    /// It is no symbolic link with a size that none has.
+    has_size: bool,
     cache: Mutex<Option<Arc<PageCache>>>,
     locks: FileLocks,
     claims: Claims,
@@ -48,9 +51,12 @@ pub struct ExtInode {
 
 impl ExtInode {
     pub(super) fn new(shared: &Arc<Shared>, info: &InodeInfo) -> Arc<ExtInode> {
+        let core = Arc::new(FileCore::new(shared, info));
+        let has_size = core.kind != FileKind::Symlink || has_low_size(shared, info);
         Arc::new_cyclic(|me| ExtInode {
             me: me.clone(),
-            core: Arc::new(FileCore::new(shared, info)),
+            core,
+            has_size,
             cache: Mutex::new(None),
             locks: FileLocks::default(),
             claims: Claims::default(),
@@ -473,11 +479,14 @@ impl Inode for ExtInode {
         if self.core.kind != FileKind::Symlink {
             return Err(EINVAL);
         }
+        // The library would take as much memory as the disk says.
+        if !self.has_size {
+            return Err(self.shared().failed(rsext4::Ext4Error::corrupted()));
+        }
         let atime = self.core.attr.lock().atime;
         let mut text = vec![0; SYMLINK_MAX];
         let number = self.number();
         let len = self.shared().with_at(atime, |fs| {
-            // The library would take as much memory as the disk says, which may have changed with the damage.
             if fs.inode(number)?.size > SYMLINK_MAX as u64 {
                 return Err(rsext4::Ext4Error::corrupted());
             }
@@ -544,6 +553,12 @@ impl Inode for ExtInode {
     fn attachment(&self) -> Option<&Attachment> {
         Some(&self.attachment)
     }
+}
+
+/// Whether the high half of a symbolic link's size, which the library does not show and reads all the same, is zero.
+fn has_low_size(shared: &Shared, info: &InodeInfo) -> bool {
+    let raw = shared.layout.raw_inode(&*shared.volume, info.number.raw()).unwrap_or_default();
+    u32_at(&raw, 0x6c) == 0
 }
 
 impl Drop for ExtInode {
