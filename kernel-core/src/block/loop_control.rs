@@ -148,10 +148,7 @@ impl FileOps for ControlFile {
         let number = u32::try_from(arg as i32).ok();
         match command {
             CTL_ADD => self.0.add_loop(number).map(u64::from),
-            CTL_REMOVE => {
-                let number = number.ok_or(EINVAL)?;
-                self.0.remove_loop(number).map(|()| u64::from(number))
-            }
+            CTL_REMOVE => self.0.remove_loop(number.ok_or(EINVAL)?).map(|()| 0),
             CTL_GET_FREE => self.0.free_loop().map(u64::from),
             _ => Err(ENOTTY),
         }

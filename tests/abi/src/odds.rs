@@ -390,7 +390,11 @@ unsafe fn who_may_execute_is_sealed() -> Done {
     // What is executable and stays so cannot be changed either.
     let fd = ok(libc::memfd_create(c"n".as_ptr(), libc::MFD_ALLOW_SEALING))?;
     ok(libc::fcntl(fd, libc::F_ADD_SEALS, F_SEAL_EXEC))?;
-    let all = F_SEAL_EXEC | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_FUTURE_WRITE;
+    let all = F_SEAL_EXEC
+        | libc::F_SEAL_SHRINK
+        | libc::F_SEAL_GROW
+        | libc::F_SEAL_WRITE
+        | libc::F_SEAL_FUTURE_WRITE;
     eq(ok(libc::fcntl(fd, libc::F_GET_SEALS))?, all)?;
     fails(libc::write(fd, c"x".as_ptr().cast(), 1), libc::EPERM)
 }

@@ -137,8 +137,8 @@ fn a_controller_is_handed_down_and_taken_back() {
     assert_eq!((b.has_pids(), b.max_tasks()), (false, None));
     // The name of a file that is to come.
     child(&b, "pids.max");
-    a.set_hands_on_pids(true, owner).unwrap();
-    assert_eq!(b.set_hands_on_pids(true, owner), Err(EEXIST));
+    assert_eq!(a.set_hands_on_pids(true, owner), Err(EEXIST));
+    assert!(!b.has_pids());
     assert_eq!(a.make_child(b"pids.max", &ATTR).err(), Some(EEXIST));
     root.forget_all();
 }
