@@ -82,6 +82,7 @@ struct Loop {
 
 impl Drop for Loop {
     fn drop(&mut self) {
+        // SAFETY: the descriptor is this value's own.
         unsafe {
             libc::ioctl(self.fd, CLR_FD);
             libc::close(self.fd);

@@ -17,7 +17,7 @@ mod layout;
 #[cfg(test)]
 mod loop_tests;
 #[cfg(test)]
-mod power_cuts;
+mod power_cut_tests;
 mod recovery;
 #[cfg(test)]
 mod tests;
