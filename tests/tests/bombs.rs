@@ -23,9 +23,9 @@ fn main() -> ExitCode {
         Ok(names) => {
             for name in names {
                 let body = name.clone();
-                trials.on(&[Backend::Skas], &name, move |on| bomb(on, &[], &body).map(drop));
+                trials.on(&[Backend::Skas, Backend::Tt], &name, move |on| bomb(on, &[], &body).map(drop));
             }
-            trials.on(&[Backend::Skas], "forks-of-few", forks_of_few);
+            trials.on(&[Backend::Skas, Backend::Tt], "forks-of-few", forks_of_few);
         }
         Err(error) => trials.once("bombs", || Err(error)),
     })
