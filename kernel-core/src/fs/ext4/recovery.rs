@@ -26,6 +26,10 @@ pub(super) const LEN: usize = 1024;
 const RECOVER: u32 = 4;
 /// The deepest tree of extents.
 const DEPTH: u16 = 5;
+/// The most blocks of a journal: as many as `mke2fs` gives the largest. And the most nodes of its tree of extents: an image may say
+/// what it likes.
+const MOST_BLOCKS: u64 = 1 << 18;
+const MOST_NODES: u32 = 1024;
 
 /// Whether this is a superblock with the checksum that it should have.
 pub(super) fn is_whole(superblock: &[u8]) -> bool {
@@ -171,32 +175,46 @@ fn empty(journal: &mut [u8]) {
 /// The blocks of the journal, in order.
 fn journal(device: &dyn BlockDevice, layout: &Layout, superblock: &[u8]) -> Option<Vec<Range<u64>>> {
     let inode = layout.raw_inode(device, u32_at(superblock, 0xe0))?;
-    let mut blocks = Vec::new();
-    add_extents(device, layout.block_size, inode.get(0x28..0x28 + 60)?, DEPTH, &mut blocks)?;
-    Some(blocks)
+    let mut extents = Extents { device, size: layout.block_size, runs: Vec::new(), blocks: 0, nodes: 0 };
+    extents.add(inode.get(0x28..0x28 + 60)?, DEPTH)?;
+    Some(extents.runs)
 }
 
-fn add_extents(
-    device: &dyn BlockDevice,
+/// A walk through a tree of extents.
+struct Extents<'d> {
+    device: &'d dyn BlockDevice,
+    /// Bytes of a block.
     size: u64,
-    node: &[u8],
-    deepest: u16,
-    blocks: &mut Vec<Range<u64>>,
-) -> Option<()> {
-    let (magic, count, depth) = (u16_at(node, 0), u16_at(node, 2), u16_at(node, 6));
-    if magic != 0xf30a || depth > deepest || !(512..=65536).contains(&size) {
-        return None;
-    }
-    for entry in node.get(12..)?.chunks_exact(12).take(usize::from(count)) {
-        if depth == 0 {
-            let start = u64::from(u16_at(entry, 6)) << 32 | u64::from(u32_at(entry, 8));
-            blocks.push(start..start + u64::from(u16_at(entry, 4)));
-            continue;
+    runs: Vec<Range<u64>>,
+    blocks: u64,
+    nodes: u32,
+}
+
+impl Extents<'_> {
+    /// Adds what is below a node. `None`: the tree is damaged, or too large.
+    fn add(&mut self, node: &[u8], deepest: u16) -> Option<()> {
+        let (magic, count, depth) = (u16_at(node, 0), u16_at(node, 2), u16_at(node, 6));
+        self.nodes += 1;
+        let valid = magic == 0xf30a && depth <= deepest && (512..=65536).contains(&self.size);
+        if !valid || self.nodes > MOST_NODES {
+            return None;
         }
-        let below = u64::from(u16_at(entry, 8)) << 32 | u64::from(u32_at(entry, 4));
-        let mut bytes = vec![0; size as usize];
-        device.read(below.checked_mul(size)?, &mut bytes).ok()?;
-        add_extents(device, size, &bytes, depth - 1, blocks)?;
+        for entry in node.get(12..)?.chunks_exact(12).take(usize::from(count)) {
+            if depth == 0 {
+                let start = u64::from(u16_at(entry, 6)) << 32 | u64::from(u32_at(entry, 8));
+                let len = u64::from(u16_at(entry, 4));
+                self.blocks += len.max(1);
+                if self.blocks > MOST_BLOCKS {
+                    return None;
+                }
+                self.runs.push(start..start + len);
+                continue;
+            }
+            let below = u64::from(u16_at(entry, 8)) << 32 | u64::from(u32_at(entry, 4));
+            let mut bytes = vec![0; self.size as usize];
+            self.device.read(below.checked_mul(self.size)?, &mut bytes).ok()?;
+            self.add(&bytes, depth - 1)?;
+        }
+        Some(())
     }
-    Some(())
 }
