@@ -147,9 +147,7 @@ fn no_lockdown_is_said(on: Backend) -> Result<()> {
 }
 
 fn later_features_are_refused_by_name() -> Result<()> {
-    for (words, name) in
-        [(&["--pids", "10"][..], "--pids"), (&["--name", "n"], "--name"), (&["--cpus", "2"], "--cpus")]
-    {
+    for (words, name) in [(&["--name", "n"], "--name"), (&["--cpus", "2"], "--cpus")] {
         run(&[&["run"][..], words, &["--", "true"]].concat())?.refused(name)?;
     }
     for verb in ["ps", "exec", "stop", "kill"] {
