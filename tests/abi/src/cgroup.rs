@@ -135,7 +135,7 @@ unsafe fn new_group_has_files() -> Done {
             eq((meta.mode(), meta.nlink(), meta.size()), (libc::S_IFREG | mode, 1, 0))?;
             if let Some(text) = text {
                 // What the group above hands on is there from the start.
-                let inherited = name == "cgroup.controllers" && read("cg/cgroup.subtree_control") != "";
+                let inherited = name == "cgroup.controllers" && !read("cg/cgroup.subtree_control").is_empty();
                 check(inherited || read(&path) == text, name)?;
             }
         }
