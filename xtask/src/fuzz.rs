@@ -37,9 +37,9 @@ pub struct Args {
     memory: u64,
 }
 
-/// What `cargo xtask ci` runs.
+/// What `cargo xtask ci` runs: what is kept, with a change each, so that it says the same every time.
 pub fn sample() -> Result<()> {
-    replay(None, 1)
+    replay(None, 0)
 }
 
 /// Runs them.
