@@ -118,6 +118,21 @@ impl Running {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
+    /// Watches how much memory of its own it has at most, in KiB, until it has ended.
+    pub fn watch_memory(&self) -> JoinHandle<u64> {
+        let status = format!("/proc/{}/status", self.pid());
+        std::thread::spawn(move || {
+            let mut largest = 0;
+            while let Ok(text) = std::fs::read_to_string(&status)
+                && let Some(line) = text.lines().find_map(|line| line.strip_prefix("RssAnon:"))
+            {
+                largest = largest.max(line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0));
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            largest
+        })
+    }
+
     /// Sends it (not its children) a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill(self.pid(), signal)?)

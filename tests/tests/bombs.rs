@@ -1,7 +1,6 @@
 //! Guests that make as much of one kind of thing as they can: they are refused more or killed, the instance goes on as if
 //! nothing had been, and lodger stays small meanwhile. What each does is in `tests/abi/src/bombs`.
 
-use std::fs;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -50,17 +49,7 @@ fn bomb(on: Backend, flags: &[&str], name: &str) -> Result<String> {
     let flags = [&["--mem", MEMORY], flags].concat();
     let command = lodger(&words(on, root.path(), &flags, &["/abi", "bomb", name]))?;
     let running = Running::start(command, Vec::new())?;
-    let status = format!("/proc/{}/status", running.pid());
-    let largest_kib = std::thread::spawn(move || {
-        let mut largest = 0;
-        while let Ok(text) = fs::read_to_string(&status)
-            && let Some(line) = text.lines().find_map(|line| line.strip_prefix("RssAnon:"))
-        {
-            largest = largest.max(line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0));
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        largest
-    });
+    let largest_kib = running.watch_memory();
     let ran = running.wait(LIMIT)?;
     ensure!(!ran.late && ran.status == 0, "status {}: {}{}", ran.status, ran.text(), ran.err);
     ensure!(!ran.err.contains("panicked"), "{}", ran.err);

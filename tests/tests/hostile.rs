@@ -55,17 +55,7 @@ fn guest_that_hoards_kernel_objects(on: Backend) -> Result<()> {
     let root = roots::abi()?;
     let command = lodger(&words(on, root.path(), &["--mem", "64M"], &["/abi", "hoard"]))?;
     let running = Running::start(command, Vec::new())?;
-    let status = format!("/proc/{}/status", running.pid());
-    let largest_kib = std::thread::spawn(move || {
-        let mut largest = 0;
-        while let Ok(text) = fs::read_to_string(&status)
-            && let Some(line) = text.lines().find_map(|line| line.strip_prefix("RssAnon:"))
-        {
-            largest = largest.max(line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0));
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        largest
-    });
+    let largest_kib = running.watch_memory();
     let ran = running.wait(LIMIT)?;
     ensure!(!ran.late && [0, 128 + 9].contains(&ran.status), "status {}: {}", ran.status, ran.err);
     let largest_kib = largest_kib.join().unwrap_or(u64::MAX);

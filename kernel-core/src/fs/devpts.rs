@@ -20,7 +20,7 @@ use crate::vfs::caller::Caller;
 use crate::vfs::dir::{DirSink, Directory, DirectoryFile, list_dots};
 use crate::vfs::file::{Op, OpenFlags};
 use crate::vfs::inode::{
-    Device, FileKind, Inode, MODE_BITS, Metadata, Opened, Owner, SetAttr, SetTime, StatFs, Timestamp,
+    Device, FileKind, Inode, MODE_BITS, Metadata, Opened, Owner, SetAttr, StatFs, Timestamp,
 };
 use crate::vfs::mount::FileSystem;
 use crate::vfs::types::{FsType, NewFs};
@@ -113,17 +113,10 @@ impl Inode for PtsNode {
             return Err(EINVAL);
         }
         let now = Timestamp::from_ns(self.ptys.upgrade().ok_or(EIO)?.clock().realtime_ns());
-        let time_of = |set| match set {
-            SetTime::Now => now,
-            SetTime::To(time) => time,
-        };
         let mut state = self.state.lock();
-        let owner = &mut state.owner;
-        owner.mode = attr.mode.map_or(owner.mode, |mode| owner.mode & !MODE_BITS | mode & MODE_BITS);
-        owner.uid = attr.uid.unwrap_or(owner.uid);
-        owner.gid = attr.gid.unwrap_or(owner.gid);
-        state.atime = attr.atime.map_or(state.atime, time_of);
-        state.mtime = attr.mtime.map_or(state.mtime, time_of);
+        state.owner.change(attr);
+        state.atime = attr.atime.map_or(state.atime, |time| time.at(now));
+        state.mtime = attr.mtime.map_or(state.mtime, |time| time.at(now));
         state.ctime = now;
         Ok(())
     }

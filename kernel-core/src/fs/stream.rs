@@ -11,9 +11,7 @@ use crate::services::{Device as PolledDevice, Services};
 use crate::sync::Mutex;
 use crate::vfs::caller::Caller;
 use crate::vfs::file::{FileOps, Op, OpenFile, OpenFlags};
-use crate::vfs::inode::{
-    Device, FileKind, Inode, MODE_BITS, Metadata, Opened, Owner, SetAttr, StatFs, Timestamp,
-};
+use crate::vfs::inode::{Device, FileKind, Inode, Metadata, Opened, Owner, SetAttr, StatFs, Timestamp};
 use crate::vfs::locks::FileLocks;
 
 /// Bytes moved at a time.
@@ -215,10 +213,7 @@ impl Inode for StreamInode {
         if attr.size.is_some() {
             return Err(crate::errno::EINVAL);
         }
-        let mut owner = self.owner.lock();
-        owner.mode = attr.mode.map_or(owner.mode, |mode| owner.mode & !MODE_BITS | mode & MODE_BITS);
-        owner.uid = attr.uid.unwrap_or(owner.uid);
-        owner.gid = attr.gid.unwrap_or(owner.gid);
+        self.owner.lock().change(attr);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::errno::Result;
 use crate::sync::Mutex;
 use crate::task::cred::Cred;
 use crate::vfs::inode::{
-    Attachment, Device, FileKind, Inode, MODE_BITS, Metadata, Owner, SetAttr, SetTime, StatFs, Timestamp,
+    Attachment, Device, FileKind, Inode, Metadata, Owner, SetAttr, SetTime, StatFs, Timestamp,
 };
 use crate::vfs::locks::FileLocks;
 use crate::vfs::mount::FileSystem;
@@ -142,10 +142,7 @@ impl Inode for AnonInode {
             return Err(crate::errno::EINVAL);
         }
         let mut state = self.state.lock();
-        let owner = &mut state.owner;
-        owner.mode = attr.mode.map_or(owner.mode, |mode| owner.mode & !MODE_BITS | mode & MODE_BITS);
-        owner.uid = attr.uid.unwrap_or(owner.uid);
-        owner.gid = attr.gid.unwrap_or(owner.gid);
+        state.owner.change(attr);
         if let Some(SetTime::To(time)) = attr.atime {
             state.atime = time;
         }

@@ -218,6 +218,13 @@ impl Owner {
         Owner { mode, uid, gid, attached: Attached::empty() }
     }
 
+    /// Changes what `attr` says of it.
+    pub fn change(&mut self, attr: &SetAttr) {
+        self.mode = attr.mode.map_or(self.mode, |mode| self.mode & !MODE_BITS | mode & MODE_BITS);
+        self.uid = attr.uid.unwrap_or(self.uid);
+        self.gid = attr.gid.unwrap_or(self.gid);
+    }
+
     /// Whether a program gets privileges of its file, which a write may take away.
     pub fn gives_privileges(&self) -> bool {
         self.mode & (S_ISUID | S_ISGID) != 0 || self.attached.contains(Attached::CAPABILITIES)
@@ -276,6 +283,16 @@ pub enum SetTime {
     Now,
     /// This.
     To(Timestamp),
+}
+
+impl SetTime {
+    /// The time that it is, when the clock says `now`.
+    pub fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            SetTime::Now => now,
+            SetTime::To(time) => time,
+        }
+    }
 }
 
 /// Attributes to change; `None` stays as it is. The change time becomes now in any case.

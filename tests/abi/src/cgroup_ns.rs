@@ -78,31 +78,11 @@ unsafe fn users_move_within_what_is_theirs() -> Done {
     })
 }
 
-#[repr(C)]
-#[derive(Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
-}
-
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 unsafe fn clone_into(cgroup: u64, size: usize) -> c_int {
-    let args = CloneArgs {
-        flags: CLONE_INTO_CGROUP,
-        exit_signal: libc::SIGCHLD as u64,
-        cgroup,
-        ..Default::default()
-    };
+    let mut args: libc::clone_args = std::mem::zeroed();
+    (args.flags, args.exit_signal, args.cgroup) = (CLONE_INTO_CGROUP, libc::SIGCHLD as u64, cgroup);
     libc::syscall(libc::SYS_clone3, &args, size) as c_int
 }
 
@@ -111,7 +91,7 @@ unsafe fn clone3_into_a_group() -> Done {
         for flags in [libc::O_RDONLY, libc::O_PATH] {
             let dir = ok(libc::open(c(&format!("{group}/a")).as_ptr(), flags | libc::O_DIRECTORY))?;
             let before = path_of("self");
-            let pid = ok(clone_into(dir as u64, size_of::<CloneArgs>()))?;
+            let pid = ok(clone_into(dir as u64, size_of::<libc::clone_args>()))?;
             if pid == 0 {
                 libc::_exit(conclude(check(path_of("self").ends_with("/a"), "it starts there")));
             }
@@ -126,7 +106,7 @@ unsafe fn clone3_into_rules() -> Done {
     with_groups(&["a"], |group| {
         let open = |path: &str| ok(libc::open(c(path).as_ptr(), libc::O_RDONLY)).map(|fd| fd as u64);
         let (dir, file) = (open(&format!("{group}/a"))?, open(&format!("{group}/a/cgroup.procs"))?);
-        let whole = size_of::<CloneArgs>();
+        let whole = size_of::<libc::clone_args>();
         fails(clone_into(dir, 80), libc::EINVAL)?;
         fails(clone_into(1 << 33, whole), libc::EINVAL)?;
         fails(clone_into(999, whole), libc::EBADF)?;

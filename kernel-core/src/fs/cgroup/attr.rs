@@ -1,7 +1,7 @@
 //! What `chmod`, `chown` and `utimensat` change of a group's directory and of its files.
 
 use super::DEVICE;
-use crate::vfs::inode::{Device, FileKind, MODE_BITS, Metadata, NewAttr, Owner, SetAttr, SetTime, Timestamp};
+use crate::vfs::inode::{Device, FileKind, MODE_BITS, Metadata, NewAttr, Owner, SetAttr, Timestamp};
 
 /// Who owns it, and times.
 #[derive(Clone, Copy)]
@@ -22,16 +22,9 @@ impl Attr {
 
     /// Changes what is asked for. A size means nothing here.
     pub fn set(&mut self, attr: &SetAttr, now: Timestamp) {
-        let time_of = |set| match set {
-            SetTime::Now => now,
-            SetTime::To(time) => time,
-        };
-        let owner = &mut self.owner;
-        owner.mode = attr.mode.map_or(owner.mode, |mode| owner.mode & !MODE_BITS | mode & MODE_BITS);
-        owner.uid = attr.uid.unwrap_or(owner.uid);
-        owner.gid = attr.gid.unwrap_or(owner.gid);
-        self.atime = attr.atime.map_or(self.atime, time_of);
-        self.mtime = attr.mtime.map_or(self.mtime, time_of);
+        self.owner.change(attr);
+        self.atime = attr.atime.map_or(self.atime, |time| time.at(now));
+        self.mtime = attr.mtime.map_or(self.mtime, |time| time.at(now));
         self.ctime = now;
     }
 

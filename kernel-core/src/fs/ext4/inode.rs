@@ -30,7 +30,7 @@ use crate::vfs::dir::DirectoryFile;
 use crate::vfs::file::OpenFlags;
 use crate::vfs::inode::{
     Attached, Attachment, FileKind, Inode, LinkTarget, MODE_BITS, Metadata, NewAttr, NewNode, Opened, Owner,
-    RenameMode, SetAttr, SetTime, StatFs, Timestamp, XattrMode,
+    RenameMode, SetAttr, StatFs, Timestamp, XattrMode,
 };
 use crate::vfs::locks::FileLocks;
 
@@ -311,13 +311,8 @@ impl Inode for ExtInode {
         }
         let now = self.shared().now();
         let attr = self.core.attr();
-        let time = |set: Option<SetTime>| {
-            set.map(|set| match set {
-                SetTime::Now => now,
-                SetTime::To(time) => time,
-            })
-        };
-        let (atime, mtime) = (time(change.atime), time(change.mtime));
+        let (atime, mtime) = (change.atime, change.mtime);
+        let (atime, mtime) = (atime.map(|time| time.at(now)), mtime.map(|time| time.at(now)));
         if change.uid.is_some() || change.gid.is_some() {
             let owner = Some((change.uid.unwrap_or(attr.uid), change.gid.unwrap_or(attr.gid)));
             self.update(now, InodeMetadataUpdate { owner, ..InodeMetadataUpdate::default() })?;

@@ -21,7 +21,7 @@ use crate::vfs::dir::DirectoryFile;
 use crate::vfs::file::OpenFlags;
 use crate::vfs::inode::{
     Attached, Attachment, Device, FileKind, Inode, LinkTarget, MODE_BITS, Metadata, NewAttr, NewNode, Opened,
-    Owner, RenameMode, SetAttr, SetTime, StatFs, Timestamp, XattrMode,
+    Owner, RenameMode, SetAttr, StatFs, Timestamp, XattrMode,
 };
 use crate::vfs::locks::FileLocks;
 
@@ -260,15 +260,11 @@ impl TmpInode {
         }
         attr.uid = change.uid.unwrap_or(attr.uid);
         attr.gid = change.gid.unwrap_or(attr.gid);
-        let time = |set: SetTime| match set {
-            SetTime::Now => now,
-            SetTime::To(time) => time,
-        };
         if change.size.is_some() {
             attr.mtime = now;
         }
-        attr.atime = change.atime.map_or(attr.atime, time);
-        attr.mtime = change.mtime.map_or(attr.mtime, time);
+        attr.atime = change.atime.map_or(attr.atime, |time| time.at(now));
+        attr.mtime = change.mtime.map_or(attr.mtime, |time| time.at(now));
         attr.ctime = now;
     }
 }

@@ -186,12 +186,6 @@ fn statfs() -> StatFs {
     StatFs { magic: MAGIC, block_size: 4096, id: DEVICE.raw(), ..StatFs::default() }
 }
 
-fn change_owner(owner: &mut Owner, attr: &SetAttr) {
-    owner.mode = attr.mode.map_or(owner.mode, |mode| owner.mode & !MODE_BITS | mode & MODE_BITS);
-    owner.uid = attr.uid.unwrap_or(owner.uid);
-    owner.gid = attr.gid.unwrap_or(owner.gid);
-}
-
 impl Inode for Directory {
     fn metadata(&self) -> Metadata {
         let names = self.state.lock();
@@ -212,7 +206,7 @@ impl Inode for Directory {
     }
 
     fn set_attr(&self, attr: &SetAttr) -> Result<()> {
-        change_owner(&mut self.state.lock().owner, attr);
+        self.state.lock().owner.change(attr);
         Ok(())
     }
 
@@ -293,7 +287,7 @@ impl Inode for Queue {
 
     fn set_attr(&self, attr: &SetAttr) -> Result<()> {
         let mut state = self.state.lock();
-        change_owner(&mut state.owner, attr);
+        state.owner.change(attr);
         let now = Timestamp::from_ns(self.services.clock.realtime_ns());
         for (index, set) in [attr.atime, attr.mtime].into_iter().enumerate() {
             match set {
