@@ -11,7 +11,8 @@ use std::fmt::Display;
 
 use libc::c_int;
 
-use crate::support::{describe, errno, now_ms, own_path, sleep_ms};
+use crate::overlay::mount;
+use crate::support::{describe, errno, name_of, now_ms, run_self, sleep_ms};
 
 /// A bomb, which ends when it is refused more, or is killed.
 type Bomb = fn();
@@ -85,22 +86,14 @@ pub fn run(name: &str) -> c_int {
         let before = Memory::now();
         let start = now_ms();
         let pid = libc::fork();
+        if pid == -1 {
+            eprintln!("no process for the bomb: {}", name_of(errno()));
+            return 1;
+        }
         if pid == 0 {
             libc::unshare(libc::CLONE_NEWNS);
-            libc::mount(
-                c"none".as_ptr(),
-                c"/".as_ptr(),
-                c"".as_ptr(),
-                libc::MS_REC | libc::MS_PRIVATE,
-                std::ptr::null(),
-            );
-            libc::mount(
-                c"bomb".as_ptr(),
-                c"/tmp".as_ptr(),
-                c"tmpfs".as_ptr(),
-                0,
-                c"nr_inodes=0".as_ptr().cast(),
-            );
+            crate::mount::mount(c"none", c"/", c"", libc::MS_REC | libc::MS_PRIVATE);
+            mount(c"tmpfs", c"/tmp", "nr_inodes=0");
             libc::chdir(c"/tmp".as_ptr());
             bomb();
             libc::_exit(0);
@@ -172,30 +165,19 @@ impl Memory {
 
 /// Whether a program starts and ends well.
 fn starts() -> bool {
-    let path = own_path();
-    let words = [path.as_ptr(), c"exit".as_ptr(), c"0".as_ptr(), std::ptr::null()];
-    // SAFETY: the strings live; the child executes or leaves.
-    unsafe {
-        let pid = libc::fork();
-        if pid == 0 {
-            libc::execv(path.as_ptr(), words.as_ptr());
-            libc::_exit(1);
-        }
-        let mut status = 1;
-        pid > 0 && libc::waitpid(pid, &mut status, 0) == pid && status == 0
-    }
+    run_self(&[c"exit", c"0"], &[]).is_ok_and(|(_, status)| status == 0)
 }
 
 /// Says how many there were of something, and why no more.
 fn refused(count: impl Display) {
     let errno = errno();
-    let line = format!("  {count}, then {}\n", crate::support::name_of(errno));
+    let line = format!("  {count}, then {}\n", name_of(errno));
     // SAFETY: the bytes live. As one write, so that lines of several processes stay whole.
     unsafe { libc::write(1, line.as_ptr().cast(), line.len()) };
 }
 
 /// As many descriptors as there can be.
-fn many_descriptors() {
+pub fn many_descriptors() {
     let limit = libc::rlimit { rlim_cur: 1 << 20, rlim_max: 1 << 20 };
     // SAFETY: the structure lives.
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };

@@ -57,18 +57,8 @@ unsafe fn set_capabilities(sets: [u64; 3]) -> c_long {
 
 /// What `show WHAT` of this program says, started anew.
 fn shown(path: &CStr, what: &CStr) -> Done<String> {
-    let (r, w) = pipe()?;
-    let pid = spawn(|| {
-        // SAFETY: no memory is involved.
-        unsafe { ok(libc::dup2(w, 1))? };
-        exec(path, &[c"show", what], &[])
-    })?;
-    // SAFETY: the ends are this function's own.
-    unsafe { libc::close(w) };
-    let text = String::from_utf8_lossy(&get(r)?).into_owned();
-    // SAFETY: as above.
-    unsafe { libc::close(r) };
-    join(pid)?;
+    let (text, word) = run_program(path, &[c"show", what], &[])?;
+    eq(word, 0)?;
     Ok(text)
 }
 

@@ -36,8 +36,7 @@ pub fn options() -> String {
 }
 
 pub unsafe fn mount_at(at: &str, options: &str) -> c_int {
-    let (at, options) = (c(at), c(options));
-    libc::mount(c"none".as_ptr(), at.as_ptr(), c"cgroup2".as_ptr(), 0, options.as_ptr().cast())
+    crate::overlay::mount(c"cgroup2", &c(at), options)
 }
 
 /// The path after `0::` for a process.

@@ -1,6 +1,5 @@
 //! Calls that become signals as a byte says. prctl(2), PR_SET_SYSCALL_USER_DISPATCH.
 
-use std::ptr::null_mut;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering::SeqCst};
 
 use libc::{c_int, c_ulong, c_void};
@@ -38,20 +37,13 @@ unsafe fn start() -> Done {
     Ok(())
 }
 
-unsafe extern "C" fn note_call(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+extern "C" fn note_call(_: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     SELECTOR.store(ALLOW, SeqCst);
-    // Behind the address of the call: its number, and the architecture.
-    let words = info.cast::<c_int>();
-    for (seen, word) in SEEN.iter().zip([signal, (*info).si_code, (*info).si_errno, *words.add(6)]) {
-        seen.store(word, SeqCst);
+    // SAFETY: the kernel passes a whole siginfo. Behind the address of the call is its number.
+    let words = unsafe { std::slice::from_raw_parts(info.cast::<c_int>(), 7) };
+    for (seen, at) in SEEN.iter().zip([0, 2, 1, 6]) {
+        seen.store(words[at], SeqCst);
     }
-}
-
-unsafe fn handle() -> Done {
-    let mut action: libc::sigaction = std::mem::zeroed();
-    action.sa_sigaction = note_call as *const () as usize;
-    action.sa_flags = libc::SA_SIGINFO;
-    ok(libc::sigaction(libc::SIGSYS, &action, null_mut())).map(drop)
 }
 
 unsafe fn arguments_are_checked() -> Done {
@@ -69,7 +61,7 @@ unsafe fn arguments_are_checked() -> Done {
 }
 
 unsafe fn a_blocked_call_is_a_signal() -> Done {
-    handle()?;
+    on(libc::SIGSYS, note_call, 0)?;
     start()?;
     let number = 0xff00;
     fails(libc::syscall(number), libc::ENOSYS)?;
@@ -97,18 +89,15 @@ unsafe fn code_in_the_range_may_call() -> Done {
 }
 
 unsafe fn bad_bytes_end_the_process() -> Done {
+    start()?;
     let pid = spawn(|| {
-        handle()?;
+        on(libc::SIGSYS, note_call, 0)?;
         start()?;
         SELECTOR.store(7, SeqCst);
         libc::syscall(libc::SYS_getppid);
         Ok(())
     })?;
-    let word = status(pid)?;
-    if word == SKIPPED << 8 {
-        return skip("not configured");
-    }
-    eq(word & 0x7f, libc::SIGSYS)?;
+    dies_of(pid, libc::SIGSYS)?;
     let pid = spawn(|| {
         let page = shared(PAGE)?;
         ok(set(ON, 0, 0, page.cast()))?;
@@ -120,14 +109,11 @@ unsafe fn bad_bytes_end_the_process() -> Done {
 }
 
 unsafe fn children_are_free() -> Done {
-    handle()?;
+    on(libc::SIGSYS, note_call, 0)?;
     start()?;
     // A child is as if nobody had asked.
-    let pid = libc::fork();
-    if pid == 0 {
+    in_child(|| {
         SELECTOR.store(BLOCK, SeqCst);
-        let free = libc::syscall(libc::SYS_getppid) != libc::SYS_getppid;
-        libc::_exit(if free { 0 } else { 1 });
-    }
-    eq(status(pid)?, 0)
+        check(libc::syscall(libc::SYS_getppid) != libc::SYS_getppid, "it is free")
+    })
 }

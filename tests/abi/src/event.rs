@@ -275,8 +275,7 @@ unsafe fn inotify_refuses() -> Done {
 }
 
 unsafe fn positions_are_always_the_start() -> Done {
-    let mut mask = std::mem::zeroed();
-    libc::sigemptyset(&mut mask);
+    let mask = set(&[]);
     let descriptors = [
         libc::eventfd(0, 0),
         libc::timerfd_create(libc::CLOCK_MONOTONIC, 0),

@@ -75,11 +75,10 @@ pub fn eat_by_read() -> c_int {
 
 /// Makes socket pairs without end, filled with all they take; then what refused them is printed and 0 returned.
 pub fn hoard() -> c_int {
-    let limit = libc::rlimit { rlim_cur: 1 << 20, rlim_max: 1 << 20 };
+    crate::bombs::many_descriptors();
     let mut fds = [0; 2];
     // SAFETY: the arrays live.
     unsafe {
-        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
         let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK;
         while libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) == 0 {
             let bytes = [1u8; 65536];

@@ -21,10 +21,10 @@ unsafe fn queue(pid: c_int) -> c_int {
     libc::sigqueue(pid, 40, libc::sigval { sival_ptr: null_mut() })
 }
 
-unsafe fn timer(id: &mut c_int) -> libc::c_long {
+unsafe fn timer(signal: c_int, id: &mut c_int) -> libc::c_long {
     let mut event: libc::sigevent = std::mem::zeroed();
     event.sigev_notify = libc::SIGEV_SIGNAL;
-    event.sigev_signo = 41;
+    event.sigev_signo = signal;
     libc::syscall(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, &mut event, id)
 }
 
@@ -44,15 +44,15 @@ unsafe fn signals_and_timers_of_a_user_share_a_limit() -> Done {
         ok(libc::setresuid(USER, USER, USER))?;
         let mut id = 0;
         ok(queue(libc::getpid()))?;
-        ok(timer(&mut id))?;
+        ok(timer(41, &mut id))?;
         ok(queue(libc::getpid()))?;
         eq(queued(), Some(3))?;
         fails(queue(libc::getpid()), libc::EAGAIN)?;
-        fails(timer(&mut 0), libc::EAGAIN)?;
+        fails(timer(41, &mut 0), libc::EAGAIN)?;
         // Those of other processes of the user count, too.
         in_child(|| {
             fails(queue(libc::getpid()), libc::EAGAIN)?;
-            fails(timer(&mut 0), libc::EAGAIN)
+            fails(timer(41, &mut 0), libc::EAGAIN)
         })?;
         // A signal without a value is not refused for that.
         ok(libc::kill(libc::getpid(), libc::SIGURG))?;
@@ -62,7 +62,7 @@ unsafe fn signals_and_timers_of_a_user_share_a_limit() -> Done {
         fails(queue(libc::getpid()), libc::EAGAIN)?;
         let only = set(&[40]);
         eq(ok(libc::sigwaitinfo(&only, null_mut()))?, 40)?;
-        ok(timer(&mut id))?;
+        ok(timer(41, &mut id))?;
         eq(queued(), Some(3))
     })
 }
@@ -73,11 +73,8 @@ unsafe fn timers_that_nobody_hears_stop_nobody() -> Done {
     dispose(41, libc::SIG_IGN)?;
     let mut ids = Vec::new();
     for n in 0..400 {
-        let mut event: libc::sigevent = std::mem::zeroed();
-        event.sigev_notify = libc::SIGEV_SIGNAL;
-        event.sigev_signo = 40 + n % 2;
         let mut id: c_int = 0;
-        ok(libc::syscall(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, &mut event, &mut id))?;
+        ok(timer(40 + n % 2, &mut id))?;
         let often = [0i64, 1, 0, 1];
         ok(libc::syscall(libc::SYS_timer_settime, id, 0, often.as_ptr(), 0))?;
         ids.push(id);

@@ -59,20 +59,8 @@ struct Config {
     reserved: [u64; 8],
 }
 
-const INFO: Info = Info {
-    device: 0,
-    inode: 0,
-    rdevice: 0,
-    offset: 0,
-    size_limit: 0,
-    number: 0,
-    encrypt: [0; 2],
-    flags: 0,
-    name: [0; 64],
-    crypt_name: [0; 64],
-    key: [0; 32],
-    init: [0; 2],
-};
+// SAFETY: numbers only.
+const INFO: Info = unsafe { std::mem::zeroed() };
 
 /// A loop device that shows nothing yet, and its number; it is cleared at the end.
 struct Loop {
@@ -234,10 +222,9 @@ unsafe fn clearing_waits_for_others() -> Done {
 unsafe fn a_device_does_not_show_itself() -> Done {
     let device = free(libc::O_RDWR)?;
     fails(libc::ioctl(device.fd, SET_FD, device.fd), libc::EBADF)?;
-    let (mut pipe, null) = ([0; 2], ok(libc::open(c"/dev/null".as_ptr(), libc::O_RDWR))?);
-    ok(libc::pipe(pipe.as_mut_ptr()))?;
+    let ((pipe, _), null) = (pipe()?, ok(libc::open(c"/dev/null".as_ptr(), libc::O_RDWR))?);
     fails(libc::ioctl(device.fd, SET_FD, null), libc::EINVAL)?;
-    fails(libc::ioctl(device.fd, SET_FD, pipe[0]), libc::EINVAL).map(drop)
+    fails(libc::ioctl(device.fd, SET_FD, pipe), libc::EINVAL)
 }
 
 unsafe fn devices_come_and_go() -> Done {
@@ -254,5 +241,5 @@ unsafe fn devices_come_and_go() -> Done {
     drop(device);
     // Though loop(4) says that it gives the number.
     eq(ok(libc::ioctl(control, CTL_REMOVE, number))?, 0)?;
-    fails(libc::ioctl(control, CTL_REMOVE, number), libc::ENODEV).map(drop)
+    fails(libc::ioctl(control, CTL_REMOVE, number), libc::ENODEV)
 }

@@ -376,13 +376,7 @@ unsafe fn mountinfo_escapes() -> Done {
 unsafe fn ramfs_has_no_size() -> Done {
     private_place()?;
     dirs(&[c"r"])?;
-    ok(libc::mount(
-        c"none".as_ptr(),
-        c"r".as_ptr(),
-        c"ramfs".as_ptr(),
-        0,
-        c"mode=700,what=ever".as_ptr().cast(),
-    ))?;
+    ok(crate::overlay::mount(c"ramfs", c"r", "mode=700,what=ever"))?;
     let mut stat: libc::statfs = std::mem::zeroed();
     ok(libc::statfs(c"r".as_ptr(), &mut stat))?;
     eq(stat.f_type, 0x8584_58f6)?;

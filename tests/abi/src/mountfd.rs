@@ -88,7 +88,8 @@ unsafe fn made() -> Done<c_int> {
     Ok(fd)
 }
 
-fn line(name: &str) -> String {
+/// The line of /proc/self/mountinfo of what is mounted on `/w/` and `name`, last.
+pub fn line(name: &str) -> String {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let end = format!("/w/{name}");
     let of = |line: &&str| line.split(' ').nth(4).is_some_and(|place| place.ends_with(&end));

@@ -382,15 +382,15 @@ unsafe fn errors_come_in_order() -> Done {
 }
 
 unsafe fn who_may_execute_is_sealed() -> Done {
-    let fd = ok(libc::memfd_create(c"m".as_ptr(), MFD_NOEXEC_SEAL))?;
-    eq(ok(libc::fcntl(fd, libc::F_GET_SEALS))?, F_SEAL_EXEC)?;
+    let fd = ok(libc::memfd_create(c"m".as_ptr(), libc::MFD_NOEXEC_SEAL))?;
+    eq(ok(libc::fcntl(fd, libc::F_GET_SEALS))?, libc::F_SEAL_EXEC)?;
     fails(libc::fchmod(fd, 0o777), libc::EPERM)?;
     fails(libc::fchmod(fd, 0o100), libc::EPERM)?;
     ok(libc::fchmod(fd, 0o600))?;
     // What is executable and stays so cannot be changed either.
     let fd = ok(libc::memfd_create(c"n".as_ptr(), libc::MFD_ALLOW_SEALING))?;
-    ok(libc::fcntl(fd, libc::F_ADD_SEALS, F_SEAL_EXEC))?;
-    let all = F_SEAL_EXEC
+    ok(libc::fcntl(fd, libc::F_ADD_SEALS, libc::F_SEAL_EXEC))?;
+    let all = libc::F_SEAL_EXEC
         | libc::F_SEAL_SHRINK
         | libc::F_SEAL_GROW
         | libc::F_SEAL_WRITE
@@ -398,7 +398,3 @@ unsafe fn who_may_execute_is_sealed() -> Done {
     eq(ok(libc::fcntl(fd, libc::F_GET_SEALS))?, all)?;
     fails(libc::write(fd, c"x".as_ptr().cast(), 1), libc::EPERM)
 }
-
-/// Not in the C library's headers yet.
-const MFD_NOEXEC_SEAL: u32 = 8;
-const F_SEAL_EXEC: c_int = 0x20;

@@ -442,7 +442,12 @@ pub fn own_path() -> CString {
 /// Runs this program with `words` and an environment, and returns what it wrote to stdout, and its status word.
 #[track_caller]
 pub fn run_self(words: &[&CStr], env: &[&CStr]) -> Done<(String, c_int)> {
-    let path = own_path();
+    run_program(&own_path(), words, env)
+}
+
+/// The same with the program of that path.
+#[track_caller]
+pub fn run_program(path: &CStr, words: &[&CStr], env: &[&CStr]) -> Done<(String, c_int)> {
     let (r, w) = pipe()?;
     let pid = spawn(|| {
         // SAFETY: the strings live until execve has read them.
@@ -450,7 +455,7 @@ pub fn run_self(words: &[&CStr], env: &[&CStr]) -> Done<(String, c_int)> {
             ok(libc::dup2(w, 1))?;
             ok(libc::close(r))?;
             ok(libc::close(w))?;
-            exec(&path, words, env)
+            exec(path, words, env)
         }
     })?;
     let mut out = Vec::new();

@@ -1,13 +1,12 @@
 //! trinity, a fuzzer of system calls that nobody here wrote, in a Debian: as an ordinary user of the guest and as its root.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
 use crate::backend::Backend;
-use crate::run::Running;
+use crate::run::{Running, lodger, words};
 
 /// How long the last round may take, and what is checked after it.
 const REST: Duration = Duration::from_secs(300);
@@ -18,10 +17,9 @@ pub const USERS: [(&str, &str); 2] = [("an ordinary user", "65534:65534"), ("roo
 /// Makes calls for so many minutes as that user of a guest, which has to work afterwards and to end as it should. The last line
 /// of its output says how many calls it were.
 pub fn run(on: Backend, root: &Path, user: &str, minutes: u64) -> Result<String> {
-    let mut command = Command::new(crate::lodger()?);
-    command.args(on.run()).args(["--mem", "1G", "--user", user, "--root"]).arg(root);
-    command.args(["--", "bash", "-c", include_str!("../../conformance/trinity.sh"), "trinity.sh"]);
-    command.arg(minutes.to_string()).stdout(Stdio::piped());
+    let time = minutes.to_string();
+    let script = ["bash", "-c", include_str!("../../conformance/trinity.sh"), "trinity.sh", &time];
+    let command = lodger(&words(on, root, &["--mem", "1G", "--user", user], &script))?;
     let ran = Running::start(command, Vec::new())?.wait(Duration::from_secs(60 * minutes) + REST)?;
     let said = ran.text();
     let faults: Vec<&str> = said.lines().filter(|line| line.starts_with("fault: ")).collect();

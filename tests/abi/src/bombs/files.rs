@@ -6,9 +6,10 @@ use std::ptr::null;
 use libc::{c_char, c_int};
 
 use super::{in_children, many_descriptors, refused};
+use crate::overlay::{c, mount};
 
 fn name(of: &str, n: usize) -> CString {
-    CString::new(format!("{of}{n}")).unwrap_or_default()
+    c(&format!("{of}{n}"))
 }
 
 unsafe fn make(name: &CString) -> bool {
@@ -48,7 +49,7 @@ pub fn locks() {
     let mut count = 0;
     // SAFETY: names and structures live.
     unsafe {
-        'all: for n in 0.. {
+        'all: for n in 0..4 {
             let fd = libc::open(name("l", n).as_ptr(), libc::O_CREAT | libc::O_RDWR, 0o600);
             for at in 0..1_000_000 {
                 let mut lock: libc::flock = std::mem::zeroed();
@@ -62,9 +63,6 @@ pub fn locks() {
                     break;
                 }
                 count += 1;
-            }
-            if n == 3 {
-                break;
             }
         }
     }
@@ -100,7 +98,7 @@ pub fn deep_tree() {
         refused("renamed below itself");
         let _ = std::fs::read("/proc/self/mountinfo");
         // What is mounted at the bottom is on all these names.
-        libc::mount(c"deep".as_ptr(), c"f".as_ptr(), c"tmpfs".as_ptr(), 0, null());
+        mount(c"tmpfs", c"f", "");
         let _ = std::fs::read("/proc/self/mountinfo");
         libc::chdir(c"/".as_ptr());
     }
@@ -134,16 +132,16 @@ pub fn links() {
         // Each stands for the one before it many times.
         libc::symlink(c".".as_ptr(), name("n", 0).as_ptr());
         for n in 1..40 {
-            let text = CString::new(vec![format!("n{}", n - 1); 1000].join("/")).unwrap_or_default();
+            let text = c(&vec![format!("n{}", n - 1); 1000].join("/"));
             if libc::symlink(text.as_ptr(), name("n", n).as_ptr()) != 0 {
-                let text = CString::new(vec![format!("n{}", n - 1); 800].join("/")).unwrap_or_default();
+                let text = c(&vec![format!("n{}", n - 1); 800].join("/"));
                 libc::symlink(text.as_ptr(), name("n", n).as_ptr());
             }
         }
         let fd = libc::open(name("n", 39).as_ptr(), libc::O_RDONLY);
         refused(format_args!("links in links: {fd}"));
         // The texts themselves.
-        let text = CString::new(vec![b'x'; 4095]).unwrap_or_default();
+        let text = c(&"x".repeat(4095));
         let mut count = 0;
         while count < 1_000_000 && libc::symlink(text.as_ptr(), name("t", count).as_ptr()) == 0 {
             count += 1;
@@ -204,13 +202,7 @@ pub fn names_in_many() {
         for at in 0..2000 {
             let dir = name("/tmp/m", at);
             let made = libc::mkdir(dir.as_ptr(), 0o700) == 0
-                && libc::mount(
-                    c"m".as_ptr(),
-                    dir.as_ptr(),
-                    c"tmpfs".as_ptr(),
-                    0,
-                    c"nr_inodes=0".as_ptr().cast(),
-                ) == 0
+                && mount(c"tmpfs", &dir, "nr_inodes=0") == 0
                 && libc::chdir(dir.as_ptr()) == 0;
             if !made {
                 break;
@@ -238,20 +230,14 @@ pub fn attributes() {
             let path = name("a", file);
             make(&path);
             let mut count = 0;
-            while libc::setxattr(
-                path.as_ptr(),
-                name("trusted.n", count).as_ptr(),
-                value.as_ptr().cast(),
-                value.len(),
-                0,
-            ) == 0
-            {
+            let set = |attribute: CString| {
+                let (at, value, len) = (path.as_ptr(), value.as_ptr().cast(), value.len());
+                libc::setxattr(at, attribute.as_ptr(), value, len, 0)
+            };
+            while count < 1000 && set(name("trusted.n", count)) == 0 {
                 count += 1;
-                all += 1;
-                if count == 1000 {
-                    break;
-                }
             }
+            all += count;
             if count == 0 {
                 break;
             }
@@ -260,19 +246,17 @@ pub fn attributes() {
     refused(format_args!("{all} attributes"));
 }
 
-const BIND: libc::c_ulong = libc::MS_BIND;
-
 /// Mounts, in many namespaces.
 pub fn mounts() {
     // SAFETY: names live.
     unsafe {
         libc::mkdir(c"/tmp/m".as_ptr(), 0o700);
-        libc::mount(c"m".as_ptr(), c"/tmp/m".as_ptr(), c"tmpfs".as_ptr(), 0, null());
+        mount(c"tmpfs", c"/tmp/m", "");
         let mut count = 0;
         while count < 200_000 {
             let dir = name("/tmp/m/", count);
             libc::mkdir(dir.as_ptr(), 0o700);
-            if libc::mount(c"x".as_ptr(), dir.as_ptr(), c"tmpfs".as_ptr(), 0, null()) != 0 {
+            if mount(c"tmpfs", &dir, "") != 0 {
                 break;
             }
             count += 1;
@@ -291,21 +275,20 @@ pub fn stacked_mounts() {
     unsafe {
         libc::mkdir(c"/tmp/s".as_ptr(), 0o700);
         let mut count = 0;
-        while count < 2000
-            && libc::mount(c"s".as_ptr(), c"/tmp/s".as_ptr(), c"tmpfs".as_ptr(), 0, null()) == 0
-        {
+        while count < 2000 && mount(c"tmpfs", c"/tmp/s", "") == 0 {
             count += 1;
         }
         refused(format_args!("{count} on one place"));
         libc::mkdir(c"/tmp/r".as_ptr(), 0o700);
         libc::mkdir(c"/tmp/r/a".as_ptr(), 0o700);
-        libc::mount(c"/tmp/r".as_ptr(), c"/tmp/r".as_ptr(), null(), BIND, null());
+        libc::mount(c"/tmp/r".as_ptr(), c"/tmp/r".as_ptr(), null(), libc::MS_BIND, null());
         libc::mount(null(), c"/tmp/r".as_ptr(), null(), libc::MS_SHARED, null());
         let mut path = String::from("/tmp/r");
         let mut rounds: c_int = 0;
         while rounds < 64 {
-            let at = CString::new(format!("{path}/a")).unwrap_or_default();
-            if libc::mount(c"/tmp/r".as_ptr(), at.as_ptr(), null(), BIND | libc::MS_REC, null()) != 0 {
+            let at = c(&format!("{path}/a"));
+            if libc::mount(c"/tmp/r".as_ptr(), at.as_ptr(), null(), libc::MS_BIND | libc::MS_REC, null()) != 0
+            {
                 break;
             }
             path.push_str("/a");
@@ -326,10 +309,8 @@ pub fn overlays() {
             for dir in ["u", "w", "o"] {
                 libc::mkdir(name(&format!("/tmp/{dir}"), depth).as_ptr(), 0o700);
             }
-            let at = name("/tmp/o", depth);
             let options = format!("lowerdir={lower},upperdir=/tmp/u{depth},workdir=/tmp/w{depth}");
-            let options = CString::new(options).unwrap_or_default();
-            if libc::mount(c"o".as_ptr(), at.as_ptr(), c"overlay".as_ptr(), 0, options.as_ptr().cast()) != 0 {
+            if mount(c"overlay", &name("/tmp/o", depth), &options) != 0 {
                 return refused(format_args!("{depth} overlays"));
             }
             lower = format!("/tmp/o{depth}");

@@ -1,7 +1,7 @@
 //! Bombs of pipes, sockets, epoll, queues: what descriptors stand for, and what is sent.
 
 use std::mem::size_of_val;
-use std::ptr::{null, null_mut};
+use std::ptr::null;
 
 use libc::c_int;
 
@@ -241,8 +241,7 @@ pub fn queues() {
     unsafe {
         loop {
             let name = std::ffi::CString::new(format!("/bomb{count}")).unwrap_or_default();
-            let flags = libc::O_CREAT | libc::O_RDWR | libc::O_NONBLOCK;
-            let queue = libc::mq_open(name.as_ptr(), flags, 0o600, null_mut::<libc::mq_attr>());
+            let queue = crate::ns::open_queue(&name, libc::O_CREAT | libc::O_NONBLOCK);
             if queue == -1 {
                 break;
             }

@@ -5,7 +5,7 @@ use std::ptr::{null, null_mut};
 use libc::{c_int, c_void};
 
 use super::{in_children, refused};
-use crate::support::{PAGE, own_path, sleep_ms};
+use crate::support::{PAGE, block, own_path, sleep_ms};
 
 const PRIVATE: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
 const BOTH: c_int = libc::PROT_READ | libc::PROT_WRITE;
@@ -45,6 +45,14 @@ pub fn zombies() {
     refused(format_args!("{count} zombies"));
 }
 
+/// Attributes of a thread with a small stack.
+unsafe fn small() -> libc::pthread_attr_t {
+    let mut attributes = std::mem::zeroed();
+    libc::pthread_attr_init(&mut attributes);
+    libc::pthread_attr_setstacksize(&mut attributes, 16 << 10);
+    attributes
+}
+
 /// Many threads, which all end at once.
 pub fn threads() {
     extern "C" fn wait(_: *mut c_void) -> *mut c_void {
@@ -52,11 +60,9 @@ pub fn threads() {
             sleep_ms(100_000);
         }
     }
-    // SAFETY: the attributes live; threads touch nothing.
+    // SAFETY: threads touch nothing.
     unsafe {
-        let mut attributes = std::mem::zeroed();
-        libc::pthread_attr_init(&mut attributes);
-        libc::pthread_attr_setstacksize(&mut attributes, 16 << 10);
+        let attributes = small();
         let mut count = 0;
         let mut thread = 0;
         while count < 10_000 && libc::pthread_create(&mut thread, &attributes, wait, null_mut()) == 0 {
@@ -137,13 +143,11 @@ pub fn arguments() {
 /// A million timers, of one process and of its children.
 pub fn timers() {
     in_children(|| {
+        let _ = block(&[libc::SIGALRM]);
         let mut count = 0;
         let mut timer: c_int = 0;
-        // SAFETY: `timer` and the set live.
+        // SAFETY: `timer` lives.
         unsafe {
-            let mut all = std::mem::zeroed();
-            libc::sigfillset(&mut all);
-            libc::sigprocmask(libc::SIG_SETMASK, &all, null_mut());
             while count < 1_000_000
                 && libc::syscall(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, 0, &mut timer) == 0
             {
@@ -159,11 +163,9 @@ pub fn timers() {
 
 /// Signals in queues, of one process and of its children.
 pub fn signals() {
-    // SAFETY: the set and the information live.
+    // SAFETY: no memory is involved.
     in_children(|| unsafe {
-        let mut all = std::mem::zeroed();
-        libc::sigfillset(&mut all);
-        libc::sigprocmask(libc::SIG_SETMASK, &all, null_mut());
+        let _ = block(&[40]);
         let mut count = 0;
         while count < 1_000_000
             && libc::sigqueue(libc::getpid(), 40, libc::sigval { sival_ptr: null_mut() }) == 0
@@ -189,11 +191,9 @@ pub fn futexes() {
         }
         null_mut()
     }
-    // SAFETY: the attributes live.
+    // SAFETY: as above.
     unsafe {
-        let mut attributes = std::mem::zeroed();
-        libc::pthread_attr_init(&mut attributes);
-        libc::pthread_attr_setstacksize(&mut attributes, 16 << 10);
+        let attributes = small();
         libc::syscall(libc::SYS_futex, LOCKS[MOST].as_ptr(), libc::FUTEX_LOCK_PI, 0, 0);
         let mut thread = 0;
         for n in (0..MOST).rev() {
