@@ -74,12 +74,13 @@ impl VolumeFile {
         &self.volume
     }
 
-    /// The loop device that is open, if it is one.
+    /// The loop device of which all or a partition is open, if it is one.
     pub fn looped(&self) -> Option<Arc<LoopDevice>> {
-        if self.volume.number.major == loops::MAJOR {
-            self.disks.looped(self.volume.number.minor)
-        } else {
-            None
+        let Device { major, minor } = self.volume.number;
+        match major {
+            loops::MAJOR => self.disks.looped(minor),
+            super::EXTENDED => self.disks.looped(minor / super::MINORS),
+            _ => None,
         }
     }
 

@@ -2,7 +2,6 @@
 
 use alloc::format;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::any::Any;
 
 use super::loops::{self, LoopDevice, LoopInfo, MOST_LOOPS};
@@ -53,14 +52,14 @@ pub(super) fn ioctl(op: Op<'_>, device: &LoopDevice, command: u32, arg: u64) -> 
 }
 
 impl Disks {
-    fn loops(&self) -> Vec<(Arc<Disk>, Arc<LoopDevice>)> {
-        self.all().into_iter().filter_map(|disk| disk.looped.clone().map(|looped| (disk, looped))).collect()
+    fn loop_disk(&self, number: u32) -> Option<Arc<Disk>> {
+        let number = Device::new(loops::MAJOR, number);
+        self.all.lock().iter().find(|disk| disk.whole.number == number).cloned()
     }
 
     /// The loop device of that number.
     pub fn looped(&self, number: u32) -> Option<Arc<LoopDevice>> {
-        let found = |(disk, looped): (Arc<Disk>, _)| (disk.whole.number.minor == number).then_some(looped);
-        self.loops().into_iter().find_map(found)
+        self.loop_disk(number)?.looped.clone()
     }
 
     /// Makes a loop device of that number, or of the first that none has. EEXIST, ENOSPC.
@@ -117,18 +116,16 @@ impl Disks {
 
     /// The first loop device that shows nothing, made if there is none.
     fn free_loop(self: &Arc<Disks>) -> Result<u32> {
-        match self.loops().into_iter().find(|(_, looped)| !looped.is_bound()) {
-            Some((disk, _)) => Ok(disk.whole.number.minor),
+        let is_free = |disk: &&Arc<Disk>| disk.looped.as_ref().is_some_and(|looped| !looped.is_bound());
+        match self.all().iter().find(is_free) {
+            Some(disk) => Ok(disk.whole.number.minor),
             None => self.add_loop(None),
         }
     }
 
     /// Looks for partitions of a loop device anew.
     pub(super) fn rescan_loop(&self, number: u32) -> Result<()> {
-        match self.loops().into_iter().find(|(disk, _)| disk.whole.number.minor == number) {
-            Some((disk, _)) => self.rescan(&disk.whole),
-            None => Ok(()),
-        }
+        self.loop_disk(number).map_or(Ok(()), |disk| self.rescan(&disk.whole))
     }
 }
 

@@ -13,7 +13,7 @@ use linux_raw_sys::general::{FALLOC_FL_KEEP_SIZE as KEEP_SIZE, FALLOC_FL_PUNCH_H
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use super::file::VolumeFile;
-use super::{Disks, Volume};
+use super::{Disks, EXTENDED, Volume};
 use crate::errno::{EBADF, EBUSY, EINVAL, ELOOP, ENOSPC, ENXIO, EOPNOTSUPP, EOVERFLOW, EROFS, Errno, Result};
 use crate::host::block::{BlockDevice, BlockError, SECTOR, check_range};
 use crate::io::{SliceSource, VecSink};
@@ -125,6 +125,13 @@ impl Bound {
         self.info.flags & READ_ONLY != 0
     }
 
+    /// It is shown no more.
+    fn release(&self) {
+        if let Some(volume) = volume(&self.file) {
+            volume.device.closed();
+        }
+    }
+
     fn allocate(&self, worker: &KernelCaller, range: Range<u64>) -> Result<(), BlockError> {
         let len = range.end.checked_sub(range.start).ok_or(BlockError::OutOfRange)?;
         check_range(self.len, range.start, len)?;
@@ -196,6 +203,10 @@ impl LoopDevice {
         }
         let below = match volume(&file) {
             Some(volume) if volume.device_is(self) => return Err(EBADF),
+            // What a loop device that shows nothing will be on is not known yet.
+            Some(volume) if matches!(volume.number.major, MAJOR | EXTENDED) && volume.levels() == 0 => {
+                return Err(EINVAL);
+            }
             Some(volume) => volume.levels(),
             None if file.inode.kind() == FileKind::Regular => {
                 let cache = file.ops.mappable(self.worker.op(&file)).map_err(|_| EINVAL)?;
@@ -217,6 +228,10 @@ impl LoopDevice {
             let mut bound = self.bound.lock();
             if bound.is_some() {
                 return Err(EBUSY);
+            }
+            // A device below stays as it is: how many there are is known from here on.
+            if let Some(volume) = volume(&new.file) {
+                volume.device.opened();
             }
             *bound = Some(new);
         }
@@ -295,9 +310,8 @@ impl LoopDevice {
             };
             return self.change(set).map(drop);
         }
-        if self.bound.lock().take().is_none() {
-            return Err(ENXIO);
-        }
+        let bound = self.bound.lock().take();
+        bound.ok_or(ENXIO)?.release();
         self.scan()
     }
 
@@ -398,10 +412,11 @@ impl BlockDevice for LoopDevice {
         }
         let is_last = |bound: &mut Arc<Bound>| bound.info.flags & AUTOCLEAR != 0;
         let gone = self.bound.lock().take_if(is_last);
-        if gone.is_some()
-            && let Err(error) = self.scan()
-        {
-            log::warn!("loop{}: its partitions stay: {error:?}", self.number);
+        if let Some(bound) = gone {
+            bound.release();
+            if let Err(error) = self.scan() {
+                log::warn!("loop{}: its partitions stay: {error:?}", self.number);
+            }
         }
     }
 }

@@ -285,8 +285,7 @@ impl Disks {
         if disk.partitions().iter().any(in_use) {
             return Err(EBUSY);
         }
-        let is_empty = disk.looped.as_ref().is_some_and(|looped| !looped.is_bound());
-        let new = if is_empty { Vec::new() } else { disk.scan() };
+        let new = disk.scan();
         let old = core::mem::replace(&mut *disk.partitions.lock(), new.clone());
         let Some(dev) = self.dev.lock().clone() else { return Ok(()) };
         let root = dev.root_dir();

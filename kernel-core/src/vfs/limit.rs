@@ -1,6 +1,6 @@
 //! What regular files of all file systems share: the limit on their size and the way positions move.
 
-use crate::errno::{EFBIG, EINVAL, ENXIO, EOVERFLOW, Result};
+use crate::errno::{EFBIG, EINVAL, ENOMEM, ENXIO, EOVERFLOW, Result};
 use crate::host::{Frames, Phys};
 use crate::io::Source;
 use crate::services::Services;
@@ -8,9 +8,13 @@ use crate::task::siginfo::SigInfo;
 use crate::vfs::caller::Caller;
 use crate::vfs::file::{Op, Whence};
 
-/// As long the text of a file of `/proc` may be, in bytes: who makes one of parts whose number or names a guest chose gives
-/// ENOMEM instead.
-pub const TEXT_MAX: usize = 32 << 20;
+/// As long the text of a file of `/proc` may be, in bytes.
+const TEXT_MAX: usize = 32 << 20;
+
+/// ENOMEM for a text that is too long: of whoever makes one of parts whose number or names a guest chose.
+pub fn check_text(len: usize) -> Result<()> {
+    if len > TEXT_MAX { Err(ENOMEM) } else { Ok(()) }
+}
 
 /// The largest file.
 pub const FILE_MAX: u64 = i64::MAX as u64;

@@ -224,7 +224,17 @@ unsafe fn a_device_does_not_show_itself() -> Done {
     fails(libc::ioctl(device.fd, SET_FD, device.fd), libc::EBADF)?;
     let ((pipe, _), null) = (pipe()?, ok(libc::open(c"/dev/null".as_ptr(), libc::O_RDWR))?);
     fails(libc::ioctl(device.fd, SET_FD, null), libc::EINVAL)?;
-    fails(libc::ioctl(device.fd, SET_FD, pipe), libc::EINVAL)
+    fails(libc::ioctl(device.fd, SET_FD, pipe), libc::EINVAL)?;
+    // Nor one that shows nothing: it might come to show this one.
+    let control = control()?;
+    let number = 219;
+    if libc::ioctl(control, CTL_ADD, number) == -1 {
+        return skip(format!("loop{number} is there"));
+    }
+    let other = Loop { fd: open(number, libc::O_RDWR)?, number };
+    fails(libc::ioctl(device.fd, SET_FD, other.fd), libc::EINVAL)?;
+    drop(other);
+    ok(libc::ioctl(control, CTL_REMOVE, number)).map(drop)
 }
 
 unsafe fn devices_come_and_go() -> Done {

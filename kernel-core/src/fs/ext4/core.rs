@@ -104,9 +104,9 @@ impl FileCore {
 
     /// Takes over what the library says, but for the times.
     pub(super) fn refresh(&self, info: &InodeInfo) {
+        let unnamed = u32::from(self.unnamed.lock().is_some());
         let mut attr = self.attr.lock();
         attr.mode = u32::from(info.mode);
-        let unnamed = u32::from(self.unnamed.lock().is_some());
         (attr.uid, attr.gid) = (info.uid, info.gid);
         attr.nlink = u32::from(info.links).saturating_sub(unnamed);
         (attr.size, attr.blocks) = (info.size, info.blocks);

@@ -4,7 +4,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use rsext4::{
     DeviceNumber, Ext4Timestamp, FileName, FilePermissions, InodeInfo, InodeMetadataUpdate, InodeNumber,
@@ -41,8 +41,8 @@ const SYMLINK_MAX: usize = 4096;
 pub struct ExtInode {
     me: Weak<ExtInode>,
     pub(super) core: Arc<FileCore>,
-    /// It is no symbolic link with a size that none has.
-    has_size: bool,
+    /// Its size was found to be one that a symbolic link has.
+    has_size: AtomicBool,
     cache: Mutex<Option<Arc<PageCache>>>,
     locks: FileLocks,
     claims: Claims,
@@ -51,12 +51,10 @@ pub struct ExtInode {
 
 impl ExtInode {
     pub(super) fn new(shared: &Arc<Shared>, info: &InodeInfo) -> Arc<ExtInode> {
-        let core = Arc::new(FileCore::new(shared, info));
-        let has_size = core.kind != FileKind::Symlink || has_low_size(shared, info);
         Arc::new_cyclic(|me| ExtInode {
             me: me.clone(),
-            core,
-            has_size,
+            core: Arc::new(FileCore::new(shared, info)),
+            has_size: AtomicBool::new(false),
             cache: Mutex::new(None),
             locks: FileLocks::default(),
             claims: Claims::default(),
@@ -99,12 +97,37 @@ impl ExtInode {
 
     /// Looks what extended attributes there are. What cannot be looked at is refused when it is read.
     fn learn_attached(&self) -> Attached {
-        let mut attached = Attached::empty();
-        if self.list_xattrs(&mut |name| attached |= Attached::by(name)).is_err() {
-            return Attached::ACCESS_LIST | Attached::DEFAULT_LIST;
+        let number = self.number();
+        // With the library locked, so that no change comes between.
+        let learned = self.shared().with(|fs| {
+            let names = xattr_names(fs, number)?;
+            let attached = names.iter().fold(Attached::empty(), |all, name| all | Attached::by(name));
+            self.core.attr.lock().attached = Some(attached);
+            Ok(attached)
+        });
+        learned.unwrap_or(Attached::ACCESS_LIST | Attached::DEFAULT_LIST)
+    }
+
+    /// EUCLEAN if the high half of a symbolic link's size, which the library does not show and takes memory for all the same,
+    /// is not zero.
+    fn check_link_size(&self) -> Result<()> {
+        if self.has_size.load(Ordering::Relaxed) {
+            return Ok(());
         }
-        self.core.attr.lock().attached = Some(attached);
-        attached
+        let shared = self.shared();
+        let is_low = || {
+            let raw = shared.layout.raw_inode(&*shared.volume, self.number().raw()).unwrap_or_default();
+            u32_at(&raw, 0x6c) == 0
+        };
+        if !is_low() {
+            // What the library has changed since its last sync, the disk does not say.
+            shared.sync()?;
+            if !is_low() {
+                return Err(shared.failed(rsext4::Ext4Error::corrupted()));
+            }
+        }
+        self.has_size.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     fn write_atime(&self) {
@@ -230,7 +253,7 @@ pub(super) fn permissions(mode: u32) -> rsext4::Ext4Result<FilePermissions> {
     FilePermissions::new((mode & MODE_BITS) as u16)
 }
 
-/// The namespace of an extended attribute and the rest of its name. Access lists are not there: nobody would keep them.
+/// The namespace of an extended attribute and the rest of its name, of which access control lists have none.
 fn attribute(name: &[u8]) -> Result<(XattrNamespace, &[u8])> {
     match name {
         acl::ACCESS => return Ok((XattrNamespace::PosixAclAccess, b"")),
@@ -244,6 +267,23 @@ fn attribute(name: &[u8]) -> Result<(XattrNamespace, &[u8])> {
     ];
     let found = known.into_iter().find_map(|(prefix, space)| Some((space, name.strip_prefix(prefix)?)));
     found.filter(|(_, rest)| !rest.is_empty()).ok_or(EOPNOTSUPP)
+}
+
+/// The extended attributes that there are, by their whole names.
+fn xattr_names(fs: &mut Fs, number: InodeNumber) -> rsext4::Ext4Result<Vec<Vec<u8>>> {
+    let found = fs.list_xattrs(number)?.into_iter();
+    let names = found.filter_map(|found| {
+        let prefix = match found.namespace {
+            XattrNamespace::User => &b"user."[..],
+            XattrNamespace::Trusted => b"trusted.",
+            XattrNamespace::Security => b"security.",
+            XattrNamespace::PosixAclAccess => acl::ACCESS,
+            XattrNamespace::PosixAclDefault => acl::DEFAULT,
+            _ => return None,
+        };
+        Some([prefix, &found.name].concat())
+    });
+    Ok(names.collect())
 }
 
 fn is_acl(space: XattrNamespace) -> bool {
@@ -412,10 +452,12 @@ impl Inode for ExtInode {
         }
         let ((), now) = self.change_dir(|fs| {
             fs.hard_link(target.number(), number, new)?;
-            match &*unnamed {
-                Some(unnamed) => unnamed.remove(fs),
-                None => Ok(()),
+            let removed = unnamed.as_ref().map_or(Ok(()), |unnamed| unnamed.remove(fs));
+            if removed.is_err() {
+                // The inode will be freed.
+                let _ = fs.unlink(number, new);
             }
+            removed
         })?;
         *unnamed = None;
         let mut attr = target.core.attr.lock();
@@ -474,10 +516,7 @@ impl Inode for ExtInode {
         if self.core.kind != FileKind::Symlink {
             return Err(EINVAL);
         }
-        // The library would take as much memory as the disk says.
-        if !self.has_size {
-            return Err(self.shared().failed(rsext4::Ext4Error::corrupted()));
-        }
+        self.check_link_size()?;
         let atime = self.core.attr.lock().atime;
         let mut text = vec![0; SYMLINK_MAX];
         let number = self.number();
@@ -515,17 +554,7 @@ impl Inode for ExtInode {
 
     fn list_xattrs(&self, each: &mut dyn FnMut(&[u8])) -> Result<()> {
         let number = self.number();
-        for found in self.shared().with(|fs| fs.list_xattrs(number))? {
-            let prefix = match found.namespace {
-                XattrNamespace::User => &b"user."[..],
-                XattrNamespace::Trusted => b"trusted.",
-                XattrNamespace::Security => b"security.",
-                XattrNamespace::PosixAclAccess => acl::ACCESS,
-                XattrNamespace::PosixAclDefault => acl::DEFAULT,
-                _ => continue,
-            };
-            each(&[prefix, &found.name].concat());
-        }
+        self.shared().with(|fs| xattr_names(fs, number))?.iter().for_each(|name| each(name));
         Ok(())
     }
 
@@ -548,12 +577,6 @@ impl Inode for ExtInode {
     fn attachment(&self) -> Option<&Attachment> {
         Some(&self.attachment)
     }
-}
-
-/// Whether the high half of a symbolic link's size, which the library does not show and reads all the same, is zero.
-fn has_low_size(shared: &Shared, info: &InodeInfo) -> bool {
-    let raw = shared.layout.raw_inode(&*shared.volume, info.number.raw()).unwrap_or_default();
-    u32_at(&raw, 0x6c) == 0
 }
 
 impl Drop for ExtInode {

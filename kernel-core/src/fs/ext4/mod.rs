@@ -457,7 +457,11 @@ impl FileSystem for ExtFs {
         }
         shared.with(|fs| {
             let options = MountOptions { readonly: read_only, ..fs.options() };
-            fs.remount(options)
+            // As at an unmount, the superblock that says that there is nothing to replay comes last.
+            shared.phase.unmounting.store(read_only, Ordering::Relaxed);
+            let done = fs.remount(options).and_then(|()| if read_only { fs.sync() } else { Ok(()) });
+            shared.phase.unmounting.store(false, Ordering::Relaxed);
+            done
         })?;
         shared.read_only.store(read_only, Ordering::Relaxed);
         shared.remove_unnamed()

@@ -42,11 +42,12 @@ fn is_summed(superblock: &[u8]) -> bool {
     u32_at(superblock, 0x64) & 0x400 != 0
 }
 
-/// Whether a superblock has a journal, and whether it says that it must be replayed.
+/// Whether a superblock has a journal.
 pub(super) fn has_journal(superblock: &[u8]) -> bool {
     u32_at(superblock, 0x5c) & 4 != 0
 }
 
+/// Whether it says that the journal must be replayed.
 pub(super) fn needs_recovery(superblock: &[u8]) -> bool {
     u32_at(superblock, 0x60) & RECOVER != 0
 }
@@ -106,8 +107,8 @@ fn in_journal(device: &dyn BlockDevice, torn: &[u8]) -> Option<Vec<u8>> {
     let layout = Layout::read(device).ok()?;
     let (size, half) = (layout.block_size, SECTOR as usize);
     let within = SUPERBLOCK % size;
+    let mut bytes = vec![0; LEN];
     for block in journal(device, &layout, torn)?.into_iter().flatten() {
-        let mut bytes = vec![0; LEN];
         device.read(block.checked_mul(size)? + within, &mut bytes).ok()?;
         if !is_whole(&bytes) {
             continue;

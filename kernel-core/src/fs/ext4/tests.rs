@@ -510,6 +510,27 @@ fn attributes_survive_a_mount() {
 }
 
 #[test]
+fn a_link_in_the_place_of_a_huge_file_is_a_link() {
+    let machine = Machine::mounted(formatted(24 * MIB));
+    let world = &machine.world;
+    let sync = || world.context.namespace().table.sync().unwrap();
+    for _ in 0..3 {
+        let inode = world.file("/mnt/f", b"").inode.clone();
+        inode.set_attr(&SetAttr { size: Some(5 << 30), ..SetAttr::default() }).unwrap();
+        drop(inode);
+        sync();
+        world.unlink("/mnt/f").unwrap();
+        sync();
+        // It has the number of the file, of which the disk still has the size.
+        world.symlink("g", "/mnt/l").unwrap();
+        world.file("/mnt/g", b"bytes");
+        assert_eq!(machine.contents("/mnt/l").as_deref(), Ok(&b"bytes"[..]));
+        world.unlink("/mnt/l").unwrap();
+        world.unlink("/mnt/g").unwrap();
+    }
+}
+
+#[test]
 fn an_unlinked_file_lives_until_it_is_closed() {
     let machine = Machine::mounted(formatted(24 * MIB));
     let free = || machine.world.resolve("/mnt").unwrap().inode().statfs().blocks_free;

@@ -12,7 +12,7 @@ use super::source::TaskView;
 use super::status::status;
 use super::system::{TICK_NS, text};
 use super::{FactFs, fds, namespaces, smaps};
-use crate::errno::{EINVAL, ENAMETOOLONG, ENOENT, ENOMEM, EPERM, ERANGE, ESRCH, Result};
+use crate::errno::{EINVAL, ENAMETOOLONG, ENOENT, EPERM, ERANGE, ESRCH, Result};
 use crate::fs::pseudo::{Body, Listed, Listing, Node, NodeAttr, Watch, WriteText};
 use crate::host::Prot;
 use crate::ipc::pidfd::PidFd;
@@ -22,7 +22,7 @@ use crate::task::access::Ids;
 use crate::task::user_ns::IdKind;
 use crate::vfs::caller::Caller;
 use crate::vfs::inode::{FileKind, Inode, LinkTarget};
-use crate::vfs::limit::TEXT_MAX;
+use crate::vfs::limit::check_text;
 use crate::vfs::path::{Path, path_of};
 
 /// Longest path of a control group, with its zero byte.
@@ -440,7 +440,7 @@ pub(super) fn map_line(map: &MapInfo, root: Option<&Path>, out: &mut Vec<u8>) ->
     out.extend_from_slice(line.as_bytes());
     out.extend_from_slice(&name);
     out.push(b'\n');
-    if out.len() > TEXT_MAX { Err(ENOMEM) } else { Ok(()) }
+    check_text(out.len())
 }
 
 fn statm(view: &dyn TaskView, _: &dyn Caller) -> Result<Vec<u8>> {

@@ -13,6 +13,7 @@ use super::{Shared, kind_of};
 use crate::errno::{EEXIST, EFBIG, EINVAL, EISDIR, ENODATA, ENOSPC, ENOTDIR, EOPNOTSUPP, EPERM, Result};
 use crate::mm::cache::{Backing, PageCache};
 use crate::sync::{Mutex, MutexGuard};
+use crate::task::exec_cred;
 use crate::vfs::acl;
 use crate::vfs::cached::CachedFile;
 use crate::vfs::caller::Caller;
@@ -94,7 +95,9 @@ struct Rare {
 
 impl Rare {
     fn attached(&self) -> Attached {
-        self.xattrs.keys().fold(Attached::empty(), |all, name| all | Attached::by(name))
+        let telling = [acl::ACCESS, acl::DEFAULT, exec_cred::XATTR].into_iter();
+        let there = telling.filter(|name| self.xattrs.contains_key(*name));
+        there.fold(Attached::empty(), |all, name| all | Attached::by(name))
     }
 }
 

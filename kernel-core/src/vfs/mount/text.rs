@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 use super::peers::Peers;
 use super::table::Namespace;
 use super::{Mount, MountFlags};
-use crate::errno::{ENOMEM, Result};
+use crate::errno::Result;
 use crate::task::namespaces::Namespaces;
-use crate::vfs::limit::TEXT_MAX;
+use crate::vfs::limit::check_text;
 use crate::vfs::path::{Path, path_of};
 
 impl Namespace {
@@ -23,6 +23,7 @@ impl Namespace {
             push_escaped(&mut text, &at);
             let (name, flags, options) = (mount.fs.name(), flags_text(mount.flags()), mount.fs.options());
             text.extend_from_slice(format!(" {name} {flags}{options} 0 0\n").as_bytes());
+            check_text(text.len())?;
         }
         Ok(text)
     }
@@ -46,9 +47,7 @@ impl Namespace {
             push_escaped(&mut text, &mount.source);
             let access = if mount.superblock.is_read_only() { "ro" } else { "rw" };
             text.extend_from_slice(format!(" {access}{}\n", mount.fs.options()).as_bytes());
-            if text.len() > TEXT_MAX {
-                return Err(ENOMEM);
-            }
+            check_text(text.len())?;
         }
         drop(peers);
         Ok(text)
@@ -63,6 +62,7 @@ impl Namespace {
             text.extend_from_slice(b" mounted on ");
             push_escaped(&mut text, &at);
             text.extend_from_slice(format!(" with fstype {}\n", mount.fs.name()).as_bytes());
+            check_text(text.len())?;
         }
         Ok(text)
     }
@@ -74,9 +74,7 @@ impl Namespace {
             let path = Path { dentry: mount.root.clone(), mount: mount.clone() };
             let Some(name) = path_of(&path, root).reachable() else { continue };
             len += name.len();
-            if len > TEXT_MAX {
-                return Err(ENOMEM);
-            }
+            check_text(len)?;
             found.push((mount, name));
         }
         Ok(found)
