@@ -368,8 +368,8 @@ impl<H: Host> Processes for KernelLink<H> {
             }
             return;
         }
-        let processes: Vec<_> = match owner.kind {
-            AsyncOwner::GROUP => kernel.tree.lock().group(owner.id).into_iter().collect(),
+        let processes = match owner.kind {
+            AsyncOwner::GROUP => kernel.tree.lock().group(owner.id),
             _ => kernel.tree.lock().process(owner.id).into_iter().collect(),
         };
         for process in processes {

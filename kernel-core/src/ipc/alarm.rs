@@ -93,7 +93,7 @@ impl Alarm {
 
     /// As [`Alarm::new`], but it goes by a meter.
     pub fn metered(services: &Services, meter: Arc<dyn Meter>, wake: Weak<dyn Wake>) -> Alarm {
-        let mut alarm = Alarm::new(&services.timers, &services.clock, wake, 0);
+        let mut alarm = Alarm::new(&services.timers, &services.clock, wake, SHORTEST_LOOK_NS);
         alarm.meter = Some(meter);
         alarm
     }
@@ -144,6 +144,7 @@ impl Alarm {
         // No period: the division fails, and it is over.
         let Some(more) = late_ns.checked_div(state.interval_ns) else {
             state.next_ns = None;
+            self.note_repeating(&mut state);
             return 1;
         };
         let to_next_ns = state.interval_ns - late_ns % state.interval_ns;
@@ -162,22 +163,27 @@ impl Alarm {
     }
 
     fn note_repeating(&self, state: &mut State) {
-        let repeats = self.floor_ns > 0 && state.next_ns.is_some() && state.interval_ns > 0;
+        // One that goes by a meter looks at it again and again.
+        let again = state.interval_ns > 0 || self.meter.is_some();
+        let repeats = self.floor_ns > 0 && state.next_ns.is_some() && again;
         if repeats != core::mem::replace(&mut state.repeats, repeats) {
             self.timers.note_repeating(repeats);
         }
     }
 
     fn start(&self, state: &mut State, now_ns: u64, not_before_ns: u64) {
-        if let (Some(mut next_ns), Some(wake)) = (state.next_ns, self.wake.upgrade()) {
-            if let Some(meter) = &self.meter {
-                let left_ns = next_ns.saturating_sub(now_ns);
-                let (before_ns, last_ns) = state.looked;
-                let look_ns = next_look_ns(left_ns, &**meter, last_ns, now_ns != before_ns);
-                state.looked = (now_ns, look_ns);
-                next_ns = self.clock.after(look_ns);
-            }
-            state.token = Some(self.timers.add(next_ns.max(not_before_ns), wake));
+        if let (Some(next_ns), Some(wake)) = (state.next_ns, self.wake.upgrade()) {
+            let at_ns = match &self.meter {
+                Some(meter) => {
+                    let left_ns = next_ns.saturating_sub(now_ns);
+                    let (before_ns, last_ns) = state.looked;
+                    let look_ns = next_look_ns(left_ns, &**meter, last_ns, now_ns != before_ns);
+                    state.looked = (now_ns, look_ns);
+                    self.clock.after(look_ns.max(self.least_ns()))
+                }
+                None => next_ns.max(not_before_ns),
+            };
+            state.token = Some(self.timers.add(at_ns, wake));
         }
     }
 

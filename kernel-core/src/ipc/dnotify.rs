@@ -85,8 +85,12 @@ impl Listener for DirNotify {
         if !self.wants(news, mask) {
             return;
         }
-        if mask & MULTISHOT == 0 && !self.notify.remove(mark) {
-            return;
+        if mask & MULTISHOT == 0 {
+            if !self.notify.remove(mark) {
+                return;
+            }
+            // What is asked for next does not come to this.
+            mark.mask.store(0, Ordering::Relaxed);
         }
         let Some(file) = self.file.upgrade() else { return };
         let owner = *file.async_owner.lock();

@@ -375,7 +375,8 @@ impl Epoll {
         };
         drop(order);
         if checked.is_err() {
-            self.remove(fd, file)?;
+            // Or somebody else has.
+            let _ = self.remove(fd, file);
             return checked;
         }
         item.register(op);

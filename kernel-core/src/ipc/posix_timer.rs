@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use linux_raw_sys::general as sys;
 
@@ -15,7 +15,6 @@ use crate::sched::wait::{Events, Wake};
 use crate::services::{Clock, Services};
 use crate::sync::Mutex;
 use crate::task::siginfo::{Payload, SigInfo};
-use crate::task::signal::bit;
 use crate::task::signal::places::Place;
 use crate::vfs::caller::Processes;
 
@@ -91,13 +90,11 @@ pub struct PosixTimer {
     missed: AtomicI32,
     /// What the signal taken last told of.
     overrun: AtomicI32,
-    /// Whether its last signal is in a queue.
-    queued: AtomicBool,
     /// How often it was set; a signal of an earlier setting says nothing of this one.
     setting: AtomicU32,
     processes: Arc<dyn Processes>,
-    /// For its signal.
-    _place: Place,
+    /// For its signal; the queue that this is in has it too.
+    place: Arc<Place>,
 }
 
 impl Wake for PosixTimer {
@@ -109,7 +106,7 @@ impl Wake for PosixTimer {
         if expirations == 0 {
             return;
         }
-        if self.queued.load(Ordering::Relaxed) {
+        if Arc::strong_count(&self.place) > 1 {
             self.miss(expirations);
             return;
         }
@@ -150,7 +147,6 @@ impl PosixTimer {
 
     /// A signal of it is taken: the overrun is counted up to now, as `posix_timer_rearm` in Linux does.
     fn taken(&self, setting: u32) -> i32 {
-        self.queued.store(false, Ordering::Relaxed);
         if setting != self.setting.load(Ordering::Relaxed) {
             return 0;
         }
@@ -213,7 +209,7 @@ impl ProcessTimers {
     }
 
     /// Makes a timer, not armed, and gives its id. It has a place for its signal.
-    pub fn create(&self, base: Base, action: Action, place: Place, services: &Services) -> i32 {
+    pub fn create(&self, base: Base, action: Action, place: Arc<Place>, services: &Services) -> i32 {
         let (timers, clock): (&Arc<Timers>, &Arc<dyn Clock>) = (&services.timers, &services.clock);
         let mut posix = self.posix.lock();
         // Ids go up and start again after the largest, past those in use.
@@ -233,10 +229,9 @@ impl ProcessTimers {
             base,
             missed: AtomicI32::new(0),
             overrun: AtomicI32::new(0),
-            queued: AtomicBool::new(false),
             setting: AtomicU32::new(0),
             processes: services.processes.clone(),
-            _place: place,
+            place,
         });
         posix.insert(id, timer);
         id
@@ -247,20 +242,10 @@ impl ProcessTimers {
         self.posix.lock().get(&id).cloned().ok_or(EINVAL)
     }
 
-    /// A signal is in a queue now: if it is a timer's, that one sends no more until it is taken, or not there any more.
-    pub fn queued(&self, info: &SigInfo) {
-        if let Payload::Timer { id, .. } = info.payload
-            && let Ok(timer) = self.get(id)
-        {
-            timer.queued.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// The signals of `mask` are in no queue any more.
-    pub fn dropped(&self, mask: u64) {
-        for timer in self.posix.lock().values().filter(|timer| bit(timer.action.signal) & mask != 0) {
-            timer.queued.store(false, Ordering::Relaxed);
-        }
+    /// The place of a signal, if it is that of a timer which is still there.
+    pub fn place(&self, info: &SigInfo) -> Option<Arc<Place>> {
+        let Payload::Timer { id, .. } = info.payload else { return None };
+        Some(self.get(id).ok()?.place.clone())
     }
 
     /// A signal is taken off its queue: if it is a timer's, it gets to know what that timer missed.

@@ -13,14 +13,14 @@ use crate::syscall::Cx;
 use crate::task::Process;
 use crate::task::process::ExitStatus;
 use crate::task::signal::SIGKILL;
-use crate::task::thread::Resources;
+use crate::vfs::fd::FdTable;
 use crate::vfs::inode::FileKind;
 
 /// As much of files' pages is given back at least when RAM has run out, in bytes.
 const EVICTED: u64 = 4 << 20;
 
 /// `oom_score_adj` of a process that RAM is not taken from.
-const EXEMPT: i32 = -1000;
+pub(super) const EXEMPT: i32 = -1000;
 
 /// A process, its parent, and what it has of what has run out.
 struct Candidate<H: Host> {
@@ -45,15 +45,20 @@ impl<H: Host> Kernel<H> {
             return;
         }
         let total = ram.total();
+        // Processes may share their descriptors.
+        let mut tables = BTreeMap::new();
         let size = |process: &Arc<Process<H>>| {
+            let adj = process.oom_score_adj.load(Ordering::Relaxed);
             let resources = process.threads().first().and_then(|task| task.resources());
-            let own = resources.map_or(0, |resources| resident(&resources));
-            match process.oom_score_adj.load(Ordering::Relaxed) {
-                EXEMPT => 0,
-                adj => own.saturating_add_signed(i64::from(adj) * (total / 1000).cast_signed()),
-            }
+            let Some(resources) = resources.filter(|_| adj != EXEMPT) else { return 0 };
+            let table = Arc::as_ptr(&resources.files).addr();
+            let nameless: u64 = *tables.entry(table).or_insert_with(|| nameless(&resources.files));
+            let usage = resources.mm.usage();
+            let own = (usage.resident_anonymous + usage.resident_file).saturating_add(nameless);
+            own.saturating_add_signed(i64::from(adj) * (total / 1000).cast_signed())
         };
         let mut victims = culprits(self.candidates(size), total / 64);
+        victims.retain(|victim| victim.oom_score_adj.load(Ordering::Relaxed) != EXEMPT);
         if victims.is_empty() {
             victims.push(cx.task.process.clone());
         }
@@ -114,7 +119,7 @@ impl<H: Host> Kernel<H> {
     }
 
     /// The processes that do not end already, by number.
-    fn candidates(&self, size: impl Fn(&Arc<Process<H>>) -> u64) -> BTreeMap<u32, Candidate<H>> {
+    fn candidates(&self, mut size: impl FnMut(&Arc<Process<H>>) -> u64) -> BTreeMap<u32, Candidate<H>> {
         let processes: Vec<(Arc<Process<H>>, u32)> = {
             let tree = self.tree.lock();
             let living = tree.nodes().filter(|node| node.zombie.is_none());
@@ -130,16 +135,16 @@ impl<H: Host> Kernel<H> {
     }
 }
 
-/// What of RAM would be free, or nearly, if the process ended: what it has mapped, and open files that have no name.
-fn resident<H: Host>(resources: &Resources<H>) -> u64 {
-    let usage = resources.mm.usage();
-    let mut sum = usage.resident_anonymous + usage.resident_file;
-    let mut next = 0;
-    while let Some((fd, file)) = resources.files.next_open(next) {
+/// What open files take that have no name.
+fn nameless(files: &FdTable) -> u64 {
+    let (mut sum, mut next) = (0_u64, 0);
+    while let Some((fd, file)) = files.next_open(next) {
         next = fd as usize + 1;
-        let metadata = file.inode.metadata();
-        if metadata.kind() == FileKind::Regular && metadata.nlink == 0 {
-            sum = sum.saturating_add(metadata.blocks * 512);
+        if file.inode.kind() == FileKind::Regular {
+            let metadata = file.inode.metadata();
+            if metadata.nlink == 0 {
+                sum = sum.saturating_add(metadata.blocks.saturating_mul(512));
+            }
         }
     }
     sum

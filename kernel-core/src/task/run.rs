@@ -151,10 +151,8 @@ impl<H: Host> Cx<'_, H> {
             }
             Err(FaultError::Signal { signal, code }) => {
                 self.kernel.note_fault(self, signal, addr);
-                self.task.fault_error.store(
-                    page_fault_error(access, code == sys::SEGV_ACCERR as i32, addr),
-                    Ordering::Relaxed,
-                );
+                let is_mapped = FaultError::Signal { signal, code } == FaultError::FORBIDDEN;
+                self.task.fault_error.store(page_fault_error(access, is_mapped, addr), Ordering::Relaxed);
                 self.task.force(SigInfo::fault(signal, code, addr));
             }
             Err(FaultError::OutOfMemory | FaultError::Missed) => self.kernel.out_of_memory(self),

@@ -19,6 +19,7 @@ use crate::task::access::{Ids, may_look};
 use crate::task::cgroup::Group;
 use crate::task::cred::Cred;
 use crate::task::namespaces::{NsCounts, NsKind};
+use crate::task::oom::EXEMPT;
 use crate::task::pid_ns::PidNs;
 use crate::task::signal::action::{DEFAULT, IGNORE};
 use crate::task::signal::bit;
@@ -389,7 +390,7 @@ impl<H: Host> TaskView for View<H> {
         // As Linux reckons, in pages: what it has, moved by thousandths of all RAM.
         let total = (self.kernel.services.ram.total() / 4096).max(1) as i64;
         let adj = i64::from(self.process.oom_score_adj.load(Ordering::Relaxed));
-        if self.task.is_none() || adj == -1000 {
+        if self.task.is_none() || adj == i64::from(EXEMPT) {
             return 0;
         }
         let usage = self.usage();

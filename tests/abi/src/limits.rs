@@ -10,6 +10,7 @@ use crate::support::*;
 pub const CASES: &[Case] = cases![
     signals_and_timers_of_a_user_share_a_limit,
     timers_that_nobody_hears_stop_nobody,
+    signals_of_timers_are_their_own,
     ways_through_epoll_are_few,
     paths_longer_than_path_max_are_refused,
 ];
@@ -65,6 +66,26 @@ unsafe fn signals_and_timers_of_a_user_share_a_limit() -> Done {
         ok(timer(41, &mut id))?;
         eq(queued(), Some(3))
     })
+}
+
+/// A standard signal that is pending already takes no timer its own.
+unsafe fn signals_of_timers_are_their_own() -> Done {
+    block(&[libc::SIGUSR1])?;
+    ok(libc::kill(libc::getpid(), libc::SIGUSR1))?;
+    let mut ids = [0; 2];
+    for id in &mut ids {
+        ok(timer(libc::SIGUSR1, id))?;
+        let often = [0i64, 5_000_000, 0, 5_000_000];
+        ok(libc::syscall(libc::SYS_timer_settime, *id, 0, often.as_ptr(), 0))?;
+    }
+    sleep_ms(30);
+    let only = set(&[libc::SIGUSR1]);
+    let mut info: libc::siginfo_t = std::mem::zeroed();
+    for code in [libc::SI_USER, libc::SI_TIMER, libc::SI_TIMER, libc::SI_TIMER, libc::SI_TIMER] {
+        eq(ok(libc::sigtimedwait(&only, &mut info, &span(2000)))?, libc::SIGUSR1)?;
+        eq(info.si_code, code)?;
+    }
+    ids.iter().try_for_each(|id| ok(libc::syscall(libc::SYS_timer_delete, *id)).map(drop))
 }
 
 /// Periodic timers whose signals are blocked, ignored and taken, as often as can be.

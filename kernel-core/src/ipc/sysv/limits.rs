@@ -54,10 +54,8 @@ impl NextId {
 
     /// What was asked for is given.
     pub fn take(&self) -> Option<i32> {
-        if self.get() < 0 {
-            return None;
-        }
-        u32::try_from(self.0.swap(-1, Ordering::Relaxed)).ok().map(|id| id as i32)
+        let asked = self.get() >= 0;
+        asked.then(|| self.0.swap(-1, Ordering::Relaxed)).filter(|id| *id >= 0)
     }
 }
 

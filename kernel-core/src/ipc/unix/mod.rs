@@ -4,8 +4,9 @@
 //! own send buffer ([`message::Outlet`]). Peers refer to each other weakly: a socket lives as long as something has it
 //! open, and its end tells the others.
 //!
-//! Locks: a socket's `state` comes before any inbox, one `state` and one inbox are held at a time, and nothing is woken,
-//! and no message dropped, under either.
+//! Locks: what is under way ([`rights`]) comes before any inbox, a socket's `state` comes before any inbox, one `state` and one
+//! inbox are held at a time (but a listener's with that of a connection that it has not accepted), and nothing is woken, and no
+//! message dropped, under any of them.
 //!
 //! Descriptors in messages ([`rights`]) keep files open, and so sockets that are sent through each other and closed keep
 //! each other; `collect` finds these. The number of descriptors under way is bounded for everyone, privileged or not.

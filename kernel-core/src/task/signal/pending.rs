@@ -1,6 +1,7 @@
 //! Pending signals: a set, and what came with each.
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 
 use linux_raw_sys::general as sys;
 
@@ -29,7 +30,7 @@ pub struct Pending {
 struct Queued {
     info: SigInfo,
     /// Whose limit it counts against.
-    _place: Option<Place>,
+    _place: Option<Arc<Place>>,
 }
 
 impl Pending {
@@ -48,13 +49,14 @@ impl Pending {
         self.set == 0
     }
 
-    /// Adds a signal: a standard one once, a real-time one each time, if `place` gives one for it. `false`: there is none, and
-    /// it is not pending for that. Standard signals need none, as there are few, nor do those of timers, which have one.
-    pub fn push(&mut self, info: SigInfo, place: impl FnOnce() -> Option<Place>) -> bool {
-        if info.signal < FIRST_REAL_TIME && self.set & bit(info.signal) != 0 {
+    /// Adds a signal: a standard one once, a real-time one or that of a timer each time, if `place` gives one for it. `false`: there is none, and
+    /// it is not pending for that. Standard signals need none, as there are few; those of timers have one.
+    pub fn push(&mut self, info: SigInfo, place: impl FnOnce() -> Option<Arc<Place>>) -> bool {
+        let is_timers = matches!(info.payload, Payload::Timer { .. });
+        if info.signal < FIRST_REAL_TIME && !is_timers && self.set & bit(info.signal) != 0 {
             return true;
         }
-        let needs_place = info.signal >= FIRST_REAL_TIME && !matches!(info.payload, Payload::Timer { .. });
+        let needs_place = info.signal >= FIRST_REAL_TIME || is_timers;
         let place = if needs_place { place() } else { None };
         if needs_place && place.is_none() {
             return false;
@@ -64,7 +66,7 @@ impl Pending {
     }
 
     /// Adds a signal of the kernel's that may not be lost.
-    pub fn put(&mut self, info: SigInfo, place: Option<Place>) {
+    pub fn put(&mut self, info: SigInfo, place: Option<Arc<Place>>) {
         self.set |= bit(info.signal);
         self.queue.push_back(Queued { info, _place: place });
     }
@@ -96,8 +98,6 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
-    use alloc::sync::Arc;
-
     use super::*;
     use crate::task::signal::places::Places;
 

@@ -13,7 +13,7 @@ pub struct Places {
     taken: Mutex<HashMap<u32, u64>>,
 }
 
-/// A place; it is free again when this is dropped.
+/// A place; it is free again when this is dropped. That of a timer is in the queue with its signal, too.
 pub struct Place {
     places: Arc<Places>,
     user: u32,
@@ -21,14 +21,14 @@ pub struct Place {
 
 impl Places {
     /// Takes a place for `user`, if that is one of the first `limit`.
-    pub fn take(self: &Arc<Places>, user: u32, limit: u64) -> Option<Place> {
+    pub fn take(self: &Arc<Places>, user: u32, limit: u64) -> Option<Arc<Place>> {
         let mut all = self.taken.lock();
         let taken = all.get(&user).copied().unwrap_or(0);
         if taken >= limit {
             return None;
         }
         all.insert(user, taken + 1);
-        Some(Place { places: self.clone(), user })
+        Some(Arc::new(Place { places: self.clone(), user }))
     }
 
     /// How many `user` has taken.

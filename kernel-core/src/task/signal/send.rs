@@ -47,14 +47,16 @@ impl<H: Host> Process<H> {
                 group.end(ExitStatus::Signaled { signal: SIGKILL, core: false }, &mut wake);
                 Ok(())
             } else {
-                let place = || self.places.take(self.uid.load(Ordering::Relaxed), self.rlimit(SIGPENDING));
+                let place = || {
+                    let own = self.timers.place(&info);
+                    own.or_else(|| {
+                        self.places.take(self.uid.load(Ordering::Relaxed), self.rlimit(SIGPENDING))
+                    })
+                };
                 let queued = match target {
                     Some(task) => task.signals.lock().pending.push(info, place),
                     None => group.pending.push(info, place),
                 };
-                if queued {
-                    self.timers.queued(&info);
-                }
                 match target {
                     Some(_) if queued => wake.extend(group.threads.iter().find(|t| same(t, target)).cloned()),
                     None if queued => wake.extend(group.taker(info.signal)),
@@ -86,7 +88,6 @@ impl<H: Host> Process<H> {
         for thread in &group.threads {
             thread.signals.lock().pending.remove(cancelled);
         }
-        self.timers.dropped(cancelled);
         if signal != SIGCONT {
             return false;
         }
@@ -134,7 +135,6 @@ impl<H: Host> Process<H> {
         for thread in &group.threads {
             thread.signals.lock().pending.remove(mask);
         }
-        self.timers.dropped(mask);
         for thread in &group.threads {
             thread.update_attention(&group);
         }
