@@ -112,19 +112,18 @@ impl Ldisc {
     /// Whether a byte that came in would find room. If not, it must wait: the reader is behind.
     pub fn accepts_input(&self) -> bool {
         // With no complete line to read, nothing would ever make room: the end of the line is overwritten instead.
-        self.input.len() + self.marks() < INPUT_LIMIT - 1 || (self.termios.canonical() && self.committed == 0)
+        self.input.len() < self.full() || (self.termios.canonical() && self.committed == 0)
     }
 
-    /// The most bytes that come into the input beside one that was received.
-    fn marks(&self) -> usize {
-        if self.termios.input(sys::PARMRK) { 2 } else { 0 }
+    /// At how many bytes of input another may find no room: two more come with it if it is marked.
+    fn full(&self) -> usize {
+        if self.termios.input(sys::PARMRK) { INPUT_LIMIT - 3 } else { INPUT_LIMIT - 1 }
     }
 
     /// Takes a byte that came in, and gives the signal that it asks for, for the foreground process group. After the last
     /// of the bytes that came together call [`Output::release_echoes`].
     pub fn receive(&mut self, byte: u8) -> Option<u8> {
-        let most = INPUT_LIMIT - 1 - self.marks();
-        self.input.truncate(most);
+        self.input.truncate(self.full());
         let inspected = self.termios.local(sys::ICANON | sys::ISIG | sys::ECHO)
             || self.termios.input(
                 sys::ISTRIP | sys::IUCLC | sys::IGNCR | sys::ICRNL | sys::INLCR | sys::IXON | sys::PARMRK,

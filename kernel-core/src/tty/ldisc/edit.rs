@@ -142,7 +142,7 @@ impl Ldisc {
                 self.output.echo_raw(&t, b'\\');
             }
             self.output.echo(&t, first);
-            for slot in self.input.range(start + 1..) {
+            for slot in self.input.range(start..).skip(1) {
                 self.output.echo_raw(&t, slot.byte);
                 self.output.back();
             }
