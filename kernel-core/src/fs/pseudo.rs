@@ -177,9 +177,8 @@ impl Inode for Node {
                     return Err(EACCES);
                 }
                 // What the reader may not see is refused at once.
-                let first =
-                    if flags.readable() && !flags.writable() { Some(Text::new(read(caller)?)) } else { None };
-                let text = Mutex::new(first);
+                let first = if flags.readable() && !flags.writable() { Some(read(caller)?) } else { None };
+                let text = KeptText::new(first);
                 let (body, opener) = (self.body.clone(), caller.cred());
                 Ok(Opened::File(Arc::new(TextFile { body, opener, text, watch: None })))
             }
@@ -187,7 +186,7 @@ impl Inode for Node {
                 if flags.writable() {
                     return Err(EACCES);
                 }
-                let (text, watch) = (Mutex::new(Some(Text::new(read(caller)?))), Some(watch()?));
+                let (text, watch) = (KeptText::new(Some(read(caller)?)), Some(watch()?));
                 let (body, opener) = (self.body.clone(), caller.cred());
                 Ok(Opened::File(Arc::new(TextFile { body, opener, text, watch })))
             }
@@ -231,41 +230,59 @@ impl Inode for Node {
     }
 }
 
-/// An open file of text: the text is made anew by each read at the start.
+/// An open file of text.
 struct TextFile {
     body: Arc<Body>,
     opener: Arc<Cred>,
-    text: Mutex<Option<Text>>,
+    text: KeptText,
     watch: Option<Watch>,
 }
 
-/// Text that was made, for who reads on.
+/// Text of an open file: made anew by each read at the start, kept for who reads on.
+#[derive(Default)]
+pub struct KeptText(Mutex<Option<Text>>);
+
 struct Text {
     bytes: Vec<u8>,
     /// Its start was read.
     begun: bool,
 }
 
-impl Text {
-    fn new(bytes: Vec<u8>) -> Text {
-        Text { bytes, begun: false }
+impl KeptText {
+    /// Text that was made already.
+    fn new(bytes: Option<Vec<u8>>) -> KeptText {
+        KeptText(Mutex::new(bytes.map(|bytes| Text { bytes, begun: false })))
+    }
+
+    /// Forgets it.
+    fn forget(&self) {
+        *self.0.lock() = None;
+    }
+
+    /// Copies from `offset` on what `make` makes.
+    pub fn copy(
+        &self,
+        offset: u64,
+        dst: &mut dyn Sink,
+        make: impl FnOnce() -> Result<Vec<u8>>,
+    ) -> Result<usize> {
+        // Taken out meanwhile: no lock is held while text is made or copied.
+        let kept = self.0.lock().take();
+        let bytes = match kept {
+            Some(text) if offset != 0 || !text.begun => text.bytes,
+            _ => make()?,
+        };
+        let rest = usize::try_from(offset).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
+        let copied = if rest.is_empty() { Ok(0) } else { dst.put(rest) };
+        *self.0.lock() = Some(Text { bytes, begun: true });
+        copied
     }
 }
 
 impl TextFile {
     fn copy(&self, op: Op<'_>, offset: u64, dst: &mut dyn Sink) -> Result<usize> {
         let (Body::Text { read, .. } | Body::Watched { read, .. }) = &*self.body else { return Err(EINVAL) };
-        // Taken out meanwhile: no lock is held while text is made or copied.
-        let kept = self.text.lock().take();
-        let bytes = match kept {
-            Some(text) if offset != 0 || !text.begun => text.bytes,
-            _ => read(op.caller)?,
-        };
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let rest = bytes.get(start..).unwrap_or_default();
-        let copied = if rest.is_empty() { Ok(0) } else { dst.put(rest) };
-        *self.text.lock() = Some(Text { bytes, begun: true });
-        copied
+        self.text.copy(offset, dst, || read(op.caller))
     }
 }
 
@@ -303,7 +320,7 @@ impl FileOps for TextFile {
         let mut bytes = alloc::vec![0; len];
         src.take_all(&mut bytes)?;
         write(op.caller, &self.opener, &bytes)?;
-        *self.text.lock() = None;
+        self.text.forget();
         let mut position = op.file.position.lock();
         *position = position.saturating_add(len as u64);
         Ok(len)

@@ -476,9 +476,11 @@ impl PageCache {
             }
             if let Some(bytes) = self.backing.bytes().get(at as usize..upto as usize) {
                 self.ram.frames.write(Phys(phys.0 + (at - pages.start)), bytes);
-                self.backing.done_with(at..upto);
             }
             at = upto;
+        }
+        if pages.start < end {
+            self.backing.done_with(pages.start..end);
         }
     }
 

@@ -14,6 +14,7 @@ use crate::fs::pseudo::Node;
 use crate::host::Host;
 use crate::ipc::pidfd::PidFd;
 use crate::syscall::args::RawFd;
+use crate::syscall::paths::PATH_MAX;
 use crate::syscall::{Cx, SysResult};
 use crate::task::access::Ids;
 use crate::task::clone::{CloneArgs, CloneFlags};
@@ -26,8 +27,6 @@ use crate::task::wait::{Target, WaitOptions};
 use crate::vfs::file::OpenFlags;
 use crate::vfs::walk::LastLink;
 
-/// Longest path, with its zero byte.
-const PATH_MAX: usize = 4096;
 /// Longest single argument or environment string (`MAX_ARG_STRLEN`).
 const ARG_MAX: usize = 128 << 10;
 /// All of them together; the stack limit may allow less.

@@ -89,6 +89,10 @@ impl<H: Host> Kernel<H> {
             if task.tid() != process.pid && !tree.traced.contains_key(&task.tid()) {
                 process.pid_ns.leave(task.tid());
             }
+            // With the thread, so that its time is never counted twice or not at all.
+            self.settle(task);
+            process.ended_user_ns.fetch_add(task.user_ns.load(Ordering::Relaxed), Ordering::Relaxed);
+            process.ended_system_ns.fetch_add(task.system_ns.load(Ordering::Relaxed), Ordering::Relaxed);
             group.threads.retain(|thread| thread.tid() != task.tid());
             if task.tid() != process.pid {
                 process.cgroup.group().remove_tasks(1);
@@ -107,10 +111,7 @@ impl<H: Host> Kernel<H> {
             if !group.threads.is_empty() { None } else { Some(group.ending.unwrap_or(status)) }
         };
         changes.tell();
-        self.settle(task);
         process.ended_counts.add(task.counts());
-        process.ended_user_ns.fetch_add(task.user_ns.load(Ordering::Relaxed), Ordering::Relaxed);
-        process.ended_system_ns.fetch_add(task.system_ns.load(Ordering::Relaxed), Ordering::Relaxed);
         if watched {
             self.leave_tracees(task);
             let killed = ExitStatus::Signaled { signal: SIGKILL, core: false };

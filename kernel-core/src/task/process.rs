@@ -306,9 +306,10 @@ impl<H: Host> Process<H> {
 
     /// CPU time of all its threads in nanoseconds: in the guest, in the kernel.
     pub fn cpu_ns(&self) -> (u64, u64) {
+        let group = self.signals.lock();
         let (mut user, mut system) =
             (self.ended_user_ns.load(Ordering::Relaxed), self.ended_system_ns.load(Ordering::Relaxed));
-        for thread in self.threads() {
+        for thread in &group.threads {
             user += thread.user_ns.load(Ordering::Relaxed);
             system += thread.system_ns.load(Ordering::Relaxed);
         }

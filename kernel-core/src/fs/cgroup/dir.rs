@@ -18,7 +18,7 @@ const FIRST_GROUP: u64 = 64;
 
 impl Inode for Group {
     fn metadata(&self) -> Metadata {
-        let nlink = self.children().len() as u32 + 2;
+        let nlink = self.child_count() as u32 + 2;
         self.with_attr(|attr| attr.metadata(self.id, nlink))
     }
 

@@ -9,6 +9,7 @@ use super::attr::Attr;
 use super::files::{self, Item, Writer};
 use super::{Viewer, statfs};
 use crate::errno::{E2BIG, EINVAL, ENODEV, EPERM, Result};
+use crate::fs::pseudo::KeptText;
 use crate::io::{Sink, Source};
 use crate::sched::wait::{Events, WaitQueue};
 use crate::sync::Mutex;
@@ -116,7 +117,7 @@ impl Inode for GroupFile {
         }
         let opener = (caller.cred(), Viewer::of(caller, &group).ok_or(ENODEV)?);
         let seen = AtomicU64::new(NOTHING_SEEN);
-        Ok(Opened::File(Arc::new(OpenGroupFile { file, opener, text: Mutex::default(), seen })))
+        Ok(Opened::File(Arc::new(OpenGroupFile { file, opener, text: KeptText::default(), seen })))
     }
 
     fn set_attr(&self, attr: &SetAttr) -> Result<()> {
@@ -131,7 +132,7 @@ struct OpenGroupFile {
     file: Arc<GroupFile>,
     /// Who has opened it: rights to move processes are theirs.
     opener: (Arc<Cred>, Viewer),
-    text: Mutex<Option<Vec<u8>>>,
+    text: KeptText,
     /// How many of the changes a read or nobody has seen.
     seen: AtomicU64,
 }
@@ -145,20 +146,11 @@ impl OpenGroupFile {
 
     fn copy(&self, op: Op<'_>, offset: u64, dst: &mut dyn Sink) -> Result<usize> {
         let (group, item) = self.there()?;
-        // Taken out meanwhile: no lock is held while text is made or copied.
-        let kept = self.text.lock().take().filter(|_| offset != 0);
-        let text = match kept {
-            Some(text) => text,
-            None => {
-                let read = item.read.ok_or(EINVAL)?;
-                self.seen.store(self.file.changes.load(Ordering::Acquire), Ordering::Release);
-                read(&group, op.caller)?
-            }
-        };
-        let rest = usize::try_from(offset).ok().and_then(|start| text.get(start..)).unwrap_or_default();
-        let copied = if rest.is_empty() { Ok(0) } else { dst.put(rest) };
-        *self.text.lock() = Some(text);
-        copied
+        self.text.copy(offset, dst, || {
+            let read = item.read.ok_or(EINVAL)?;
+            self.seen.store(self.file.changes.load(Ordering::Acquire), Ordering::Release);
+            read(&group, op.caller)
+        })
     }
 }
 

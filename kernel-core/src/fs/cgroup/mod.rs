@@ -40,27 +40,21 @@ fn statfs() -> StatFs {
 struct Viewer {
     root: Arc<Group>,
     is_initial: bool,
-    user_ns: UserNs,
 }
 
 impl Viewer {
     /// For a caller who has come to `group`; `None`: that is being removed.
     fn of(caller: &dyn Caller, group: &Group) -> Option<Viewer> {
-        match caller.namespaces() {
-            Some(all) => Some(Viewer {
-                root: all.cgroup.root.clone(),
-                is_initial: all.cgroup.ino == INITIAL_CGROUP,
-                user_ns: all.cgroup.user_ns.clone(),
-            }),
-            None => Some(Viewer { root: group.top()?, is_initial: true, user_ns: UserNs::INITIAL }),
-        }
+        let all = caller.namespaces();
+        let is_initial = all.as_ref().is_none_or(|all| all.cgroup.ino == INITIAL_CGROUP);
+        Some(Viewer { root: group.root_for(all.as_deref())?, is_initial })
     }
 }
 
 /// The type, for `mount(2)`.
 pub struct CgroupType {
     root: Arc<Group>,
-    /// What is mounted; a root has one file system, however often that is mounted.
+    /// What is mounted; a root has one file system, however often that is mounted, and another for the initial namespace.
     mounted: Mutex<Vec<Weak<CgroupFs>>>,
 }
 
@@ -77,24 +71,24 @@ impl FsType for CgroupType {
     }
 
     fn may_mount(&self, caller: &dyn Caller) -> bool {
-        let viewer = Viewer::of(caller, &self.root);
-        viewer.is_some_and(|viewer| caller.cred().capable_in(&viewer.user_ns, Caps::SYS_ADMIN))
+        let user_ns = caller.namespaces().map_or(UserNs::INITIAL, |all| all.cgroup.user_ns.clone());
+        caller.cred().capable_in(&user_ns, Caps::SYS_ADMIN)
     }
 
     fn mount(&self, new: &NewFs<'_>) -> Result<Arc<dyn FileSystem>> {
         let delegates = delegates(new.options)?;
         let viewer = Viewer::of(new.caller, &self.root).ok_or(EINVAL)?;
-        // Those of other namespaces have no say in it.
         if viewer.is_initial {
             self.root.set_delegates(delegates);
         }
         let mut mounted = self.mounted.lock();
         mounted.retain(|fs| fs.strong_count() > 0);
-        let known = mounted.iter().filter_map(Weak::upgrade).find(|fs| Arc::ptr_eq(&fs.root, &viewer.root));
-        if let Some(known) = known {
+        let same =
+            |fs: &Arc<CgroupFs>| Arc::ptr_eq(&fs.root, &viewer.root) && fs.is_initial == viewer.is_initial;
+        if let Some(known) = mounted.iter().filter_map(Weak::upgrade).find(same) {
             return Ok(known);
         }
-        let fs = Arc::new(CgroupFs { root: viewer.root });
+        let fs = Arc::new(CgroupFs { root: viewer.root, is_initial: viewer.is_initial });
         mounted.push(Arc::downgrade(&fs));
         Ok(fs)
     }
@@ -109,6 +103,8 @@ fn delegates(options: &[u8]) -> Result<bool> {
 /// The hierarchy from a group on.
 struct CgroupFs {
     root: Arc<Group>,
+    /// Whether the initial namespace has mounted it: only that has a say in its options.
+    is_initial: bool,
 }
 
 impl FileSystem for CgroupFs {
@@ -130,15 +126,14 @@ impl FileSystem for CgroupFs {
 
     fn remount(&self, options: &[u8]) -> Result<()> {
         let delegates = delegates(options)?;
-        if self.root.is_root() {
+        if self.is_initial {
             self.root.set_delegates(delegates);
         }
         Ok(())
     }
 
     fn name_of_root(&self, root: &Arc<Dentry>, reader: Option<&Namespaces>) -> Vec<u8> {
-        let seen_from = reader.map(|namespaces| namespaces.cgroup.root.clone()).or_else(|| self.root.top());
-        let Some(seen_from) = seen_from else { return name_inside(root) };
+        let Some(seen_from) = self.root.root_for(reader) else { return name_inside(root) };
         let inode = root.inode().as_any();
         match (inode.downcast_ref::<Group>(), inode.downcast_ref::<GroupFile>()) {
             (Some(group), _) => group.path_from(&seen_from),

@@ -17,6 +17,7 @@ use crate::fs::pseudo::{Body, Listed, Listing, Node, NodeAttr, Watch, WriteText}
 use crate::host::Prot;
 use crate::ipc::pidfd::PidFd;
 use crate::mm::info::MapInfo;
+use crate::syscall::paths::PATH_MAX;
 use crate::syscall::prctl::TIMER_SLACK_NS;
 use crate::task::access::Ids;
 use crate::task::user_ns::IdKind;
@@ -25,8 +26,6 @@ use crate::vfs::inode::{FileKind, Inode, LinkTarget};
 use crate::vfs::limit::check_text;
 use crate::vfs::path::{Path, path_of};
 
-/// Longest path of a control group, with its zero byte.
-const PATH_MAX: usize = 4096;
 /// Most bytes of arguments or environment that are shown.
 const ARGS_MAX: u64 = 2 << 20;
 /// Inode numbers of tasks: above others, with room for the entries of each.
@@ -386,8 +385,8 @@ fn watch_mounts(view: &dyn TaskView) -> Result<Watch> {
 /// Source: `cgroups(7)`. The path is from the root of the reader's namespace on.
 fn cgroup(view: &dyn TaskView, reader: &dyn Caller) -> Result<Vec<u8>> {
     let group = view.cgroup();
-    let root = reader.namespaces().map(|namespaces| namespaces.cgroup.root.clone()).or_else(|| group.top());
-    let path = group.path_from(&*root.ok_or(ESRCH)?);
+    let root = group.root_for(reader.namespaces().as_deref()).ok_or(ESRCH)?;
+    let path = group.path_from(&root);
     if path.len() >= PATH_MAX {
         return Err(ENAMETOOLONG);
     }

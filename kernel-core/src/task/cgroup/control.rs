@@ -44,7 +44,7 @@ impl Group {
     }
 
     fn could_be_thread_root(&self) -> bool {
-        self.is_root() || !self.children().iter().any(|child| child.is_populated())
+        self.is_root() || !self.state.lock().children.values().any(|child| child.is_populated())
     }
 
     fn is_valid_domain(&self) -> bool {
@@ -66,7 +66,7 @@ impl Group {
         if !self.is_valid_domain() {
             return Err(EOPNOTSUPP);
         }
-        if !self.could_be_thread_root() && self.hands_on_pids() { Err(EBUSY) } else { Ok(()) }
+        if self.hands_on_pids() && !self.could_be_thread_root() { Err(EBUSY) } else { Ok(()) }
     }
 
     /// Hands the controller on, or no longer; its files belong to `owner`. ENOENT: it has not got it. EBUSY: one below hands it
@@ -87,7 +87,7 @@ impl Group {
             if !self.is_valid_domain() {
                 return Err(EOPNOTSUPP);
             }
-            if !self.could_be_thread_root() && self.has_processes() {
+            if self.has_processes() && !self.could_be_thread_root() {
                 return Err(EBUSY);
             }
             // The names of the new files may be taken.

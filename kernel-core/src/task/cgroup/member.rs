@@ -29,11 +29,6 @@ impl Membership {
         self.0.lock().group.clone()
     }
 
-    /// Whether it is in `group`, below groups among them.
-    pub fn is_within(&self, group: &Group) -> bool {
-        self.0.lock().group.is_within(group)
-    }
-
     /// Whether it is in just this group.
     pub fn is_in(&self, group: &Group) -> bool {
         core::ptr::eq(&*self.0.lock().group, group)

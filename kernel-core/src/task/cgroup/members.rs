@@ -1,5 +1,6 @@
 //! What a group has of processes and does to them.
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -17,6 +18,7 @@ use crate::task::cred::Cred;
 use crate::task::pid_ns::PidNs;
 use crate::task::process::ExitStatus;
 use crate::task::signal::SIGKILL;
+use crate::task::tree::ProcessTree;
 use crate::task::{Process, Task};
 use crate::vfs::caller::Caller;
 use crate::vfs::permission::{self, Access};
@@ -63,8 +65,7 @@ pub trait Members: Send + Sync {
 /// Whether `mover` may take something from `from` to `to`: it must be allowed to write `cgroup.procs` of the group around both
 /// (EACCES), and where namespaces are boundaries, to see both (ENOENT).
 fn check_move(from: &Group, to: &Group, mover: &Mover<'_>) -> Result<()> {
-    let around = from.upwards().find(|group| to.is_within(group)).unwrap_or(from);
-    permission::check(around.procs_owner(), mover.cred, Access::WRITE)?;
+    permission::check(from.around(to).procs_owner(), mover.cred, Access::WRITE)?;
     if from.delegates() && !(from.is_within(mover.root) && to.is_within(mover.root)) {
         return Err(ENOENT);
     }
@@ -74,6 +75,19 @@ fn check_move(from: &Group, to: &Group, mover: &Mover<'_>) -> Result<()> {
 /// Tasks of a process that count: its threads, and its first one until it was waited for.
 fn tasks_of<H: Host>(process: &Process<H>, threads: &[Arc<Task<H>>]) -> usize {
     threads.iter().filter(|thread| thread.tid() != process.pid).count() + 1
+}
+
+/// The processes in the group and below it.
+fn within<'a, H: Host>(
+    tree: &'a ProcessTree<H>,
+    group: &'a Group,
+) -> impl Iterator<Item = &'a Arc<Process<H>>> {
+    // Each group is asked once: it may be deep, and have many processes.
+    let mut known = BTreeMap::new();
+    tree.nodes().map(|node| &node.process).filter(move |process| {
+        let own = process.cgroup.group();
+        *known.entry(own.id).or_insert_with(|| own.is_within(group))
+    })
 }
 
 impl<H: Host> Kernel<H> {
@@ -142,7 +156,7 @@ impl<H: Host> Members for KernelLink<H> {
         {
             // Whoever is being made is either in the tree already, or does not come there, as its maker ends.
             let tree = kernel.tree.lock();
-            for process in tree.nodes().map(|node| &node.process).filter(|one| one.cgroup.is_within(group)) {
+            for process in within(&tree, group) {
                 // The first process of a namespace is protected from those in it, and PID 1 from all.
                 let protected = process.pid == 1
                     || process.is_namespace_init() && process.pid_ns.shown(caller.pid()) != 0;
@@ -168,7 +182,7 @@ impl<H: Host> Members for KernelLink<H> {
             return [user, system];
         }
         let mut sum = group.spent.each_ref().map(|ns| ns.load(Ordering::Relaxed));
-        for process in tree.nodes().map(|node| &node.process).filter(|one| one.cgroup.is_within(group)) {
+        for process in within(&tree, group) {
             let (user, system) = kernel.process_cpu_ns(process);
             let spent = process.cgroup.spent([user, system]);
             sum.iter_mut().zip(spent).for_each(|(sum, ns)| *sum += ns);

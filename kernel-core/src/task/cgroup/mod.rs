@@ -29,6 +29,7 @@ use crate::services::Clock;
 use crate::sync::{Mutex, MutexGuard};
 use crate::task::cgroup::members::Members;
 use crate::task::cgroup::pids::Pids;
+use crate::task::namespaces::Namespaces;
 use crate::vfs::inode::{FileKind, NewAttr, Timestamp};
 use crate::vfs::notify::Notify;
 
@@ -183,9 +184,27 @@ impl Group {
         self.parent.is_none()
     }
 
-    /// Whether it is `other` or below it.
+    /// The root of the hierarchy as it is seen in `namespaces`; `None`: in those at boot.
+    pub(crate) fn root_for(&self, namespaces: Option<&Namespaces>) -> Option<Arc<Group>> {
+        namespaces.map(|all| all.cgroup.root.clone()).or_else(|| self.top())
+    }
+
+    /// Whether it is `other` or below it. A parent has the lesser number.
     pub fn is_within(&self, other: &Group) -> bool {
-        self.upwards().any(|group| core::ptr::eq(group, other))
+        self.upwards().find(|group| group.id <= other.id).is_some_and(|group| group.id == other.id)
+    }
+
+    /// The group around both, or one of the two.
+    pub(super) fn around<'a>(&'a self, other: &'a Group) -> &'a Group {
+        let (mut one, mut two) = (self, other);
+        while one.id != two.id {
+            if one.id > two.id {
+                core::mem::swap(&mut one, &mut two);
+            }
+            let Some(parent) = two.parent.as_deref() else { break };
+            two = parent;
+        }
+        one
     }
 
     /// Whether it was removed.
@@ -200,15 +219,9 @@ impl Group {
 
     /// Its path as somebody sees it whose namespace has `root` as its root.
     pub fn path_from(&self, root: &Group) -> Vec<u8> {
-        let line = |group: &'_ Group| -> Vec<*const Group> {
-            let mut line: Vec<_> = group.upwards().map(core::ptr::from_ref).collect();
-            line.reverse();
-            line
-        };
-        let (own, other) = (line(self), line(root));
-        let common = own.iter().zip(&other).take_while(|(a, b)| a == b).count();
-        let mut path = b"/..".repeat(other.len() - common);
-        let mut below: Vec<&Group> = self.upwards().take(own.len() - common).collect();
+        let around = self.around(root);
+        let mut path = b"/..".repeat(root.upwards().take_while(|group| group.id != around.id).count());
+        let mut below: Vec<&Group> = self.upwards().take_while(|group| group.id != around.id).collect();
         below.reverse();
         for group in below {
             path.push(b'/');
@@ -288,7 +301,12 @@ impl Group {
         self.state.lock().children.get(name).cloned()
     }
 
-    /// The groups in it, with their names.
+    /// How many groups are in it.
+    pub(crate) fn child_count(&self) -> usize {
+        self.state.lock().children.len()
+    }
+
+    /// The groups in it, by name.
     pub(crate) fn children(&self) -> Vec<Arc<Group>> {
         self.state.lock().children.values().cloned().collect()
     }
@@ -308,7 +326,7 @@ impl Group {
         self.me.upgrade()
     }
 
-    /// Time of its directory's attributes.
+    /// The time that it is, for attributes.
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_ns(self.common.clock.realtime_ns())
     }
@@ -318,7 +336,7 @@ impl Group {
         change(&mut self.state.lock().attr)
     }
 
-    /// Its file number `index` of the table, of this controller or none.
+    /// Its file number `index` of the table, made when somebody first looks at it.
     pub(crate) fn file(&self, index: usize) -> Arc<GroupFile> {
         let now = self.now();
         let mut state = self.state.lock();
