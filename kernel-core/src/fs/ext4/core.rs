@@ -9,8 +9,8 @@ use alloc::vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rsext4::{
-    Ext4Error, Ext4Result, FileExtentState, FileExtentTarget, InodeInfo, InodeNumber, RangeOperation,
-    ZeroRangeOptions,
+    Ext4Error, Ext4Result, FileExtentState, FileExtentTarget, InodeInfo, InodeNumber, PreallocationOptions,
+    RangeOperation, ZeroRangeOptions,
 };
 
 use super::unnamed::Unnamed;
@@ -28,6 +28,10 @@ const EXTENTS: usize = 1024;
 pub(super) const SPARE_BLOCKS: u64 = 32;
 /// No block is larger.
 const BLOCK: u64 = 4096;
+/// A file of so many blocks has its first, see [`anchor`].
+const ANCHORED: u64 = 64;
+/// A tree of so few nodes has no inner ones: its leaves fit into the root.
+const LEAVES_IN_ROOT: u64 = 4;
 
 /// What `stat(2)` tells of an inode.
 #[derive(Clone, Copy, Debug)]
@@ -262,6 +266,42 @@ pub(super) fn nodes(fs: &mut Fs, number: InodeNumber) -> Ext4Result<u64> {
     Ok(fs.inode(number)?.blocks.saturating_mul(512).saturating_sub(bytes) / fs.statfs().block_size)
 }
 
+/// Called before blocks at `offset` are added to a file. When an extent comes before all others, the library does not write its
+/// key to inner nodes of the tree; so a file has its first block, unwritten, before its tree has inner nodes. Fails where the tree
+/// has grown elsewhere.
+pub(super) fn anchor(fs: &mut Fs, number: InodeNumber, offset: u64) -> Ext4Result<()> {
+    let (info, block) = (fs.inode(number)?, fs.statfs().block_size);
+    if info.blocks.saturating_mul(512) / block < ANCHORED {
+        return Ok(());
+    }
+    let map = fs.inode_extents(number, 0, u64::MAX, FileExtentTarget::Data, 1)?;
+    let first = map.extents.first().map_or(0, |extent| extent.logical_start);
+    if first == 0 {
+        return Ok(());
+    }
+    if nodes(fs, number)? > LEAVES_IN_ROOT {
+        return if offset < first { Err(Ext4Error::unsupported()) } else { Ok(()) };
+    }
+    let allocate = RangeOperation::Allocate(PreallocationOptions { keep_size: true });
+    fs.operate_inode_range(number, 0, block, allocate)
+}
+
+/// Punches a hole; the first block of a large file only becomes unwritten.
+fn punch(fs: &mut Fs, number: InodeNumber, offset: u64, len: u64) -> Ext4Result<()> {
+    let (info, block) = (fs.inode(number)?, fs.statfs().block_size);
+    let (mut start, end) = (offset, offset.saturating_add(len));
+    if offset == 0 && len >= block && info.blocks.saturating_mul(512) / block >= ANCHORED {
+        let zero = RangeOperation::Zero(ZeroRangeOptions { keep_size: true });
+        fs.operate_inode_range(number, 0, block, zero)?;
+        start = block;
+    }
+    if start < end {
+        part_extents(fs, number, start, end - start)?;
+        fs.operate_inode_range(number, start, end - start, RangeOperation::PunchHole)?;
+    }
+    Ok(())
+}
+
 /// Lets no extent reach over both ends of a hole that will be punched: the library cannot make two of one if their node is
 /// full. It can when the state of a block changes, so that of the hole's last does.
 fn part_extents(fs: &mut Fs, number: InodeNumber, offset: u64, len: u64) -> Ext4Result<()> {
@@ -338,6 +378,7 @@ impl Store for FileStore {
             if !has_room(fs, file.number, offset, len)? {
                 return Err(Ext4Error::no_space());
             }
+            anchor(fs, file.number, offset)?;
             let result = fs.write_inode(file.number, offset, &buf);
             if result.is_err() && fs.inode(file.number)?.size > before {
                 // What was written of it is not told of.
@@ -359,10 +400,7 @@ impl Store for FileStore {
             return Err(EOPNOTSUPP);
         }
         let number = self.0.number;
-        self.0.free(|fs| {
-            part_extents(fs, number, offset, len)?;
-            fs.operate_inode_range(number, offset, len, RangeOperation::PunchHole)
-        })
+        self.0.free(|fs| punch(fs, number, offset, len))
     }
 
     fn levels(&self) -> u32 {

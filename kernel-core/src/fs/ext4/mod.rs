@@ -30,8 +30,8 @@ use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 use rsext4::{
-    Ext4, Ext4Error, Ext4Result, InodeInfo, InodeNumber, MountOptions, MountServices, MountedServices,
-    NoopObserver,
+    Ext4, Ext4Error, Ext4ErrorKind, Ext4Result, InodeInfo, InodeMetadataUpdate, InodeNumber, MountOptions,
+    MountServices, MountedServices, NoopObserver,
 };
 
 use crate::block::{Disks, EXT_MAGIC, Volume, VolumeClaim};
@@ -302,6 +302,21 @@ impl Shared {
         }
     }
 
+    /// While it unmounts, the library makes no room in a journal that is nearly full (EBUSY); before any other change it does.
+    fn unmount_library(&self, fs: &mut Fs) -> Ext4Result<()> {
+        match fs.unmount() {
+            Err(error) if error.kind() == Ext4ErrorKind::Busy => {}
+            done => return done,
+        }
+        let info = fs.inode(fs.root_inode())?;
+        let seconds = [info.atime, info.mtime, info.ctime, info.btime];
+        self.clock.set(self.layout.times(&*self.volume, info.number.raw(), seconds).ctime);
+        let permissions = Some(inode::permissions(info.mode.into())?);
+        let same = InodeMetadataUpdate { permissions, ..InodeMetadataUpdate::default() };
+        fs.update_inode_metadata(info.number, same)?;
+        fs.unmount()
+    }
+
     /// Says on the disk that nothing is open any more.
     fn unmount(&self) {
         if self.unmounted.swap(true, Ordering::Relaxed) {
@@ -311,7 +326,7 @@ impl Shared {
         let waiting = !self.unused.lock().is_empty();
         let synced = if waiting { self.sync() } else { Ok(()) };
         self.phase.unmounting.store(true, Ordering::Relaxed);
-        if let Err(error) = synced.and_then(|()| self.with(|fs| fs.unmount())) {
+        if let Err(error) = synced.and_then(|()| self.with(|fs| self.unmount_library(fs))) {
             log::warn!("{}: unmounting failed, its journal will be replayed: {error:?}", self.volume.name);
         }
         self.read_only.store(true, Ordering::Relaxed);
