@@ -103,9 +103,11 @@ const_assert_eq!(size_of::<RawStatFs>(), size_of::<sys::statfs>());
 const STATX_KNOWN: u32 = 0x7ff | 0x800 | 0x1000;
 const STATX_RESERVED: u32 = 0x8000_0000;
 const STATX_ATTR_MOUNT_ROOT: u64 = 0x2000;
-/// `ST_VALID`: the flags mean something. `ST_RELATIME` is not where `MS_RELATIME` is.
+/// `ST_VALID`: the flags mean something.
 const ST_VALID: u64 = 0x20;
-const ST_RELATIME: u64 = 0x1000;
+/// `ST_RELATIME` and `ST_NOSYMFOLLOW`, the two that are not where the flags of `mount(2)` are.
+const ST_MOVED: [(MountFlags, u64); 2] =
+    [(MountFlags::REL_ATIME, 0x1000), (MountFlags::NO_SYM_FOLLOW, 0x2000)];
 
 impl Stat {
     /// As a task with `cred` sees it.
@@ -201,8 +203,9 @@ pub fn statx<H: Host>(cx: &Cx<'_, H>, dirfd: RawFd, path: u64, flags: u32, mask:
 
 fn put_statfs<H: Host>(cx: &Cx<'_, H>, inode: &dyn Inode, mount: MountFlags, buf: u64) -> SysResult {
     let stat = inode.statfs();
-    let relatime = if mount.contains(MountFlags::REL_ATIME) { ST_RELATIME } else { 0 };
-    let others = u64::from((mount - MountFlags::REL_ATIME).bits());
+    let moved = ST_MOVED.iter().filter(|(flag, _)| mount.contains(*flag)).map(|(_, moved)| moved);
+    let same = mount - MountFlags::REL_ATIME - MountFlags::NO_SYM_FOLLOW;
+    let flags = moved.fold(ST_VALID | u64::from(same.bits()), |flags, moved| flags | moved);
     let raw = RawStatFs {
         kind: stat.magic,
         block_size: stat.block_size,
@@ -214,7 +217,7 @@ fn put_statfs<H: Host>(cx: &Cx<'_, H>, inode: &dyn Inode, mount: MountFlags, buf
         id: stat.id,
         name_len: 255,
         fragment_size: stat.block_size,
-        flags: ST_VALID | relatime | others,
+        flags,
         spare: [0; 4],
     };
     cx.user().set(buf, &raw)?;

@@ -26,6 +26,7 @@ pub const CASES: &[Case] = cases![
     poll_tells_of_changes,
     mountinfo_escapes,
     ramfs_has_no_size,
+    statfs_tells_the_flags,
 ];
 
 /// A private mount namespace with a tmpfs of its own on `w`, which becomes the working directory.
@@ -371,6 +372,25 @@ unsafe fn mountinfo_escapes() -> Done {
     check(there("a\\040b\\134\\012\\011")?, "the place")?;
     let text = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     check(text.contains("so\\040urce "), "the source")
+}
+
+unsafe fn statfs_tells_the_flags() -> Done {
+    const NO_SYM_FOLLOW: libc::c_ulong = 256;
+    private_place()?;
+    dirs(&[c"a"])?;
+    for (asked, told) in [
+        (libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_RDONLY, 0x100f),
+        (libc::MS_NOATIME, 0x400),
+        (libc::MS_STRICTATIME | libc::MS_NODIRATIME, 0x800),
+        (NO_SYM_FOLLOW, 0x3000),
+    ] {
+        ok(mount(c"none", c"a", c"tmpfs", asked))?;
+        let mut stat: libc::statfs = std::mem::zeroed();
+        ok(libc::statfs(c"a".as_ptr(), &mut stat))?;
+        eq(stat.f_flags, told | 0x20)?;
+        ok(umount(c"a", 0))?;
+    }
+    Ok(())
 }
 
 unsafe fn ramfs_has_no_size() -> Done {
