@@ -3,6 +3,7 @@
 //!
 //! It is forked off once and allocates nothing afterwards: other threads of a test may have had any lock.
 
+use std::ffi::CStr;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::call::{DATA, DATA_LEN};
@@ -39,8 +40,8 @@ pub fn get() -> Result<MutexGuard<'static, Zygote>, &'static str> {
     }
 }
 
-const PLACE: &std::ffi::CStr = c"/dev/shm";
-const TMPFS: &std::ffi::CStr = c"tmpfs";
+const PLACE: &CStr = c"/dev/shm";
+const TMPFS: &CStr = c"tmpfs";
 
 impl Zygote {
     fn start() -> Result<Zygote, &'static str> {
@@ -50,6 +51,7 @@ impl Zygote {
             return Err("there is no socket");
         }
         let shared = map(0, SHARED, libc::MAP_SHARED).ok_or("there is no memory to share")?;
+        let ids = id_files();
         // SAFETY: the child makes system calls and writes to memory of its own only.
         match unsafe { libc::fork() } {
             -1 => Err("there is no process"),
@@ -57,7 +59,7 @@ impl Zygote {
                 // Else it would never hear that nobody asks any more.
                 // SAFETY: it is the parent's.
                 unsafe { libc::close(sockets[0]) };
-                serve(sockets[1], shared)
+                serve(sockets[1], shared, &ids)
             }
             _ => {
                 // SAFETY: it is the child's.
@@ -123,7 +125,7 @@ fn receive(socket: i32) -> Option<u64> {
 }
 
 /// The zygote's life: to make a child for each request, until nobody is there to ask.
-fn serve(socket: i32, shared: usize) -> ! {
+fn serve(socket: i32, shared: usize, ids: &[IdFile]) -> ! {
     // SAFETY: system calls with constants, numbers and memory of this function.
     unsafe {
         // A fuzzer has handlers; it ends with the socket, for the thread that made it may end before.
@@ -132,9 +134,8 @@ fn serve(socket: i32, shared: usize) -> ! {
         }
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);
         // Only one who may mount nothing needs a user namespace for it.
-        let uid = libc::getuid();
         let alone = libc::unshare(libc::CLONE_NEWNS) == 0
-            || libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) == 0 && become_root(uid);
+            || libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) == 0 && become_root(ids);
         let private = libc::MS_REC | libc::MS_PRIVATE;
         let alone = alone
             && libc::mount(c"none".as_ptr(), c"/".as_ptr(), std::ptr::null(), private, std::ptr::null()) == 0
@@ -148,30 +149,31 @@ fn serve(socket: i32, shared: usize) -> ! {
     }
 }
 
+/// A file of `/proc` that says who is who in a user namespace, and what is to be written to it.
+type IdFile = (&'static CStr, String);
+
+/// Those that make root of a new user namespace of who is here. Groups can be mapped only once none can be given up.
+fn id_files() -> [IdFile; 3] {
+    // SAFETY: system calls without arguments.
+    let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+    [
+        (c"/proc/self/setgroups", "deny".into()),
+        (c"/proc/self/uid_map", format!("0 {uid} 1\n")),
+        (c"/proc/self/gid_map", format!("0 {gid} 1\n")),
+    ]
+}
+
 /// Root of a new user namespace is who made it.
-fn become_root(uid: u32) -> bool {
-    let mut line = [0u8; 32];
-    let mut len = 0;
-    for (index, part) in [0, uid, 1].into_iter().enumerate() {
-        let mut digits = [0u8; 10];
-        let mut count = 0;
-        let mut rest = part;
-        while rest > 0 || count == 0 {
-            digits[count] = b'0' + (rest % 10) as u8;
-            (rest, count) = (rest / 10, count + 1);
+fn become_root(ids: &[IdFile]) -> bool {
+    ids.iter().all(|(path, text)| {
+        // SAFETY: system calls with a path and bytes that live as long.
+        unsafe {
+            let file = libc::open(path.as_ptr(), libc::O_WRONLY);
+            let written = libc::write(file, text.as_ptr().cast(), text.len());
+            libc::close(file);
+            written == text.len() as isize
         }
-        for digit in digits[..count].iter().rev() {
-            line[len] = *digit;
-            len += 1;
-        }
-        line[len] = if index < 2 { b' ' } else { b'\n' };
-        len += 1;
-    }
-    // SAFETY: system calls with constants and the bytes above.
-    unsafe {
-        let file = libc::open(c"/proc/self/uid_map".as_ptr(), libc::O_WRONLY);
-        libc::write(file, line.as_ptr().cast(), len) == len as isize
-    }
+    })
 }
 
 /// Makes a child, with an empty file system as its root, and gives its status; -1 if that cannot be had.
