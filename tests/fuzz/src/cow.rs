@@ -1,6 +1,7 @@
 //! COW files of any contents, over a backing file: read, written, and read again.
 
 use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -10,20 +11,33 @@ use host_linux::disk::cow::CowFile;
 use host_linux::disk::header::{self, Header};
 use host_linux::disk::{Options, image};
 use kernel_core::host::block::{BlockDevice, SECTOR};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 /// Bytes of the backing file.
 const SIZE: u64 = 16 * SECTOR;
 
-/// A folder in memory with the backing file, for as long as the process lives; an input has it alone.
-fn folder() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let folder = PathBuf::from(format!("/dev/shm/lodger-fuzz-cow-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder");
-        let bytes: Vec<u8> = (0..SIZE).map(|at| (at / SECTOR) as u8).collect();
-        fs::write(folder.join("b"), bytes).expect("a file");
-        folder
-    })
+/// Two files in memory without names of their own, so that nothing of them outlives the process; an input has them alone.
+struct Files {
+    backing: File,
+    cow: File,
+}
+
+impl Files {
+    fn get() -> &'static Files {
+        static FILES: OnceLock<Files> = OnceLock::new();
+        FILES.get_or_init(|| {
+            let [backing, cow] = ["backing", "cow"]
+                .map(|name| File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC).expect("a file")));
+            let bytes: Vec<u8> = (0..SIZE).map(|at| (at / SECTOR) as u8).collect();
+            fs::write(path(&backing), bytes).expect("it can be written");
+            Files { backing, cow }
+        })
+    }
+}
+
+/// Where it can be opened: in one folder for both, as a COW file finds its backing file.
+fn path(file: &File) -> PathBuf {
+    Path::new("/proc/self/fd").join(file.as_raw_fd().to_string())
 }
 
 /// The bytes are a file, or choose the fields of one that can be opened.
@@ -35,9 +49,11 @@ pub fn run(data: &[u8]) {
 }
 
 fn with_fields(choices: &mut Unstructured<'_>) -> arbitrary::Result<()> {
-    let folder = folder();
-    let backing = File::open(folder.join("b")).and_then(|file| file.metadata()).expect("it is there");
-    let made = Header::new(Path::new("b"), backing.mtime() as u32, SIZE).expect("it fits");
+    let files = Files::get();
+    let (backing, path) = (path(&files.backing), path(&files.cow));
+    let name = PathBuf::from(backing.file_name().expect("it has one"));
+    let mtime = files.backing.metadata().expect("it is there").mtime();
+    let made = Header::new(&name, mtime as u32, SIZE).expect("it fits");
     let mut bytes = made.encode();
     // Some alignment, and whatever is wrong beside that.
     let align = *choices.choose(&[1u32, 3, 512, 4096, 4097, 65536])?;
@@ -45,12 +61,12 @@ fn with_fields(choices: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     for _ in 0..choices.int_in_range(0..=2)? {
         let at = choices.int_in_range(4..=36)?;
         // The path stays: another could be any file of this machine.
-        if !(32..34).contains(&at) {
+        if !(32..=32 + name.as_os_str().len()).contains(&at) {
             bytes[at] = choices.arbitrary()?;
         }
     }
     let Ok(header) = Header::decode(&bytes) else { return Ok(()) };
-    if header.backing != Path::new("b") {
+    if header.backing != name {
         return Ok(());
     }
     assert!(header.bitmap_offset >= 4128 && header.data_offset >= header.bitmap_offset + header.bitmap_len());
@@ -58,10 +74,9 @@ fn with_fields(choices: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     bytes.resize(header.bitmap_offset.min(1 << 20) as usize, 0);
     bytes.extend_from_slice(&choices.arbitrary::<[u8; 2]>()?);
     bytes.truncate(bytes.len() - cut);
-    let path = folder.join("c");
     fs::write(&path, &bytes).expect("it can be written");
     let _ = image::inspect(&path);
-    if let Ok(cow) = CowFile::open(&path, Some(&folder.join("b")), Options::default()) {
+    if let Ok(cow) = CowFile::open(&path, Some(&backing), Options::default()) {
         use_it(&cow, choices)?;
     }
     let _ = image::inspect(&path);
