@@ -15,16 +15,15 @@ mod guest;
 mod invariants;
 mod machine;
 mod random;
+mod simulation;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
-use kernel_core::boot::{BootConfig, testing};
-use kernel_core::host::VcpuId;
-use kernel_core::kernel::{Kernel, TraceSink};
+use kernel_core::kernel::TraceSink;
 
-use machine::Machine;
 use random::Random;
 
 fn main() -> ExitCode {
@@ -60,20 +59,8 @@ fn main() -> ExitCode {
     if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs an instance for so many steps of its guests, and says how many calls they made, or what was wrong.
+/// Runs the instance of a seed.
 fn simulate(seed: u64, steps: u64, traced: bool) -> Result<u64, String> {
-    let random = Random::new(seed);
-    let config = BootConfig {
-        memory: random.pick(&[4, 8, 16, 64]) << 20,
-        trace: traced.then(|| -> TraceSink { std::sync::Arc::new(|line| eprintln!("{line}")) }),
-        ..testing::config(&guest::files(), guest::elf())
-    };
-    let machine = Machine::new(random, steps);
-    let kernel = Kernel::boot(machine.clone(), config).map_err(|error| format!("no boot: {error:?}"))?;
-    machine.watch(&kernel);
-    kernel.run_vcpu(VcpuId(0));
-    let calls = machine.calls();
-    machine.fault()?;
-    invariants::at_the_end(kernel)?;
-    Ok(calls)
+    let trace = traced.then(|| -> TraceSink { Arc::new(|line| eprintln!("{line}")) });
+    simulation::run(Random::new(seed), &[4, 8, 16, 64], steps, trace)
 }

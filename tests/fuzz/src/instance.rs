@@ -37,10 +37,12 @@ impl Script for std::vec::IntoIter<Call> {
 pub fn config(files: &[(&str, u32, Vec<u8>)]) -> BootConfig {
     let folders = ["dev", "mnt", "proc", "sys", "tmp"].map(|name| (name, 0o040_755, Vec::new()));
     let files: Vec<_> = folders.into_iter().chain(files.iter().cloned()).collect();
-    // To see what an input does.
-    let trace =
-        std::env::var_os("LODGER_FUZZ_TRACE").map(|_| -> TraceSink { Arc::new(|line| eprintln!("{line}")) });
-    BootConfig { memory: 16 << 20, trace, ..testing::config(&files, program()) }
+    BootConfig { memory: 16 << 20, trace: trace(), ..testing::config(&files, program()) }
+}
+
+/// With `LODGER_FUZZ_TRACE`, what prints all calls: to see what an input does.
+pub fn trace() -> Option<TraceSink> {
+    std::env::var_os("LODGER_FUZZ_TRACE").map(|_| -> TraceSink { Arc::new(|line| eprintln!("{line}")) })
 }
 
 /// PID 1's program file.

@@ -6,7 +6,7 @@
 //!
 //! Most targets are system calls that a guest makes on FakeHost ([`instance`]), so what is tried is all that is behind them.
 
-// The simulation's guests, which do anything, and what must be true whatever they do.
+// The simulation: guests that do anything, and what must be true whatever they do.
 #[path = "../../../kernel-core/examples/sim/guest.rs"]
 mod guest;
 #[path = "../../../kernel-core/examples/sim/invariants.rs"]
@@ -15,6 +15,8 @@ mod invariants;
 mod machine;
 #[path = "../../../kernel-core/examples/sim/random.rs"]
 mod random;
+#[path = "../../../kernel-core/examples/sim/simulation.rs"]
+mod simulation;
 
 mod archive;
 mod call;
