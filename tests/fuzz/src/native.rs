@@ -13,7 +13,7 @@ use linux_raw_sys::{general as sys, ioctl};
 
 use crate::call::{Call, DATA, HERE, Out};
 use crate::instance::{self, Script};
-use crate::zygote::{self, End};
+use crate::zygote::{self, End, SHARED};
 
 /// The most calls of one input.
 const MOST: usize = 48;
@@ -45,25 +45,24 @@ pub fn run(data: &[u8]) {
     assert_eq!(end, End::Done, "native Linux is not through with {calls:x?}");
     let natively = answers(&shared, calls.len());
     let here = here(&calls);
-    for (index, (native, ours)) in natively.iter().zip(&here).enumerate() {
-        let before = &calls[..=index];
-        let same = comparable(&calls[index], native) == comparable(&calls[index], ours);
-        // To count differences before each is looked at.
-        if !same && std::env::var_os("LODGER_FUZZ_SURVEY").is_some() {
-            eprintln!("DIFFERENCE {} instead of {}:{}", ours.0, native.0, shown((&calls[index], native)));
-            return;
-        }
-        assert!(
-            same,
-            "call {index} gives {} and {:x?}, natively {} and {:x?}:\n{}",
-            ours.0,
-            comparable(&calls[index], ours).1,
-            native.0,
-            comparable(&calls[index], native).1,
-            before.iter().zip(&natively).map(shown).collect::<String>()
-        );
+    let pairs = natively.iter().zip(&here);
+    let differ = |((native, ours), call)| comparable(call, native) != comparable(call, ours);
+    let Some(index) = pairs.zip(&calls).position(differ) else {
+        return assert_eq!(natively.len(), here.len());
+    };
+    let (call, native, ours) = (&calls[index], &natively[index], &here[index]);
+    // To count differences before each is looked at.
+    if std::env::var_os("LODGER_FUZZ_SURVEY").is_some() {
+        return eprintln!("DIFFERENCE {} instead of {}:{}", ours.0, native.0, shown((call, native)));
     }
-    assert_eq!(natively.len(), here.len());
+    panic!(
+        "call {index} gives {} and {:x?}, natively {} and {:x?}:\n{}",
+        ours.0,
+        comparable(call, ours).1,
+        native.0,
+        comparable(call, native).1,
+        calls.iter().zip(&natively).take(index + 1).map(shown).collect::<String>()
+    );
 }
 
 fn shown((call, outcome): (&Call, &Outcome)) -> String {
@@ -198,9 +197,11 @@ fn encoded(calls: &[Call]) -> Vec<u64> {
     words
 }
 
-/// Where answers begin, in words, and how many each has.
-const ANSWER: usize = 48 << 10;
+/// Where answers begin in what is shared, in words, and how many each has. Before that there is room for as many calls as there
+/// can be, with the longest names.
+const ANSWER: usize = 56 << 10;
 const ANSWER_LEN: usize = 2 + LEFT / 8;
+const _: () = assert!(ANSWER + MOST * ANSWER_LEN <= SHARED / 8);
 
 fn answers(shared: &[u64], count: usize) -> Vec<Outcome> {
     let answers = shared[ANSWER..].chunks(ANSWER_LEN).take(count);
