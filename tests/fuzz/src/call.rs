@@ -1,5 +1,7 @@
 //! System calls as data: what a guest on FakeHost makes, and a native process just as well.
 
+use kernel_core::host::fake::GuestMem;
+use kernel_core::host::{Exit, Registers};
 use linux_raw_sys::general as sys;
 
 /// Where a script has its data, in every address space.
@@ -67,6 +69,16 @@ impl Call {
         let at = DATA + 0x1100 * index as u64;
         call.args[index] = at;
         call.string(at, path)
+    }
+
+    /// Makes it: stores what is in memory and sets the registers. With an error it is not made, and may be tried again.
+    pub fn make(&self, regs: &mut Registers, memory: &dyn GuestMem) -> Result<Exit, Exit> {
+        for (at, bytes) in &self.stores {
+            memory.write(*at, bytes)?;
+        }
+        regs.rax = self.number.into();
+        [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = self.args;
+        Ok(Exit::Syscall)
     }
 }
 

@@ -14,8 +14,8 @@ use crate::call::{Call, DATA, DATA_LEN};
 use crate::invariants;
 use crate::processor::Processor;
 
-/// Where PID 1 is, and the child. An interrupted call is made again two bytes before.
-const INIT: u64 = 0x40_0800;
+/// Where PID 1 is, and the child.
+pub const INIT: u64 = 0x40_0800;
 const CHILD: u64 = 0x40_0100;
 /// How often PID 1 looks whether the child has ended, 10 ms apart, before it ends it.
 const PATIENCE: u64 = 200;
@@ -54,13 +54,19 @@ pub fn program() -> Vec<u8> {
 
 /// Makes these calls.
 pub fn run_calls(config: BootConfig, calls: Vec<Call>) {
-    run(&FakeHost::new(1), config, calls.into_iter());
+    run(config, calls.into_iter());
 }
 
 /// Runs a script to its end, and looks at what must be true then.
-pub fn run(host: &Arc<FakeHost>, config: BootConfig, script: impl Script) {
-    add_programs(host, script);
-    run_to_the_end(host.clone(), config);
+pub fn run(config: BootConfig, script: impl Script) {
+    let host = FakeHost::new(1);
+    add_program(&host, INIT, |context, _| init(&mut context.regs));
+    let child = Mutex::new(Child { script, state: State::Begin });
+    add_program(&host, CHILD, move |context, memory| {
+        let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
+        child.step(context, memory).unwrap_or_else(|exit| exit)
+    });
+    run_to_the_end(host, config);
 }
 
 /// Runs the programs of `host`. A root file system may be damaged.
@@ -77,18 +83,16 @@ pub fn run_to_the_end(host: Arc<FakeHost>, config: BootConfig) {
     }
 }
 
-fn add_programs(host: &FakeHost, script: impl Script) {
-    host.program(INIT, |context, _| init(&mut context.regs));
-    for place in [INIT, CHILD] {
-        host.program(place - 2, move |context, _| {
-            context.regs.rip = place;
-            Exit::Syscall
-        });
-    }
-    let child = Mutex::new(Child { script, state: State::Begin });
-    host.program(CHILD, move |context, memory| {
-        let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
-        child.step(context, memory).unwrap_or_else(|exit| exit)
+/// A program at `place`. Two bytes before, an interrupted call is made again.
+pub fn add_program(
+    host: &FakeHost,
+    place: u64,
+    program: impl FnMut(&mut UserContext, &dyn GuestMem) -> Exit + Send + 'static,
+) {
+    host.program(place, program);
+    host.program(place - 2, move |context, _| {
+        context.regs.rip = place;
+        Exit::Syscall
     });
 }
 
@@ -151,13 +155,8 @@ impl<S: Script> Child<S> {
             self.state = State::Storing(self.script.next(result, memory)?.unwrap_or_else(end));
         }
         let State::Storing(call) = &self.state else { return Ok(Exit::Interrupted) };
-        for (at, bytes) in &call.stores {
-            memory.write(*at, bytes)?;
-        }
-        let regs = &mut context.regs;
-        regs.rax = call.number.into();
-        [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = call.args;
+        let exit = call.make(&mut context.regs, memory)?;
         self.state = State::Called;
-        Ok(Exit::Syscall)
+        Ok(exit)
     }
 }

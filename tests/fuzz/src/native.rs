@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use arbitrary::Unstructured;
 use kernel_core::host::Exit;
-use kernel_core::host::fake::{FakeHost, GuestMem};
+use kernel_core::host::fake::GuestMem;
 use linux_raw_sys::{general as sys, ioctl};
 
 use crate::call::{Call, DATA, HERE, Out};
@@ -155,7 +155,7 @@ fn here(calls: &[Call]) -> Vec<Outcome> {
     let all: Vec<Call> = place.into_iter().chain(calls.iter().cloned()).collect();
     let outcomes = Arc::<Mutex<Vec<Outcome>>>::default();
     let script = Recorded { calls: all.into_iter(), last: None, before, outcomes: outcomes.clone() };
-    instance::run(&FakeHost::new(1), instance::config(&[]), script);
+    instance::run(instance::config(&[]), script);
     let outcomes = outcomes.lock().map(|mut outcomes| std::mem::take(&mut *outcomes));
     outcomes.unwrap_or_default()
 }

@@ -2,14 +2,12 @@
 
 use arbitrary::Unstructured;
 use kernel_core::host::fake::FakeHost;
-use kernel_core::host::{Exit, UserContext};
+use kernel_core::host::UserContext;
 use linux_raw_sys::general as sys;
 
 use crate::call::{Call, DATA, DATA_LEN};
-use crate::instance;
+use crate::instance::{self, INIT};
 
-/// Where the program is, and its handler.
-const ENTRY: u64 = 0x40_0800;
 /// Signals after the first frame.
 const ROUNDS: u64 = 6;
 
@@ -25,35 +23,22 @@ pub fn run(data: &[u8]) {
 fn add_program(host: &FakeHost, data: Vec<u8>) {
     let mut round = 0;
     let mut pending: Option<Call> = None;
-    host.program(ENTRY, move |context, memory| {
-        let call = match pending.take() {
-            Some(call) => call,
-            None => {
-                round += 1;
-                next(round, &data, context)
-            }
-        };
-        for (at, bytes) in &call.stores {
-            if let Err(exit) = memory.write(*at, bytes) {
-                pending = Some(call);
-                return exit;
-            }
-        }
-        let regs = &mut context.regs;
-        regs.rax = call.number.into();
-        [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = call.args;
-        Exit::Syscall
-    });
-    host.program(ENTRY - 2, |context, _| {
-        context.regs.rip = ENTRY;
-        Exit::Syscall
+    instance::add_program(host, INIT, move |context, memory| {
+        let call = pending.take().unwrap_or_else(|| {
+            round += 1;
+            next(round, &data, context)
+        });
+        call.make(&mut context.regs, memory).unwrap_or_else(|exit| {
+            pending = Some(call);
+            exit
+        })
     });
 }
 
 fn next(round: u64, data: &[u8], context: &mut UserContext) -> Call {
     /// `SA_SIGINFO | SA_RESTORER | SA_NODEFER`, and `SA_ONSTACK`.
     const FLAGS: u64 = 0x4 | 0x0400_0000 | 0x4000_0000 | 0x0800_0000;
-    let action = [ENTRY, FLAGS, ENTRY, 0].map(u64::to_le_bytes).concat();
+    let action = [INIT, FLAGS, INIT, 0].map(u64::to_le_bytes).concat();
     let handle =
         |signal: u32| Call::new(sys::__NR_rt_sigaction, &[signal.into(), DATA, 0, 8]).with(DATA, &action);
     match round {
@@ -91,7 +76,7 @@ fn sigreturn(data: &[u8], context: &mut UserContext) -> arbitrary::Result<Call> 
     // Mostly a frame whose vectors follow it, and which goes on here.
     let mut frame = vec![0u8; 440];
     let mut put = |at: usize, value: u64| frame[at - 8..at].copy_from_slice(&value.to_le_bytes());
-    put(40 + 17 * 8, ENTRY);
+    put(40 + 17 * 8, INIT);
     put(40 + 16 * 8, DATA + 0x4000);
     let area = DATA + 0x2000;
     put(8 + 40 + 184 + 8, area);
