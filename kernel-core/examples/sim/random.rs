@@ -11,7 +11,6 @@ pub struct Random {
 
 impl Random {
     /// The sequence of a seed. It starts anywhere: those of neighbours have nothing in common.
-    #[allow(dead_code, reason = "a fuzzer has no seeds")]
     pub fn new(seed: u64) -> Random {
         Random { state: Cell::new(mix(seed)), chosen: Cell::default() }
     }
@@ -36,6 +35,11 @@ impl Random {
         self.chosen(end - 1).unwrap_or_else(|| self.next()) % end
     }
 
+    /// A place among so many, or 0 if there is none.
+    pub fn place(&self, count: usize) -> usize {
+        self.below(count.max(1) as u64) as usize
+    }
+
     /// A number from the bytes that are left, as many as one up to `most` takes.
     fn chosen(&self, most: u64) -> Option<u64> {
         let mut bytes = self.chosen.take();
@@ -54,7 +58,7 @@ impl Random {
 
     /// One of several.
     pub fn pick<T: Copy>(&self, of: &[T]) -> T {
-        of[self.below(of.len() as u64) as usize]
+        of[self.place(of.len())]
     }
 }
 

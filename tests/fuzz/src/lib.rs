@@ -14,7 +14,7 @@ mod invariants;
 #[path = "../../../kernel-core/examples/sim/machine.rs"]
 mod machine;
 #[path = "../../../kernel-core/examples/sim/random.rs"]
-mod random;
+pub mod random;
 #[path = "../../../kernel-core/examples/sim/simulation.rs"]
 mod simulation;
 

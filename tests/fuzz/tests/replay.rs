@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use lodger_fuzz::mutate::{Random, mutated};
+use lodger_fuzz::mutate::mutated;
+use lodger_fuzz::random::Random;
 use lodger_fuzz::{TARGETS, Target, target};
 
 fn folder(kind: &str, name: &str) -> PathBuf {
@@ -48,11 +49,11 @@ fn replay(name: &str) {
     }
     let seconds = std::env::var("LODGER_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     let end = Instant::now() + Duration::from_secs(seconds);
-    let mut random = Random::new(1);
+    let random = Random::new(1);
     for round in 0.. {
         let (_, input) = &inputs[round % inputs.len()];
         let (_, other) = &inputs[round * 7 % inputs.len()];
-        let changed = mutated(input, other, &mut random);
+        let changed = mutated(input, other, &random);
         run(target, &changed, &folder("crashes", name).join("mutated"));
         if Instant::now() >= end {
             println!("{name}: {} inputs, {} changes of them", inputs.len(), round + 1);
