@@ -2,8 +2,9 @@
 
 use kernel_core::block::partitions;
 use kernel_core::block::testing::TestDisk;
+use kernel_core::host::block;
 
-const SECTOR: usize = 512;
+const SECTOR: usize = block::SECTOR as usize;
 
 /// The bytes are the disk, but for the first: it says whether checksums of a GPT are made right, which chance does not.
 pub fn run(data: &[u8]) {
@@ -24,8 +25,8 @@ pub fn run(data: &[u8]) {
     assert!(found.len() <= 128);
     for partition in &found {
         let range = &partition.range;
-        assert!(range.start < range.end && range.end <= size && range.start >= SECTOR as u64);
-        assert!(range.start.is_multiple_of(SECTOR as u64) && range.end.is_multiple_of(SECTOR as u64));
+        assert!(range.start < range.end && range.end <= size && range.start >= block::SECTOR);
+        assert!(range.start.is_multiple_of(block::SECTOR) && range.end.is_multiple_of(block::SECTOR));
         assert!(partition.number > 0);
     }
     assert!(found.is_sorted_by_key(|partition| partition.number));
@@ -44,17 +45,10 @@ fn make_right(disk: &mut [u8], sector: usize) {
         let start = table.checked_mul(SECTOR)?;
         disk.get(start..start.checked_add(bytes)?)
     });
-    let sum = checksum(bytes.unwrap_or_default());
+    let sum = crc32fast::hash(bytes.unwrap_or_default());
     disk[at + 88..at + 92].copy_from_slice(&sum.to_le_bytes());
     let header = number(disk, 12).clamp(92, SECTOR);
     disk[at + 16..at + 20].fill(0);
-    let sum = checksum(&disk[at..at + header]);
+    let sum = crc32fast::hash(&disk[at..at + header]);
     disk[at + 16..at + 20].copy_from_slice(&sum.to_le_bytes());
-}
-
-/// CRC-32, as gzip and GPT have it.
-fn checksum(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| sum >> 1 ^ if sum & 1 != 0 { 0xedb8_8320 } else { 0 })
-    })
 }
