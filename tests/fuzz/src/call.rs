@@ -51,24 +51,17 @@ impl Call {
         self
     }
 
-    /// With a string in memory.
-    pub fn string(self, at: u64, bytes: &[u8]) -> Call {
-        let ended: Vec<u8> = bytes.iter().copied().chain([0]).collect();
-        self.with(at, &ended)
-    }
-
     /// With something to look at.
     pub fn gives(mut self, out: Out) -> Call {
         self.out = out;
         self
     }
 
-    /// A call with a path as its argument of this index.
-    pub fn of_path(number: u32, args: &[u64], index: usize, path: &[u8]) -> Call {
-        let mut call = Call::new(number, args);
+    /// With a path, or another string, as its argument of this index: up to 0x1100 bytes of it, in a place of its own.
+    pub fn path(mut self, index: usize, path: &[u8]) -> Call {
         let at = DATA + 0x1100 * index as u64;
-        call.args[index] = at;
-        call.string(at, path)
+        self.args[index] = at;
+        self.with(at, &[path, b"\0"].concat())
     }
 
     /// Makes it: stores what is in memory and sets the registers. With an error it is not made, and may be tried again.

@@ -22,13 +22,13 @@ pub fn run(data: &[u8]) {
     let arguments = DATA + 0x2000;
     let words = [DATA, 0].map(u64::to_le_bytes).concat();
     let execute = |path: &[u8]| {
-        Call::of_path(sys::__NR_execve, &[0, arguments, arguments], 0, path).with(arguments, &words)
+        Call::new(sys::__NR_execve, &[0, arguments, arguments]).path(0, path).with(arguments, &words)
     };
     // A program that runs at once ends with SIGSEGV, and leaves a core file.
     let limit = [1u64 << 20; 2].map(u64::to_le_bytes).concat();
     let calls = vec![
         Call::new(sys::__NR_setrlimit, &[sys::RLIMIT_CORE.into(), DATA]).with(DATA, &limit),
-        Call::of_path(sys::__NR_chdir, &[0], 0, b"/tmp"),
+        Call::new(sys::__NR_chdir, &[0]).path(0, b"/tmp"),
         Call::new(sys::__NR_fork, &[]),
         execute(b"/bin/script"),
         execute(b"/bin/prog"),

@@ -61,18 +61,18 @@ fn any(choices: &mut Unstructured<'_>) -> arbitrary::Result<(Vec<u8>, Vec<Call>)
         disk[at..at + len].copy_from_slice(bytes);
     }
     let kind: &[u8] = if choices.ratio(3, 4)? { b"ext4" } else { b"ext2" };
-    let mount = Call::of_path(sys::__NR_mount, &[DATA, 0, DATA + 0x100, 0, 0], 1, b"/mnt");
-    let mut calls = vec![mount.string(DATA, b"/dev/ubda").string(DATA + 0x100, kind)];
+    let mount = Call::new(sys::__NR_mount, &[]).path(0, b"/dev/ubda").path(1, b"/mnt").path(2, kind);
+    let mut calls = vec![mount];
     while !choices.is_empty() && calls.len() < 40 {
         act(choices, &mut calls)?;
     }
-    calls.push(Call::of_path(sys::__NR_umount2, &[0, 0], 0, b"/mnt"));
+    calls.push(Call::new(sys::__NR_umount2, &[0, 0]).path(0, b"/mnt"));
     Ok((disk, calls))
 }
 
 fn act(choices: &mut Unstructured<'_>, calls: &mut Vec<Call>) -> arbitrary::Result<()> {
     let path = *choices.choose(&PATHS)?;
-    let on_path = |number, args: &[u64]| Call::of_path(number, args, 1, path);
+    let on_path = |number, args: &[u64]| Call::new(number, args).path(1, path);
     match choices.int_in_range(0..=10)? {
         0 => calls.push(on_path(sys::__NR_newfstatat, &[HERE, 0, DATA + 0x8000, 0x100])),
         1 | 2 => {
@@ -92,11 +92,12 @@ fn act(choices: &mut Unstructured<'_>, calls: &mut Vec<Call>) -> arbitrary::Resu
         }
         6 => calls.push(on_path(sys::__NR_unlinkat, &[HERE, 0, *choices.choose(&[0, 0x200])?])),
         7 => calls.push(on_path(sys::__NR_mkdirat, &[HERE, 0, 0o755])),
-        8 => calls.push(Call::of_path(sys::__NR_truncate, &[0, choices.arbitrary::<u16>()?.into()], 0, path)),
+        8 => {
+            calls.push(Call::new(sys::__NR_truncate, &[0, choices.arbitrary::<u16>()?.into()]).path(0, path))
+        }
         9 => {
             let to = *choices.choose(&PATHS)?;
-            let rename = on_path(sys::__NR_renameat, &[HERE, 0, HERE, DATA + 0x8000]);
-            calls.push(rename.string(DATA + 0x8000, to));
+            calls.push(on_path(sys::__NR_renameat, &[HERE, 0, HERE]).path(3, to));
         }
         _ => calls.push(Call::new(sys::__NR_sync, &[])),
     }

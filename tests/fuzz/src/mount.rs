@@ -78,7 +78,7 @@ const KEYS: [u64; 4] = [0, 1, 1, 6];
 /// The bytes choose mounts.
 pub fn run(data: &[u8]) {
     let mut choices = Unstructured::new(data);
-    let make = |path: &[u8]| Call::of_path(sys::__NR_mkdirat, &[HERE, 0, 0o777], 1, path);
+    let make = |path: &[u8]| Call::new(sys::__NR_mkdirat, &[HERE, 0, 0o777]).path(1, path);
     let mut calls = vec![make(b"/tmp/u"), make(b"/tmp/w"), make(b"/dir"), make(b"/dir/x")];
     while !choices.is_empty() && calls.len() < 24 {
         if any(&mut choices, &mut calls).is_err() {
@@ -97,31 +97,27 @@ fn any(choices: &mut Unstructured<'_>, calls: &mut Vec<Call>) -> arbitrary::Resu
     };
     if choices.ratio(1, 3)? {
         // fsopen, fsconfig several times, fsmount, move_mount; whatever numbers the descriptors have.
-        calls.push(Call::of_path(sys::__NR_fsopen, &[0, 0], 0, kind));
+        calls.push(Call::new(sys::__NR_fsopen, &[0, 0]).path(0, kind));
         for _ in 0..choices.int_in_range(1..=3)? {
             let (key, value) = (text(choices)?, text(choices)?);
             let command = *choices.choose(&KEYS)?;
-            let mut call = Call::of_path(sys::__NR_fsconfig, &[3, command, 0, 0, 0], 2, &key);
+            let mut call = Call::new(sys::__NR_fsconfig, &[3, command, 0, 0, 0]).path(2, &key);
             if command == 1 {
-                call.args[3] = DATA + 0x8000;
-                call = call.string(DATA + 0x8000, &value);
+                call = call.path(3, &value);
             }
             calls.push(call);
         }
         calls.push(Call::new(sys::__NR_fsconfig, &[3, 6, 0, 0, 0]));
         calls.push(Call::new(sys::__NR_fsmount, &[3, 0, choices.arbitrary::<u8>()?.into()]));
-        let to = Call::of_path(sys::__NR_move_mount, &[4, DATA, HERE, 0, 4], 3, b"/mnt");
-        calls.push(to.string(DATA, b""));
+        calls.push(Call::new(sys::__NR_move_mount, &[4, 0, HERE, 0, 4]).path(1, b"").path(3, b"/mnt"));
         calls.push(Call::new(sys::__NR_close_range, &[3, 20, 0]));
     } else {
-        let mut call = Call::of_path(sys::__NR_mount, &[DATA, 0, DATA + 0x100, flags, 0], 1, b"/mnt");
-        call.args[4] = DATA + 0x8000;
-        let text = text(choices)?;
-        calls.push(call.string(DATA, b"/dev/ubda").string(DATA + 0x100, kind).string(DATA + 0x8000, &text));
+        let call = Call::new(sys::__NR_mount, &[0, 0, 0, flags]).path(0, b"/dev/ubda").path(1, b"/mnt");
+        calls.push(call.path(2, kind).path(4, &text(choices)?));
     }
-    let read = |path: &[u8]| Call::of_path(sys::__NR_open, &[0, 0], 0, path);
+    let read = |path: &[u8]| Call::new(sys::__NR_open, &[0, 0]).path(0, path);
     calls.push(read(b"/mnt/x"));
-    calls.push(Call::of_path(sys::__NR_mkdirat, &[HERE, 0, 0o777], 1, b"/mnt/y"));
+    calls.push(Call::new(sys::__NR_mkdirat, &[HERE, 0, 0o777]).path(1, b"/mnt/y"));
     calls.push(read(b"/proc/self/mountinfo"));
     for descriptor in 3..6 {
         calls.push(Call::new(sys::__NR_read, &[descriptor, DATA, 0x4000]));

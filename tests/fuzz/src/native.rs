@@ -140,16 +140,16 @@ impl Script for Recorded {
 }
 
 fn here(calls: &[Call]) -> Vec<Outcome> {
-    let mount = Call::of_path(sys::__NR_mount, &[DATA, 0, DATA, 0, DATA + 0x100], 1, b"/tmp");
+    let mount = Call::new(sys::__NR_mount, &[]).path(0, b"tmpfs").path(1, b"/tmp").path(2, b"tmpfs");
     let place = [
-        mount.string(DATA, b"tmpfs").string(DATA + 0x100, b"mode=755"),
-        Call::of_path(sys::__NR_chroot, &[0], 0, b"/tmp"),
-        Call::of_path(sys::__NR_chdir, &[0], 0, b"/"),
+        mount.path(4, b"mode=755"),
+        Call::new(sys::__NR_chroot, &[0]).path(0, b"/tmp"),
+        Call::new(sys::__NR_chdir, &[0]).path(0, b"/"),
         // As in the child of a program in Rust.
         Call::new(sys::__NR_rt_sigaction, &[sys::SIGPIPE.into(), DATA, 0, 8])
             .with(DATA, &[1u64, 0, 0, 0].map(u64::to_le_bytes).concat()),
         // What the last ones left is not there natively.
-        Call::new(sys::__NR_getuid, &[]).with(DATA, &[0; 0x2210]),
+        Call::new(sys::__NR_getuid, &[]).with(DATA, &[0; 0x5500]),
     ];
     let before = place.len();
     let all: Vec<Call> = place.into_iter().chain(calls.iter().cloned()).collect();
@@ -286,7 +286,7 @@ fn descriptor(choices: &mut Unstructured<'_>) -> arbitrary::Result<u64> {
 }
 
 fn path(choices: &mut Unstructured<'_>, number: u32, args: &[u64], index: usize) -> arbitrary::Result<Call> {
-    let call = Call::of_path(number, args, index, &name(choices)?);
+    let call = Call::new(number, args).path(index, &name(choices)?);
     // Now and then it is nowhere.
     Ok(if choices.ratio(1, 60)? { Call::new(number, args) } else { call })
 }
@@ -396,25 +396,14 @@ fn any(choices: &mut Unstructured<'_>) -> arbitrary::Result<Call> {
         }
         25 | 26 => {
             let flags = *choices.choose(&[0u64, 0, 0, 1, 2, 4, 3, 8])?;
-            let call = path(choices, __NR_renameat2, &[HERE, 0, HERE, 0, flags], 1)?;
-            let mut call = call.string(DATA + 0x3300, &name(choices)?);
-            call.args[3] = DATA + 0x3300;
-            call
+            path(choices, __NR_renameat2, &[HERE, 0, HERE, 0, flags], 1)?.path(3, &name(choices)?)
         }
         27 => {
             let flags = *choices.choose(&[0u64, AT_SYMLINK_FOLLOW.into(), AT_EMPTY_PATH.into()])?;
             let from = if choices.ratio(1, 4)? { descriptor(choices)? } else { HERE };
-            let call = path(choices, __NR_linkat, &[from, 0, HERE, 0, flags], 1)?;
-            let mut call = call.string(DATA + 0x3300, &name(choices)?);
-            call.args[3] = DATA + 0x3300;
-            call
+            path(choices, __NR_linkat, &[from, 0, HERE, 0, flags], 1)?.path(3, &name(choices)?)
         }
-        28 | 29 => {
-            let call = path(choices, __NR_symlinkat, &[0, HERE, 0], 0)?;
-            let mut call = call.string(DATA + 0x3300, &name(choices)?);
-            call.args[2] = DATA + 0x3300;
-            call
-        }
+        28 | 29 => path(choices, __NR_symlinkat, &[0, HERE, 0], 0)?.path(2, &name(choices)?),
         30 => {
             let len = length(choices)?;
             path(choices, __NR_readlinkat, &[HERE, 0, TO, len], 1)?.gives(Out::Returned(TO))

@@ -76,10 +76,10 @@ pub fn run(data: &[u8]) {
     let mut calls = vec![
         mount(b"proc", b"/proc"),
         mount(b"tmpfs", b"/tmp"),
-        Call::of_path(sys::__NR_chdir, &[0], 0, b"/tmp"),
-        Call::of_path(sys::__NR_mkdirat, &[HERE, 0, 0o777], 1, b"a"),
+        Call::new(sys::__NR_chdir, &[0]).path(0, b"/tmp"),
+        Call::new(sys::__NR_mkdirat, &[HERE, 0, 0o777]).path(1, b"a"),
         // It becomes descriptor 3.
-        Call::of_path(sys::__NR_openat, &[HERE, 0, 0], 1, b"a"),
+        Call::new(sys::__NR_openat, &[HERE, 0, 0]).path(1, b"a"),
     ];
     while !choices.is_empty() && calls.len() < MOST {
         let Ok(next) = any(&mut choices) else { break };
@@ -95,18 +95,14 @@ pub fn run(data: &[u8]) {
 }
 
 fn mount(kind: &[u8], at: &[u8]) -> Call {
-    let mut call = Call::of_path(sys::__NR_mount, &[DATA, 0, DATA, 0, 0], 1, at);
-    call.stores.push((DATA, [kind, b"\0"].concat()));
-    call
+    Call::new(sys::__NR_mount, &[]).path(0, kind).path(1, at).path(2, kind)
 }
 
 fn any(choices: &mut Unstructured<'_>) -> arbitrary::Result<Call> {
     let form = choices.choose(&FORMS)?;
     let mut call = Call::new(form.number, &form.args);
     for &index in form.paths {
-        let at = DATA + 0x1100 * index as u64;
-        call.args[index] = at;
-        call = call.string(at, &name(choices)?);
+        call = call.path(index, &name(choices)?);
     }
     Ok(call)
 }

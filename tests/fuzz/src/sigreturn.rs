@@ -1,8 +1,8 @@
 //! Signal frames that a guest made up, taken back by `rt_sigreturn`, and signals after that: wherever its stack is then.
 
 use arbitrary::Unstructured;
-use kernel_core::host::fake::FakeHost;
 use kernel_core::host::UserContext;
+use kernel_core::host::fake::FakeHost;
 use linux_raw_sys::general as sys;
 
 use crate::call::{Call, DATA, DATA_LEN};
