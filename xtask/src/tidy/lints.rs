@@ -1,7 +1,7 @@
 //! What can panic or wrap in the kernel, as clippy finds it, for the ratchet: indexing and unwrapping anywhere, and arithmetic
 //! where data of others is read.
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use serde_json::Value;
 
 use super::ratchet::Counts;
@@ -39,11 +39,7 @@ pub fn count(counts: &mut Counts) -> Result<()> {
     for (lint, _) in LINTS {
         command.args(["-W", lint]);
     }
-    let output = command.stderr(std::process::Stdio::inherit()).output().context("cannot start clippy")?;
-    if !output.status.success() {
-        bail!("{} failed ({})", cargo::display(&command), output.status);
-    }
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
+    for line in cargo::output(&mut command)?.lines() {
         if let Some(name) = counted(&serde_json::from_str(line)?) {
             counts.add(&name, 1);
         }
