@@ -26,7 +26,7 @@ impl Lists {
     fn parse(text: &str) -> Lists {
         let mut lists = BTreeMap::<String, BTreeSet<String>>::new();
         let (mut section, mut key) = (String::new(), String::new());
-        for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+        for line in text.lines().map(|line| without_comment(line).trim()) {
             let mut values = line;
             if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
                 section = name.to_owned();
@@ -47,6 +47,16 @@ impl Lists {
     fn has(&self, key: &str, value: &str) -> bool {
         self.0.get(key).is_some_and(|list| list.contains(value))
     }
+}
+
+/// What is before a `#`, unless that is in a string.
+fn without_comment(line: &str) -> &str {
+    let mut in_string = false;
+    let end = line.find(|byte| {
+        in_string ^= byte == '"';
+        byte == '#' && !in_string
+    });
+    &line[..end.unwrap_or(line.len())]
 }
 
 /// Finds dependencies that the file does not allow.
@@ -161,6 +171,15 @@ mod tests {
         {
             assert!(!is_allowed(bad, &allowed), "{bad}");
         }
+    }
+
+    #[test]
+    fn comments_are_no_values() {
+        let text = "[a] # b\nc = [ # \"0\"\n\"MIT\", # not \"GPL-2.0\"\n# \"2\"\n]\nd = [\"#3\", \"4\"] # \"5\"\n";
+        let lists = Lists::parse(text);
+        let has = |key: &str, value: &str| lists.has(key, value);
+        assert!(has("a.c", "MIT") && has("a.d", "#3") && has("a.d", "4"));
+        assert_eq!(lists.0.values().map(BTreeSet::len).sum::<usize>(), 3);
     }
 
     #[test]
