@@ -1,4 +1,4 @@
-//! Licences, sources and bans of what is depended on: `deny.toml`, as cargo-deny reads it, over `cargo metadata`.
+//! Licences, sources and bans of what is depended on: three lists of `deny.toml`, which is cargo-deny's, over `cargo metadata`.
 //!
 //! cargo-deny itself is a larger build than Lodger. What it does beside this needs a database of advisories.
 
