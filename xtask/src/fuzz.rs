@@ -29,7 +29,7 @@ pub struct Args {
     /// Seconds for each
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     time: u64,
-    /// Without libFuzzer: the inputs that are kept, and changes of them for so long
+    /// Without libFuzzer: the inputs that are kept, then changes of them for as long as --time says
     #[arg(long)]
     replay: bool,
     /// The most memory of a target, in MiB
@@ -37,7 +37,8 @@ pub struct Args {
     memory: u64,
 }
 
-/// What `cargo xtask ci` runs: what is kept, with a change each, so that it says the same every time.
+/// What `cargo xtask ci` runs: what is kept, and one change of it for each target but `native`, so that it says the same every
+/// time.
 pub fn sample() -> Result<()> {
     replay(None, 0)
 }
@@ -137,7 +138,7 @@ fn fuzz(program: &Path, target: &str, args: &Args) -> Result<bool> {
         report.take(&String::from_utf8_lossy(&line?));
     }
     let passed = child.wait()?.success();
-    // Empty unless something failed.
+    // Each goes only where it is empty: where nothing failed, now or before.
     let _ = fs::remove_dir(&crashes);
     let _ = fs::remove_dir(package().join("crashes"));
     report.end(passed, start.elapsed().as_secs());

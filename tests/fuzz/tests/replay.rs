@@ -1,7 +1,7 @@
 //! Every input that is kept, and changes of them for a while, through every target: no fuzzer needed.
 //!
-//! `LODGER_FUZZ_SECONDS` says for how long changes are tried (1 for each target). What fails is written to
-//! `crashes/TARGET/`, where the next run finds it.
+//! `LODGER_FUZZ_SECONDS` says for how long changes are tried (1 for each target, but none for `native`); there is at least one
+//! change. What fails is written to `crashes/TARGET/`, where the next run finds it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
