@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn comments_are_no_values() {
-        let text = "[a] # b\nc = [ # \"0\"\n\"MIT\", # not \"GPL-2.0\"\n# \"2\"\n]\nd = [\"#3\", \"4\"] # \"5\"\n";
+        let text =
+            "[a] # b\nc = [ # \"0\"\n\"MIT\", # not \"GPL-2.0\"\n# \"2\"\n]\nd = [\"#3\", \"4\"] # \"5\"\n";
         let lists = Lists::parse(text);
         let has = |key: &str, value: &str| lists.has(key, value);
         assert!(has("a.c", "MIT") && has("a.d", "#3") && has("a.d", "4"));
