@@ -51,11 +51,7 @@ pub fn run(data: &[u8]) {
         return assert_eq!(natively.len(), here.len());
     };
     let (call, native, ours) = (&calls[index], &natively[index], &here[index]);
-    // To count differences before each is looked at.
-    if std::env::var_os("LODGER_FUZZ_SURVEY").is_some() {
-        return eprintln!("DIFFERENCE {} instead of {}:{}", ours.0, native.0, shown((call, native)));
-    }
-    panic!(
+    let difference = format!(
         "call {index} gives {} and {:x?}, natively {} and {:x?}:\n{}",
         ours.0,
         comparable(call, ours).1,
@@ -63,6 +59,11 @@ pub fn run(data: &[u8]) {
         comparable(call, native).1,
         calls.iter().zip(&natively).take(index + 1).map(shown).collect::<String>()
     );
+    // To count differences before each is looked at.
+    if std::env::var_os("LODGER_FUZZ_SURVEY").is_some() {
+        return eprintln!("DIFFERENCE: {difference}");
+    }
+    panic!("{difference}");
 }
 
 fn shown((call, outcome): (&Call, &Outcome)) -> String {
