@@ -91,6 +91,20 @@ impl State {
         self.slots.len() >= self.max_slots
     }
 
+    /// EAGAIN if there is nothing to read, but may be later.
+    fn check_data(&self) -> Result<()> {
+        if self.slots.is_empty() && self.writers > 0 { Err(EAGAIN) } else { Ok(()) }
+    }
+
+    /// EPIPE if nobody reads, EAGAIN if it is full.
+    fn check_room(&self) -> Result<()> {
+        match self.readers {
+            0 => Err(EPIPE),
+            _ if self.is_full() => Err(EAGAIN),
+            _ => Ok(()),
+        }
+    }
+
     fn retire(&mut self) {
         if let Some(slot) = self.slots.pop_front()
             && self.spare.len() < SPARE_PAGES
@@ -209,6 +223,16 @@ impl PipeEnd {
         self.pipe.state.lock().max_slots * SLOT_SIZE
     }
 
+    /// EAGAIN if there is nothing to read here, but may be later.
+    pub fn check_data(&self) -> Result<()> {
+        self.pipe.state.lock().check_data()
+    }
+
+    /// EPIPE if nobody reads what is written here, EAGAIN if there is no room.
+    pub fn check_room(&self) -> Result<()> {
+        self.pipe.state.lock().check_room()
+    }
+
     /// Copies up to `most` bytes of what can be read here to `target`, where they can be written; they stay here too
     /// (`tee(2)`). 0 if nothing can come any more. EAGAIN if there is nothing, or no room, EPIPE if nobody reads there,
     /// EINVAL within one pipe.
@@ -226,9 +250,8 @@ impl PipeEnd {
             sink = to.state.lock();
             source = from.state.lock();
         }
-        if sink.readers == 0 {
-            return Err(EPIPE);
-        }
+        source.check_data()?;
+        sink.check_room()?;
         let mut total = 0;
         for slot in &source.slots {
             if total == most || sink.is_full() {
@@ -237,12 +260,11 @@ impl PipeEnd {
             let mut bytes = SliceSource(slot.page.get(slot.start..slot.end).unwrap_or_default());
             total += sink.fill(&mut Limited::new(&mut bytes, most - total), slot.kind)?;
         }
-        let ended = source.slots.is_empty() && source.writers == 0;
         drop((source, sink));
         if total > 0 {
             to.queue.wake(READABLE);
         }
-        if total == 0 && !ended { Err(EAGAIN) } else { Ok(total) }
+        Ok(total)
     }
 
     /// `F_SETPIPE_SZ`: makes it hold `bytes`, rounded up to a power of two of pages; gives what it holds then.

@@ -2,7 +2,7 @@
 
 use linux_raw_sys::general::SIGPIPE;
 
-use crate::errno::{EAGAIN, EBADF, EINVAL, EOPNOTSUPP, EPIPE, ESPIPE, Errno, Result};
+use crate::errno::{EAGAIN, EBADF, EINVAL, EOPNOTSUPP, EPIPE, ESPIPE, Result};
 use crate::host::Host;
 use crate::io::{Sink, Source};
 use crate::mm::user::Buffers;
@@ -39,8 +39,16 @@ impl At {
         Ok(At::Offset(u64::try_from(offset).map_err(|_| EINVAL)?))
     }
 
+    /// ESPIPE if it is an offset and the file has none. That is said before that a file may not be read or written.
+    pub fn check_kind(self, file: &OpenFile) -> Result<()> {
+        match file.inode.kind() {
+            FileKind::Fifo | FileKind::Socket | FileKind::Anonymous if self != At::Position => Err(ESPIPE),
+            _ => Ok(()),
+        }
+    }
+
     /// EINVAL if `len` bytes from there on would leave the offsets that a file can have.
-    fn check_end(self, len: usize) -> Result<()> {
+    pub fn check_end(self, len: usize) -> Result<()> {
         match self {
             At::Offset(offset) if offset.saturating_add(len as u64) > i64::MAX as u64 => Err(EINVAL),
             _ => Ok(()),
@@ -77,12 +85,18 @@ impl<H: Host> Cx<'_, H> {
         if file.flags().writable() { Ok(file) } else { Err(EBADF) }
     }
 
-    /// What a call that names an offset fails with: that a file has none is said before that it may not be read or written.
-    fn without_positions(&self, fd: RawFd, error: Errno) -> Errno {
-        match self.file(fd).map(|file| file.inode.kind()) {
-            Ok(FileKind::Fifo | FileKind::Socket | FileKind::Anonymous) => ESPIPE,
-            _ => error,
-        }
+    /// An open file to read from at `at`; EBADF, ESPIPE.
+    fn readable_at(&self, fd: RawFd, at: At) -> Result<alloc::sync::Arc<OpenFile>> {
+        let file = self.file(fd)?;
+        at.check_kind(&file)?;
+        if file.flags().readable() { Ok(file) } else { Err(EBADF) }
+    }
+
+    /// An open file to write to at `at`; EBADF, ESPIPE.
+    fn writable_at(&self, fd: RawFd, at: At) -> Result<alloc::sync::Arc<OpenFile>> {
+        let file = self.file(fd)?;
+        at.check_kind(&file)?;
+        if file.flags().writable() { Ok(file) } else { Err(EBADF) }
     }
 
     fn read_file(&self, file: &OpenFile, at: At, mut dst: Buffers<'_, H>) -> SysResult {
@@ -176,7 +190,7 @@ pub fn write<H: Host>(cx: &Cx<'_, H>, fd: RawFd, buf: u64, len: u64) -> SysResul
 /// `pread64(2)`.
 pub fn pread64<H: Host>(cx: &Cx<'_, H>, fd: RawFd, buf: u64, len: u64, offset: i64) -> SysResult {
     let at = At::offset(offset)?;
-    let file = cx.readable(fd).map_err(|error| cx.without_positions(fd, error))?;
+    let file = cx.readable_at(fd, at)?;
     let dst = cx.user().writer(buf, len)?;
     cx.read_file(&file, at, dst)
 }
@@ -184,7 +198,7 @@ pub fn pread64<H: Host>(cx: &Cx<'_, H>, fd: RawFd, buf: u64, len: u64, offset: i
 /// `pwrite64(2)`.
 pub fn pwrite64<H: Host>(cx: &Cx<'_, H>, fd: RawFd, buf: u64, len: u64, offset: i64) -> SysResult {
     let at = At::offset(offset)?;
-    let file = cx.writable(fd).map_err(|error| cx.without_positions(fd, error))?;
+    let file = cx.writable_at(fd, at)?;
     cx.write_all(&file, at, |from| {
         cx.user().reader(buf.wrapping_add(from as u64), len.saturating_sub(from as u64))
     })
@@ -231,7 +245,7 @@ pub fn preadv2<H: Host>(
     flags: u32,
 ) -> SysResult {
     let at = at2(offset)?;
-    let file = cx.readable(fd)?;
+    let file = cx.readable_at(fd, at)?;
     let mut dst = cx.user().buffers(iovecs, count)?;
     if flags & !(RWF_HARMLESS | RWF_NOWAIT) != 0 {
         return Err(EOPNOTSUPP.into());
@@ -254,7 +268,7 @@ pub fn pwritev2<H: Host>(
     flags: u32,
 ) -> SysResult {
     let at = at2(offset)?;
-    let file = cx.writable(fd)?;
+    let file = cx.writable_at(fd, at)?;
     if flags & !(RWF_HARMLESS | RWF_NOWAIT | RWF_APPEND) != 0 {
         return Err(EOPNOTSUPP.into());
     }

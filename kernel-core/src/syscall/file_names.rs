@@ -120,9 +120,13 @@ pub fn renameat2<H: Host>(
         // Of the combinations Linux has one: WHITEOUT with NOREPLACE.
         _ => return Err(EINVAL.into()),
     };
-    let (old, new) = (cx.path(old)?, cx.path(new)?);
-    let (old_start, new_start) = (cx.start(old_dir, &old)?, cx.start(new_dir, &new)?);
-    cx.fs.walker(cx.caller()).rename((&old_start, &old), (&new_start, &new), mode)?;
+    let walker = cx.fs.walker(cx.caller());
+    // As in Linux, the second name is looked at only once the first was walked to.
+    let parent = |dir: RawFd, path: u64| {
+        let path = cx.path(path)?;
+        walker.parent(&cx.start(dir, &path)?, &path)
+    };
+    walker.rename(&parent(old_dir, old)?, &parent(new_dir, new)?, mode)?;
     Ok(0)
 }
 

@@ -13,6 +13,7 @@ use crate::syscall::file_io::{At, read_once, tell_read, would_block, write_once}
 use crate::syscall::{Cx, SysError, SysResult};
 use crate::vfs::file::{Op, OpenFile, OpenFlags, Whence};
 use crate::vfs::inode::FileKind;
+use crate::vfs::notify::Happening;
 
 /// Bytes moved at a time.
 const CHUNK: usize = 64 << 10;
@@ -37,9 +38,19 @@ fn is_pipe(file: &OpenFile) -> bool {
     file.inode.kind() == FileKind::Fifo
 }
 
-/// Where a file's position is; EINVAL if it has none.
-fn position<H: Host>(cx: &Cx<'_, H>, file: &OpenFile) -> Result<u64> {
-    file.ops.seek(cx.op(file), 0, Whence::Current).map_err(|_| EINVAL)
+/// Whether `sendfile` and `splice` can take from a file that is no pipe.
+fn gives(file: &OpenFile) -> bool {
+    !matches!(file.inode.kind(), FileKind::Fifo | FileKind::Anonymous | FileKind::Directory)
+}
+
+/// Whether they can give to a file.
+fn takes(file: &OpenFile) -> bool {
+    file.inode.kind() != FileKind::Anonymous
+}
+
+/// Where a file's data is from `offset` on, or from its position.
+fn place(offset: Option<u64>) -> At {
+    offset.map_or(At::Position, At::Offset)
 }
 
 /// An offset that the guest keeps in its memory, or none.
@@ -54,33 +65,46 @@ fn offset_at<H: Host>(cx: &Cx<'_, H>, addr: u64) -> Result<Option<u64>> {
 /// `sendfile(2)`.
 pub fn sendfile<H: Host>(cx: &Cx<'_, H>, out: RawFd, input: RawFd, offset: u64, count: u64) -> SysResult {
     let given = offset_at(cx, offset)?;
-    let (source, target) = (cx.readable(input)?, cx.writable(out)?);
-    let start = match given {
-        Some(start) => start,
-        None => position(cx, &source)?,
-    };
-    if target.flags().contains(OpenFlags::APPEND) {
+    let source = cx.readable(input)?;
+    place(given).check_kind(&source)?;
+    let start = given.unwrap_or_else(|| *source.position.lock());
+    At::Offset(start).check_end(usize::try_from(count).unwrap_or(usize::MAX))?;
+    let target = cx.writable(out)?;
+    let to_pipe = is_pipe(&target);
+    if to_pipe {
+        wait_for_room(cx, &target, false)?;
+    } else if target.flags().contains(OpenFlags::APPEND)
+        || source.ops.seek(cx.op(&source), 0, Whence::Current).is_err()
+    {
         return Err(EINVAL.into());
     }
     let (mut done, count) = (0u64, count.min(MOST));
+    if count > 0 && !gives(&source) {
+        return Err(EINVAL.into());
+    }
+    let has_offsets = given.is_some() || matches!(source.inode.kind(), FileKind::Regular | FileKind::Block);
+    // What cannot be read again is taken only where a pipe has room for it.
+    let chunk = if has_offsets { CHUNK } else { PIPE_CHUNK };
     let mut failed = None;
     while done < count {
-        let len = usize::try_from(count - done).unwrap_or(CHUNK).min(CHUNK);
-        let bytes = match cx.fill(&source, At::Offset(start.saturating_add(done)), len) {
+        let len = usize::try_from(count - done).unwrap_or(chunk).min(chunk);
+        let at = if has_offsets { At::Offset(start.saturating_add(done)) } else { At::Position };
+        let bytes = match cx.fill(&source, at, len) {
             Ok(bytes) if bytes.is_empty() => break,
+            Ok(_) if !takes(&target) => return Err(EINVAL.into()),
             Ok(bytes) => bytes,
-            // It has a position, but no bytes there: nobody asked for one.
-            Err(SysError::Errno(ESPIPE)) if given.is_none() => return Err(EINVAL.into()),
             Err(error) => {
                 failed = Some(error);
                 break;
             }
         };
         let rest = |from: usize| Ok(SliceSource(bytes.get(from..).unwrap_or_default()));
-        match cx.write_all(&target, At::Position, rest) {
+        let written =
+            if to_pipe { fill_pipe(cx, &target, &bytes) } else { cx.write_all(&target, At::Position, rest) };
+        match written {
             Ok(written) => {
                 done += written;
-                if (written as usize) < bytes.len() {
+                if to_pipe || (written as usize) < bytes.len() {
                     break;
                 }
             }
@@ -101,6 +125,14 @@ pub fn sendfile<H: Host>(cx: &Cx<'_, H>, out: RawFd, input: RawFd, offset: u64, 
     }
 }
 
+/// Gives a pipe what it has room for now.
+fn fill_pipe<H: Host>(cx: &Cx<'_, H>, pipe: &OpenFile, bytes: &[u8]) -> SysResult {
+    let once = |op: Op<'_>| write_once(op, At::Position, &mut SliceSource(bytes));
+    let written = cx.block_on(pipe, Events::OUT, once)?;
+    pipe.happened(Happening::MODIFY);
+    Ok(written as u64)
+}
+
 /// `copy_file_range(2)`.
 pub fn copy_file_range<H: Host>(
     cx: &Cx<'_, H>,
@@ -114,25 +146,25 @@ pub fn copy_file_range<H: Host>(
     if flags != 0 {
         return Err(EINVAL.into());
     }
-    for file in [&source, &target] {
-        match file.inode.kind() {
-            FileKind::Regular => {}
-            FileKind::Directory => return Err(EISDIR.into()),
-            _ => return Err(EINVAL.into()),
-        }
+    let kinds = [source.inode.kind(), target.inode.kind()];
+    if kinds.contains(&FileKind::Directory) {
+        return Err(EISDIR.into());
+    }
+    if kinds != [FileKind::Regular; 2] {
+        return Err(EINVAL.into());
     }
     if !source.flags().readable() || !target.flags().writable() || target.flags().contains(OpenFlags::APPEND)
     {
         return Err(EBADF.into());
+    }
+    if source.inode.metadata().dev != target.inode.metadata().dev {
+        return Err(EXDEV.into());
     }
     let from = given_in.unwrap_or_else(|| *source.position.lock());
     let to = given_out.unwrap_or_else(|| *target.position.lock());
     let (from_end, to_end) = (from.checked_add(len), to.checked_add(len));
     if from_end.is_none_or(|end| end > i64::MAX as u64) || to_end.is_none_or(|end| end > i64::MAX as u64) {
         return Err(EOVERFLOW.into());
-    }
-    if source.inode.metadata().dev != target.inode.metadata().dev {
-        return Err(EXDEV.into());
     }
     let same = crate::vfs::inode::same_inode(&source.inode, &target.inode);
     let len = len.min(MOST).min(source.inode.metadata().size.saturating_sub(from));
@@ -189,38 +221,50 @@ pub fn splice<H: Host>(
     len: u64,
     flags: u32,
 ) -> SysResult {
-    if flags & !SPLICE_KNOWN != 0 {
-        return Err(EINVAL.into());
-    }
     if len == 0 {
         return Ok(0);
     }
-    let (source, target) = (cx.readable(input)?, cx.writable(out)?);
-    let (from_pipe, to_pipe) = (is_pipe(&source), is_pipe(&target));
-    if !from_pipe && !to_pipe || crate::vfs::inode::same_inode(&source.inode, &target.inode) {
+    if flags & !SPLICE_KNOWN != 0 {
         return Err(EINVAL.into());
     }
+    let (source, target) = (cx.file(input)?, cx.file(out)?);
+    let (from_pipe, to_pipe) = (is_pipe(&source), is_pipe(&target));
     if from_pipe && in_offset != 0 || to_pipe && out_offset != 0 {
         return Err(ESPIPE.into());
     }
-    if target.flags().contains(OpenFlags::APPEND) && !to_pipe {
+    let (from, to) = (offset_at(cx, in_offset)?, offset_at(cx, out_offset)?);
+    if !source.flags().readable() || !target.flags().writable() {
+        return Err(EBADF.into());
+    }
+    if !from_pipe && !to_pipe || crate::vfs::inode::same_inode(&source.inode, &target.inode) {
         return Err(EINVAL.into());
     }
-    let at = |offset: Option<u64>| offset.map_or(At::Position, At::Offset);
-    let (from, to) = (offset_at(cx, in_offset)?, offset_at(cx, out_offset)?);
-    let nonblock = flags & SPLICE_NONBLOCK != 0;
+    if place(from).check_kind(&source).is_err() || place(to).check_kind(&target).is_err() {
+        return Err(EINVAL.into());
+    }
+    if !to_pipe && (target.flags().contains(OpenFlags::APPEND) || !takes(&target)) {
+        return Err(EINVAL.into());
+    }
+    let asked = flags & SPLICE_NONBLOCK != 0;
+    let nonblock = asked || from_pipe && never_waits(&source) || to_pipe && never_waits(&target);
     // Nothing is taken from the source before the target has room for it, so that nothing is lost.
-    ready(cx, &target, Events::OUT, nonblock)?;
-    if nonblock {
-        ready(cx, &source, Events::IN, nonblock)?;
+    if from_pipe {
+        wait_for_data(cx, &source, nonblock)?;
+    }
+    wait_for_room(cx, &target, nonblock)?;
+    if !from_pipe && !gives(&source) {
+        return Err(EINVAL.into());
+    }
+    if nonblock && !from_pipe {
+        wait_for_data(cx, &source, nonblock)?;
     }
     let chunk = if target.ops.wait_queue().is_some() { PIPE_CHUNK } else { CHUNK };
     let len = usize::try_from(len).unwrap_or(chunk).min(chunk);
-    let bytes = cx.fill(&source, at(from), len)?;
+    let bytes = cx.fill(&source, place(from), len)?;
     let mut done = 0;
     while done < bytes.len() {
         let rest = |skip: usize| Ok(SliceSource(bytes.get(done + skip..).unwrap_or_default()));
-        match cx.write_all(&target, at(to.map(|to| to.saturating_add(done as u64))), rest) {
+        match cx.write_all(&target, place(to.map(|to| to.saturating_add(done as u64))), rest) {
             Ok(0) => break,
             Ok(written) => done += written as usize,
             // Somebody else filled the target meanwhile: these bytes are ours to deliver.
@@ -245,13 +289,46 @@ pub fn splice<H: Host>(
     Ok(done as u64)
 }
 
-/// Waits until `file` is ready for `events`; EAGAIN at once if it must not wait.
-fn ready<H: Host>(cx: &Cx<'_, H>, file: &OpenFile, events: Events, nonblock: bool) -> Result<(), SysError> {
-    let look = |op: crate::vfs::file::Op<'_>| {
-        let now = op.file.ops.poll(op);
-        if now.intersects(events | Events::ERR | Events::HUP) { Ok(()) } else { Err(crate::errno::EAGAIN) }
-    };
+/// Whether calls on a file never wait.
+fn never_waits(file: &OpenFile) -> bool {
+    file.flags().contains(OpenFlags::NONBLOCK)
+}
+
+/// Waits until `look` does not say EAGAIN any more; EAGAIN at once if it must not wait.
+fn wait<H: Host>(
+    cx: &Cx<'_, H>,
+    file: &OpenFile,
+    events: Events,
+    nonblock: bool,
+    look: impl Fn(Op<'_>) -> Result<()>,
+) -> Result<(), SysError> {
     if nonblock { Ok(look(cx.op(file))?) } else { cx.block_on(file, events, look) }
+}
+
+/// EAGAIN if a file is not ready for `events`.
+fn polled(op: Op<'_>, events: Events) -> Result<()> {
+    let ready = op.file.ops.poll(op).intersects(events | Events::ERR | Events::HUP);
+    if ready { Ok(()) } else { Err(EAGAIN) }
+}
+
+/// Waits until there is something to take, or nothing can come any more.
+fn wait_for_data<H: Host>(cx: &Cx<'_, H>, file: &OpenFile, nonblock: bool) -> Result<(), SysError> {
+    wait(cx, file, Events::IN, nonblock, |op| match pipe_of(file) {
+        Ok(pipe) => pipe.check_data(),
+        Err(_) => polled(op, Events::IN),
+    })
+}
+
+/// Waits until there is room; EPIPE, with its signal, if it is a pipe that nobody reads.
+fn wait_for_room<H: Host>(cx: &Cx<'_, H>, file: &OpenFile, nonblock: bool) -> Result<(), SysError> {
+    let room = wait(cx, file, Events::OUT, nonblock, |op| match pipe_of(file) {
+        Ok(pipe) => pipe.check_room(),
+        Err(_) => polled(op, Events::OUT),
+    });
+    if room == Err(SysError::Errno(EPIPE)) {
+        cx.signal_broken_pipe();
+    }
+    room
 }
 
 /// The pipe that an open file is; EINVAL.
@@ -269,7 +346,7 @@ pub fn tee<H: Host>(cx: &Cx<'_, H>, input: RawFd, out: RawFd, len: u64, flags: u
     }
     let (source, target) = (cx.readable(input)?, cx.writable(out)?);
     let (from, to) = (pipe_of(&source)?, pipe_of(&target)?);
-    let nonblock = flags & SPLICE_NONBLOCK != 0;
+    let nonblock = flags & SPLICE_NONBLOCK != 0 || never_waits(&source) || never_waits(&target);
     let most = usize::try_from(len.min(MOST)).unwrap_or(CHUNK);
     loop {
         match from.copy_to(to, most) {
@@ -282,8 +359,8 @@ pub fn tee<H: Host>(cx: &Cx<'_, H>, input: RawFd, out: RawFd, len: u64, flags: u
                 return Err(error.into());
             }
         }
-        ready(cx, &source, Events::IN, nonblock)?;
-        ready(cx, &target, Events::OUT, nonblock)?;
+        wait_for_data(cx, &source, nonblock)?;
+        wait_for_room(cx, &target, nonblock)?;
     }
 }
 

@@ -123,10 +123,8 @@ impl Walker<'_> {
         parent.dir.dentry.remove(name, &victim.dentry, &self.namespace.dentries)
     }
 
-    /// Renames. Both paths have a start of their own.
-    pub fn rename(&self, old: (&Path, &[u8]), new: (&Path, &[u8]), mode: RenameMode) -> Result<()> {
-        let from = self.parent(old.0, old.1)?;
-        let to = self.parent(new.0, new.1)?;
+    /// Renames an entry.
+    pub fn rename(&self, from: &Parent, to: &Parent, mode: RenameMode) -> Result<()> {
         if !alloc::sync::Arc::ptr_eq(&from.dir.mount, &to.dir.mount) {
             return Err(EXDEV);
         }
@@ -166,7 +164,7 @@ impl Walker<'_> {
                 return Ok(());
             }
         }
-        self.check_rename(&from, &source, &to, target.as_ref(), mode)?;
+        self.check_rename(from, &source, to, target.as_ref(), mode)?;
         if to.dir.dentry.is_deleted() {
             return Err(ENOENT);
         }

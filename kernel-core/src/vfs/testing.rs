@@ -262,8 +262,9 @@ impl World {
     }
 
     pub fn rename(&self, old: &str, new: &str, mode: crate::vfs::inode::RenameMode) -> Result<()> {
-        let cwd = self.cwd();
-        self.walker().rename((&cwd, old.as_bytes()), (&cwd, new.as_bytes()), mode)
+        let (walker, cwd) = (self.walker(), self.cwd());
+        let parent = |path: &str| walker.parent(&cwd, path.as_bytes());
+        walker.rename(&parent(old)?, &parent(new)?, mode)
     }
 }
 

@@ -21,12 +21,16 @@ pub const CASES: &[Case] = cases![
     handles_are_checked,
     tee_copies_and_keeps,
     tee_rules,
+    tee_looks_at_its_source_first,
     tee_waits,
     vmsplice_both_ways,
     vmsplice_rules,
     splice_between_kinds,
     splice_rules,
+    splice_is_not_for_all_files,
     sendfile_rules,
+    sendfile_is_not_from_all_files,
+    sendfile_gives_a_pipe_what_it_has_room_for,
     copy_file_range_rules,
     access_mode_three_does_neither,
     errors_come_in_order,
@@ -225,6 +229,28 @@ unsafe fn tee_rules() -> Done {
     fails(libc::tee(r, w2, 1, 0), libc::EPIPE)
 }
 
+unsafe fn tee_looks_at_its_source_first() -> Done {
+    let ((r, w), (r2, w2)) = (nonblocking_pipe()?, pipe()?);
+    libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    ok(libc::close(r2))?;
+    // One that does not wait is enough.
+    fails(libc::tee(r, w2, 1, 0), libc::EAGAIN)?;
+    fails(libc::splice(r, null_mut(), w2, null_mut(), 1, 0), libc::EAGAIN)?;
+    ok(libc::close(w))?;
+    fails(libc::tee(r, w2, 1, 0), libc::EPIPE)?;
+    fails(libc::splice(r, null_mut(), w2, null_mut(), 1, 0), libc::EPIPE)?;
+    let (r3, w3) = nonblocking_pipe()?;
+    while libc::write(w3, [0u8; 4096].as_ptr().cast(), 4096) > 0 {}
+    fails(libc::tee(r, w3, 1, 0), libc::EAGAIN)?;
+    ok(libc::close(r3)).map(drop)
+}
+
+unsafe fn nonblocking_pipe() -> Done<(c_int, c_int)> {
+    let mut ends = [0; 2];
+    ok(libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK))?;
+    Ok((ends[0], ends[1]))
+}
+
 unsafe fn tee_waits() -> Done {
     let ((r, w), (r2, w2)) = (pipe()?, pipe()?);
     let child = spawn(|| eq(ok(libc::tee(r, w2, 100, 0))?, 3))?;
@@ -311,6 +337,25 @@ unsafe fn splice_rules() -> Done {
     check(libc::splice(dir, none, w, none, 1, 0) == -1, "a directory cannot be spliced")
 }
 
+unsafe fn splice_is_not_for_all_files() -> Done {
+    let (r, w) = pipe()?;
+    let counter = ok(libc::eventfd(1, 0))?;
+    let dir = ok(libc::open(c".".as_ptr(), libc::O_RDONLY))?;
+    let (none, mut start) = (null_mut(), 0i64);
+    eq(libc::splice(r, none, w, none, 0, 0x10), 0)?;
+    // That is said before one waits for something to read, or for room.
+    fails(libc::splice(r, none, counter, none, 8, 0), libc::EINVAL)?;
+    fails(libc::splice(counter, none, w, none, 8, 0), libc::EINVAL)?;
+    fails(libc::splice(dir, none, w, none, 8, 0), libc::EINVAL)?;
+    fails(libc::splice(counter, &mut start, w, none, 8, 0), libc::EINVAL)?;
+    // That a pipe has no offsets comes before that it cannot be written here.
+    fails(libc::splice(w, &mut start, counter, none, 8, 0), libc::ESPIPE)?;
+    fails(libc::splice(w, none, dir, none, 8, 0), libc::EBADF)?;
+    libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    ok(libc::close(r))?;
+    fails(libc::splice(counter, none, w, none, 8, 0), libc::EPIPE)
+}
+
 unsafe fn sendfile_rules() -> Done {
     let (r, w) = pipe()?;
     let (from, to) = (file(c"from", b"0123456789")?, file(c"to", b"")?);
@@ -329,6 +374,48 @@ unsafe fn sendfile_rules() -> Done {
     fails(libc::sendfile(to, 99, none, 1), libc::EBADF)?;
     let append = ok(libc::open(c"to".as_ptr(), libc::O_WRONLY | libc::O_APPEND))?;
     fails(libc::sendfile(append, from, none, 1), libc::EINVAL)
+}
+
+unsafe fn sendfile_is_not_from_all_files() -> Done {
+    let ((r, w), (r2, w2)) = (pipe()?, pipe()?);
+    let (from, to) = (file(c"from", b"0123456789")?, file(c"to", b"")?);
+    let counter = ok(libc::eventfd(1, 0))?;
+    let dir = ok(libc::open(c".".as_ptr(), libc::O_RDONLY))?;
+    let (none, mut start) = (null_mut(), 0i64);
+    put(w, b"12345678")?;
+    for source in [r, counter, dir] {
+        fails(libc::sendfile(to, source, none, 1), libc::EINVAL)?;
+        fails(libc::sendfile(w2, source, none, 1), libc::EINVAL)?;
+        // Nothing can be had from each, but not from a pipe to a file.
+        eq(libc::sendfile(w2, source, none, 0), 0)?;
+        eq(libc::sendfile(to, source, none, 0), if source == r { -1 } else { 0 })?;
+    }
+    // What has no offsets says so before anything is said of the target.
+    fails(libc::sendfile(99, r, &mut start, 1), libc::ESPIPE)?;
+    fails(libc::sendfile(99, counter, &mut start, 1), libc::ESPIPE)?;
+    // To what takes nothing, nothing can be sent.
+    fails(libc::sendfile(counter, from, none, 8), libc::EINVAL)?;
+    eq(ok(libc::lseek(from, 0, libc::SEEK_END))?, 10)?;
+    eq(libc::sendfile(counter, from, none, 8), 0)?;
+    libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    ok(libc::close(r2))?;
+    fails(libc::sendfile(w2, counter, none, 1), libc::EPIPE)
+}
+
+unsafe fn sendfile_gives_a_pipe_what_it_has_room_for() -> Done {
+    let (r, w) = pipe()?;
+    let from = file(c"from", &[7; 100_000])?;
+    put(w, b"before")?;
+    let sent = ok(libc::sendfile(w, from, null_mut(), 100_000))?;
+    check((1..65_536).contains(&sent), "it does not wait for more room")?;
+    eq(ok(libc::lseek(from, 0, libc::SEEK_CUR))?, sent as i64)?;
+    eq(get(r)?, [b"before".as_slice(), &vec![7; sent as usize]].concat().as_slice())?;
+    // A socket has no positions, but a pipe takes what is there.
+    let mut ends = [0; 2];
+    ok(libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, ends.as_mut_ptr()))?;
+    put(ends[0], b"from a socket")?;
+    eq(ok(libc::sendfile(w, ends[1], null_mut(), 100))?, 13)?;
+    eq(get(r)?, b"from a socket")
 }
 
 unsafe fn copy_file_range_rules() -> Done {
@@ -351,7 +438,8 @@ unsafe fn copy_file_range_rules() -> Done {
     let dir = ok(libc::open(c".".as_ptr(), libc::O_RDONLY))?;
     fails(libc::copy_file_range(dir, none, to, none, 1, 0), libc::EISDIR)?;
     let (r, _w) = pipe()?;
-    fails(libc::copy_file_range(r, none, to, none, 1, 0), libc::EINVAL)
+    fails(libc::copy_file_range(r, none, to, none, 1, 0), libc::EINVAL)?;
+    fails(libc::copy_file_range(r, none, dir, none, 1, 0), libc::EISDIR)
 }
 
 unsafe fn access_mode_three_does_neither() -> Done {

@@ -26,6 +26,7 @@ pub const CASES: &[Case] = cases![
     rename_directories,
     rename_into_itself,
     rename_same_file,
+    rename_walks_to_the_first_name_first,
     renameat2_flags,
     getdents_lists_all,
     getdents_while_deleting,
@@ -285,6 +286,15 @@ unsafe fn rename_same_file() -> Done {
     ok(rename(c"a", c"b"))?; // two names of one file: nothing happens
     stat_of(c"a")?;
     stat_of(c"b").map(drop)
+}
+
+unsafe fn rename_walks_to_the_first_name_first() -> Done {
+    file(c"f", b"")?;
+    let long = std::ffi::CString::new("a/".repeat(2048)).unwrap_or_default();
+    fails(rename(c"f/x", &long), libc::ENOTDIR)?;
+    fails(rename(c"f/x", c""), libc::ENOTDIR)?;
+    fails(rename(c"f", &long), libc::ENAMETOOLONG)?;
+    fails(rename(c"", c"f/x"), libc::ENOENT)
 }
 
 unsafe fn renameat2_flags() -> Done {
