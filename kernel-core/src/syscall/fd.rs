@@ -144,8 +144,9 @@ pub fn ioctl<H: Host>(cx: &Cx<'_, H>, fd: RawFd, command: u32, arg: u64) -> SysR
             _ => return Err(ENOTTY.into()),
         },
         FIONREAD if file.inode.kind() == FileKind::Regular => {
-            let left = file.inode.metadata().size.saturating_sub(*file.position.lock());
-            cx.user().set(arg, &(left.min(i32::MAX as u64) as i32))?;
+            // As in Linux, behind the end it is negative, and of a large number there are the lower bits.
+            let left = file.inode.metadata().size.wrapping_sub(*file.position.lock());
+            cx.user().set(arg, &(left as i32))?;
         }
         TIOCGPTPEER if file.ops.as_any().is::<PtyMaster>() => return open_pty_peer(cx, &file, arg),
         LOOP_SET_FD | LOOP_CONFIGURE if file.ops.as_any().is::<VolumeFile>() => {

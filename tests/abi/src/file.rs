@@ -155,6 +155,11 @@ unsafe fn pread_and_pwrite() -> Done {
     fails(libc::pread(fd, (&raw mut byte).cast(), 1, -1), libc::EINVAL)?;
     let (r, w) = pipe()?;
     fails(libc::pread(r, (&raw mut byte).cast(), 1, 0), libc::ESPIPE)?;
+    // Behind the end, what is left is negative.
+    let mut left = 0i32;
+    eq(ok(libc::lseek(fd, 20, libc::SEEK_SET))?, 20)?;
+    ok(libc::ioctl(fd, libc::FIONREAD, &mut left))?;
+    eq(left, -10)?;
     // That is said before that it can only be written, or of an offset that is too large.
     fails(libc::pread(w, (&raw mut byte).cast(), 1, i64::MAX), libc::ESPIPE)?;
     let list = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
