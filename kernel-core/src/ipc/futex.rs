@@ -148,6 +148,11 @@ impl FutexTable {
         woken.tell()
     }
 
+    /// Whether anybody waits for `key`.
+    pub fn is_used(&self, key: FutexKey) -> bool {
+        self.lock(key).iter().any(|waiter| *waiter.key.lock() == key)
+    }
+
     /// Wakes up to `wake` waiters of `from` and moves up to `requeue` more to `to`, if `holds` says with both buckets
     /// locked that the word has its value; EAGAIN if not. Gives how many were woken, and how many moved.
     pub fn requeue(

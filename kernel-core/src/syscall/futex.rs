@@ -146,8 +146,9 @@ fn requeue<H: Host>(
     };
     let (from_key, to_key) = (key(cx, from, scope)?, key(cx, to, scope)?);
     let holds = || match expected {
-        Some(value) => Ok(cx.user().load_u32(from)? == value),
-        None => Ok(true),
+        Some(value) if cx.user().load_u32(from)? != value => Ok(false),
+        _ if cx.kernel.ipc.pi_futexes.is_used(from_key) => Err(EINVAL),
+        _ => Ok(true),
     };
     let (woken, moved) = cx.kernel.ipc.futexes.requeue(from_key, to_key, wake, requeue, holds)?;
     Ok((woken + moved) as u64)

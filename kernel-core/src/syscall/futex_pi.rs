@@ -131,7 +131,12 @@ pub(super) fn cmp_requeue<H: Host>(
                 {
                     table.owner_died(owner);
                 }
-                return Ok(count? as u64);
+                let count = count?;
+                // Who waits without a lock in mind cannot be made to wait for one.
+                if count == 0 && cx.kernel.ipc.futexes.is_used(from_key) {
+                    return Err(EINVAL.into());
+                }
+                return Ok(count as u64);
             }
             Requeued::Asks(owner) if is_alive(owner)? => alive = Some(owner),
             // It is about to end.

@@ -34,6 +34,7 @@ pub const CASES: &[Case] = cases![
     lock_pi_finds_deadlocks,
     lock_pi_survives_its_owner,
     requeue_pi_gives_the_lock,
+    requeue_is_of_one_kind,
     requeue_pi_finds_deadlocks,
     requeue_pi_needs_a_live_owner,
     waitv_waits_for_one,
@@ -419,6 +420,28 @@ unsafe fn requeue_pi_gives_the_lock() -> Done {
 
 unsafe fn requeue_pi(condition: &AtomicI32, lock: &AtomicI32) -> c_long {
     libc::syscall(libc::SYS_futex, condition, libc::FUTEX_CMP_REQUEUE_PI, 1, 5usize, lock, 0)
+}
+
+unsafe fn requeue_is_of_one_kind() -> Done {
+    let words = shared(PAGE)?.cast::<AtomicI32>();
+    let [plain, condition, lock]: [&'static AtomicI32; 3] = [&*words, &*words.add(1), &*words.add(2)];
+    let waiter = waiter(plain)?;
+    let for_lock = spawn(|| {
+        ok(libc::syscall(libc::SYS_futex, condition, libc::FUTEX_WAIT_REQUEUE_PI, 0, 0, lock, 0))?;
+        ok(futex(lock, libc::FUTEX_UNLOCK_PI, 0)).map(drop)
+    })?;
+    asleep(for_lock);
+    fails(requeue_pi(plain, lock), libc::EINVAL)?;
+    let requeue = |value: c_int| {
+        libc::syscall(libc::SYS_futex, condition, libc::FUTEX_CMP_REQUEUE, 0, 5usize, plain, value)
+    };
+    fails(requeue(7), libc::EAGAIN)?;
+    fails(requeue(0), libc::EINVAL)?;
+    fails(futex(condition, libc::FUTEX_WAKE, 1), libc::EINVAL)?;
+    eq(futex(plain, libc::FUTEX_WAKE, 9), 1)?;
+    eq(ok(requeue_pi(condition, lock))?, 1)?;
+    join(waiter)?;
+    join(for_lock)
 }
 
 unsafe fn requeue_pi_finds_deadlocks() -> Done {
