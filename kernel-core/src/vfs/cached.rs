@@ -81,6 +81,10 @@ impl<C: Cached> FileOps for CachedFile<C> {
     fn read(&self, op: Op<'_>, dst: &mut dyn Sink) -> Result<usize> {
         self.0.refresh()?;
         let mut position = op.file.position.lock();
+        // No read may leave the offsets that a file can have.
+        if position.saturating_add(dst.remaining() as u64) > i64::MAX as u64 {
+            return Err(EINVAL);
+        }
         let read = self.0.cache().read_at(*position, dst)?;
         *position = position.saturating_add(read as u64);
         drop(position);
