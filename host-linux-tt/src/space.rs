@@ -5,6 +5,7 @@
 //! them reaches what was unmapped. Other guests do, as they reach everything here.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use host_linux::batch::{Batch, assert_inside};
@@ -49,6 +50,8 @@ pub struct TtSpace {
     place: Place,
     limits: Range<u64>,
     state: Mutex<State>,
+    /// See [`Space::switch_cost_ns`].
+    switch_cost_ns: AtomicU64,
 }
 
 struct State {
@@ -67,7 +70,7 @@ impl TtSpace {
             (place, windows.range(place))
         };
         let state = State { wanted: Mappings::default(), pending: Batch::default() };
-        TtSpace { tt, place, limits, state: Mutex::new(state) }
+        TtSpace { tt, place, limits, state: Mutex::new(state), switch_cost_ns: AtomicU64::new(0) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -81,9 +84,13 @@ impl HostSpace for TtSpace {
         {
             let mut state = self.state();
             let State { wanted, pending } = &mut *state;
-            if let Err(errno) = tt.windows().make_resident(self.place, wanted, pending) {
-                log::error!("a guest's memory could not be mapped: {errno}");
-                return Exit::Died;
+            match tt.windows().make_resident(self.place, wanted, pending) {
+                Ok(Some(cost_ns)) => self.switch_cost_ns.store(cost_ns, Ordering::Relaxed),
+                Ok(None) => {}
+                Err(errno) => {
+                    log::error!("a guest's memory could not be mapped: {errno}");
+                    return Exit::Died;
+                }
             }
         }
         let mut threads = tt.threads();
@@ -129,6 +136,10 @@ impl Space for TtSpace {
 
     fn limits(&self) -> Range<u64> {
         self.limits.clone()
+    }
+
+    fn switch_cost_ns(&self) -> u64 {
+        self.switch_cost_ns.load(Ordering::Relaxed)
     }
 }
 

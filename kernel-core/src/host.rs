@@ -144,6 +144,11 @@ pub trait Space: Send + Sync {
     fn apply(&self, ops: &[MapOp]) -> Result<(), HostError>;
     /// The guest addresses that may be mapped, chosen by the host.
     fn limits(&self) -> Range<u64>;
+    /// What it cost, about, to go over to this space when it ran last after another one, in nanoseconds. The core makes turns
+    /// longer where that is much.
+    fn switch_cost_ns(&self) -> u64 {
+        0
+    }
 }
 
 /// The general registers of a guest thread, as x86-64 names them.

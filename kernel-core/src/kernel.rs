@@ -9,7 +9,7 @@ use hashbrown::HashSet;
 
 use crate::block::Disks;
 use crate::errno::Errno;
-use crate::host::{Host, VcpuId};
+use crate::host::{Host, Space, VcpuId};
 use crate::ipc::Ipc;
 use crate::log_ring::LogRing;
 use crate::mm::MmLimits;
@@ -237,13 +237,15 @@ impl<H: Host> Kernel<H> {
         &self.accounts[vcpu.0]
     }
 
-    /// When the guest on a vCPU has to come back: for the next timer, and after its time slice if others can run.
-    pub(crate) fn guest_deadline(&self, vcpu: VcpuId, nice: Nice) -> Option<u64> {
+    /// When the guest on a vCPU, which runs in `space`, has to come back: for the next timer, and after its time slice if
+    /// others can run.
+    pub(crate) fn guest_deadline(&self, vcpu: VcpuId, nice: Nice, space: &H::Space) -> Option<u64> {
         let timer = self.services.timers.next();
         if !self.scheduler.has_runnable(vcpu) {
             return timer;
         }
-        let slice = self.account(vcpu).slice_start_ns().saturating_add(nice.time_slice_ns());
+        let slice_ns = nice.time_slice_after_ns(space.switch_cost_ns());
+        let slice = self.account(vcpu).slice_start_ns().saturating_add(slice_ns);
         Some(timer.map_or(slice, |timer| timer.min(slice)))
     }
 

@@ -11,6 +11,12 @@ const TIME_SLICE_NS: u64 = 4_000_000;
 const SHORTEST_NS: u64 = 250_000;
 const LONGEST_NS: u64 = 50_000_000;
 
+/// Where the host says that it costs much to go over to a task's address space, its slice is longer by so many times that:
+/// else the vCPU would do little but switch.
+const SLICE_PER_SWITCH: u64 = 10;
+/// However much it costs.
+const LONGEST_AT_ALL_NS: u64 = 200_000_000;
+
 /// A nice value: -20 gets most, 19 least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Nice(i8);
@@ -36,6 +42,15 @@ impl Nice {
         let step = |ns: u64, _| if self.0 > 0 { ns * 4 / 5 } else { ns * 5 / 4 };
         (0..self.0.unsigned_abs()).fold(TIME_SLICE_NS, step).clamp(SHORTEST_NS, LONGEST_NS)
     }
+
+    /// The same, where it costs `switch_ns` to go over to it. Slices of different niceness keep their proportion, up to the
+    /// longest; but each is longer than the switch.
+    pub fn time_slice_after_ns(self, switch_ns: u64) -> u64 {
+        let switch_ns = switch_ns.min(LONGEST_AT_ALL_NS / 2);
+        let slice = self.time_slice_ns();
+        let stretched = slice + SLICE_PER_SWITCH * switch_ns * (slice / 1000) / (TIME_SLICE_NS / 1000);
+        stretched.max(2 * switch_ns).min(LONGEST_AT_ALL_NS)
+    }
 }
 
 #[cfg(test)]
@@ -47,6 +62,10 @@ mod tests {
         let slice = |nice| Nice::clamped(nice).time_slice_ns();
         assert_eq!((slice(0), slice(1), slice(-1)), (4_000_000, 3_200_000, 5_000_000));
         assert_eq!((slice(100), slice(-100)), (SHORTEST_NS, LONGEST_NS));
+        let after = |nice, switch_ns| Nice::clamped(nice).time_slice_after_ns(switch_ns);
+        assert_eq!((after(0, 0), after(5, 0)), (slice(0), slice(5)));
+        assert_eq!((after(0, 2_000_000), after(1, 2_000_000)), (24_000_000, 19_200_000));
+        assert_eq!((after(100, 2_000_000), after(0, u64::MAX)), (4_000_000, LONGEST_AT_ALL_NS));
         assert_eq!((Nice::clamped(100).priority(), Nice::clamped(-100).priority()), (1, 40));
     }
 }

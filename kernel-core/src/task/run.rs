@@ -88,7 +88,7 @@ impl<H: Host> Cx<'_, H> {
         let vcpu = self.task.vcpu();
         let timers = &self.task.process.timers;
         let nice = self.task.effective_nice();
-        let mut deadline = self.kernel.guest_deadline(vcpu, nice);
+        let mut deadline = self.kernel.guest_deadline(vcpu, nice, self.mm.space());
         if timers.cpu.is_armed() {
             // Nothing else may end a computation that these timers are to end.
             let slice = self.kernel.now_ns().saturating_add(nice.time_slice_ns());
