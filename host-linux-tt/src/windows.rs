@@ -250,3 +250,19 @@ fn change(ram: &Ram, op: &MapOp) -> Result<(), Errno> {
     };
     Errno::result(result).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use kernel_core::host::{Fill, Phys};
+
+    use super::*;
+
+    #[test]
+    fn pages_that_are_written_cost_most() {
+        let cost =
+            |prot| cost_of(&MapOp::Map { va: 0, len: 64 * PAGE_SIZE, phys: Phys(0), prot, fill: Fill::Lazy });
+        assert_eq!(cost(Prot::READ | Prot::WRITE), CHANGE_NS + 64 * WRITE_NS);
+        assert_eq!(cost(Prot::READ | Prot::EXEC), CHANGE_NS + 64 * READ_NS);
+        assert_eq!(cost_of(&MapOp::Unmap { va: 0, len: 64 * PAGE_SIZE }), CHANGE_NS);
+    }
+}
