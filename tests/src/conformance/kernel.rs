@@ -49,6 +49,8 @@ pub const KSELFTEST: Suite = Suite {
         ("no /proc/PID/map_files", "proc:proc-self-map-files-001\nproc:proc-self-map-files-002"),
         ("no /proc/PID/syscall", "proc:proc-self-syscall"),
         ("/proc cannot hide processes (hidepid)", "proc:proc-multiple-procfs"),
+        ("a signal frame changes no segments", "x86:sigreturn_64"),
+        ("200 threads that spin for a lock take more than 150 s", "rseq:basic_percpu_ops_test"),
         ("a fault brings in 64 KiB, not a page", "mincore:mincore_selftest"),
         (
             "the vDSO is the host's: it stays where it is, above what a guest may map, and tells no processor",
