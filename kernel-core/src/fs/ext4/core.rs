@@ -71,6 +71,8 @@ pub(super) struct FileCore {
     stale: AtomicBool,
     /// It has no name and nobody uses it: what is written is lost.
     pub dead: AtomicBool,
+    /// Its first block is known to be there, see [`anchor`].
+    anchored: AtomicBool,
 }
 
 impl FileCore {
@@ -103,6 +105,7 @@ impl FileCore {
             unnamed: Mutex::default(),
             stale: AtomicBool::new(false),
             dead: AtomicBool::new(false),
+            anchored: AtomicBool::new(false),
         }
     }
 
@@ -203,10 +206,19 @@ impl FileCore {
         Ok(result)
     }
 
+    /// Must be called before blocks at `offset` are added.
+    pub(super) fn anchor(&self, fs: &mut Fs, offset: u64) -> Ext4Result<()> {
+        if !self.anchored.load(Ordering::Relaxed) {
+            self.anchored.store(anchor(fs, self.number, offset)?, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// Frees bytes. Nodes that are free then must not become others' bytes before that lasts: a power cut may bring them back.
     fn free(&self, op: impl FnOnce(&mut Fs) -> Ext4Result<()>) -> Result<()> {
         self.change(|fs| {
             let before = nodes(fs, self.number)?;
+            self.anchored.store(false, Ordering::Relaxed);
             op(fs)?;
             if nodes(fs, self.number)? < before {
                 self.shared.sync_library(fs)?;
@@ -266,24 +278,31 @@ pub(super) fn nodes(fs: &mut Fs, number: InodeNumber) -> Ext4Result<u64> {
     Ok(fs.inode(number)?.blocks.saturating_mul(512).saturating_sub(bytes) / fs.statfs().block_size)
 }
 
-/// Called before blocks at `offset` are added to a file. When an extent comes before all others, the library does not write its
-/// key to inner nodes of the tree; so a file has its first block, unwritten, before its tree has inner nodes. Fails where the tree
-/// has grown elsewhere.
-pub(super) fn anchor(fs: &mut Fs, number: InodeNumber, offset: u64) -> Ext4Result<()> {
+/// Called before blocks at `offset` are added to a file, says whether it has its first block. When an extent comes before all
+/// others, the library does not write its key to inner nodes of the tree; so a file has its first block, unwritten, before its
+/// tree has inner nodes. Fails where the tree has grown elsewhere.
+fn anchor(fs: &mut Fs, number: InodeNumber, offset: u64) -> Ext4Result<bool> {
     let (info, block) = (fs.inode(number)?, fs.statfs().block_size);
     if info.blocks.saturating_mul(512) / block < ANCHORED {
-        return Ok(());
+        return Ok(false);
     }
     let map = fs.inode_extents(number, 0, u64::MAX, FileExtentTarget::Data, 1)?;
-    let first = map.extents.first().map_or(0, |extent| extent.logical_start);
-    if first == 0 {
-        return Ok(());
+    match map.extents.first().map(|extent| extent.logical_start) {
+        Some(0) => Ok(true),
+        None => Ok(false),
+        Some(first) if nodes(fs, number)? > LEAVES_IN_ROOT => {
+            if offset < first {
+                Err(Ext4Error::unsupported())
+            } else {
+                Ok(false)
+            }
+        }
+        Some(_) => {
+            let allocate = RangeOperation::Allocate(PreallocationOptions { keep_size: true });
+            fs.operate_inode_range(number, 0, block, allocate)?;
+            Ok(true)
+        }
     }
-    if nodes(fs, number)? > LEAVES_IN_ROOT {
-        return if offset < first { Err(Ext4Error::unsupported()) } else { Ok(()) };
-    }
-    let allocate = RangeOperation::Allocate(PreallocationOptions { keep_size: true });
-    fs.operate_inode_range(number, 0, block, allocate)
 }
 
 /// Punches a hole; the first block of a large file only becomes unwritten.
@@ -378,11 +397,12 @@ impl Store for FileStore {
             if !has_room(fs, file.number, offset, len)? {
                 return Err(Ext4Error::no_space());
             }
-            anchor(fs, file.number, offset)?;
+            file.anchor(fs, offset)?;
             let result = fs.write_inode(file.number, offset, &buf);
             if result.is_err() && fs.inode(file.number)?.size > before {
                 // What was written of it is not told of.
                 file.becomes_partial();
+                file.anchored.store(false, Ordering::Relaxed);
                 fs.truncate_inode(file.number, before)?;
             }
             result

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use linux_raw_sys::general::{FALLOC_FL_KEEP_SIZE as KEEP_SIZE, FALLOC_FL_PUNCH_HOLE as PUNCH_HOLE};
 use rsext4::{DirectoryCursor, DirectoryEntryType, InodeFlags, PreallocationOptions, RangeOperation};
 
-use super::core::{SPARE_BLOCKS, anchor};
+use super::core::SPARE_BLOCKS;
 use super::inode::ExtInode;
 use crate::errno::{EOPNOTSUPP, Result};
 use crate::mm::cache::PageCache;
@@ -80,7 +80,7 @@ impl Cached for ExtFile {
                     if stats.free_blocks < len / stats.block_size + SPARE_BLOCKS {
                         return Err(rsext4::Ext4Error::no_space());
                     }
-                    anchor(fs, core.number, offset)?;
+                    core.anchor(fs, offset)?;
                     fs.operate_inode_range(core.number, offset, len, operation)
                 })?;
                 if grows {
