@@ -74,15 +74,25 @@ impl Directory {
         (self.entries.lock().by_name.len() as u64 + FIRST_POSITION) * ENTRY_SIZE
     }
 
-    /// Gives entries from `position` on until the sink is full.
-    pub(super) fn list(&self, me: &TmpInode, position: u64, sink: &mut dyn DirSink) -> Result<u64> {
+    /// The position behind all entries that there are.
+    pub(super) fn end(&self) -> u64 {
+        FIRST_POSITION + self.entries.lock().last_position + 1
+    }
+
+    /// Gives entries from `position` to `end` until the sink is full.
+    pub(super) fn list(
+        &self,
+        me: &TmpInode,
+        (position, end): (u64, u64),
+        sink: &mut dyn DirSink,
+    ) -> Result<u64> {
         let entries = self.entries.lock();
         let mut at = position;
         let parent = entries.parent.upgrade().map_or(me.ino(), |parent| parent.ino());
         if !list_dots(&mut at, me.ino(), parent, sink)? {
             return Ok(at);
         }
-        for (&position, name) in entries.by_position.range(at..) {
+        for (&position, name) in entries.by_position.range(at..end.max(at)) {
             let Some(inode) = entries.get(name) else { continue };
             if !sink.entry(inode.ino(), position + 1, inode.kind().dirent_type(), name)? {
                 return Ok(position);

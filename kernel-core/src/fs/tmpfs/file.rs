@@ -1,6 +1,7 @@
 //! Open files and directories of tmpfs.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use linux_raw_sys::general::{FALLOC_FL_KEEP_SIZE as KEEP_SIZE, FALLOC_FL_PUNCH_HOLE as PUNCH_HOLE};
 
@@ -147,23 +148,35 @@ impl Cached for TmpFile {
 /// An open directory.
 pub struct DirFile {
     inode: Arc<TmpInode>,
+    /// Entries from here on came after it was opened or rewound. They are not listed: who renames what he reads would read it
+    /// for ever.
+    end: AtomicU64,
 }
 
 impl DirFile {
     /// The operations of a directory.
     pub fn new(inode: Arc<TmpInode>) -> DirFile {
-        DirFile { inode }
+        let file = DirFile { inode, end: AtomicU64::new(0) };
+        file.rewound();
+        file
     }
 }
 
 impl Directory for DirFile {
     fn read_dir(&self, op: Op<'_>, sink: &mut dyn DirSink) -> Result<()> {
         let mut position = op.file.position.lock();
-        *position = self.inode.directory()?.list(&self.inode, *position, sink)?;
+        let range = (*position, self.end.load(Ordering::Relaxed));
+        *position = self.inode.directory()?.list(&self.inode, range, sink)?;
         drop(position);
         if op.file.notes_access() {
             self.inode.accessed();
         }
         Ok(())
+    }
+
+    fn rewound(&self) {
+        if let Ok(directory) = self.inode.directory() {
+            self.end.store(directory.end(), Ordering::Relaxed);
+        }
     }
 }
