@@ -32,9 +32,6 @@ pub fn list_dots(position: &mut u64, own: u64, parent: u64, sink: &mut dyn DirSi
 pub trait Directory: Send + Sync + 'static {
     /// See [`FileOps::read_dir`].
     fn read_dir(&self, op: Op<'_>, sink: &mut dyn DirSink) -> Result<()>;
-
-    /// It will be read from its start.
-    fn rewound(&self) {}
 }
 
 /// The operations of a directory: it is listed, and cannot be read.
@@ -53,11 +50,7 @@ impl<D: Directory> FileOps for DirectoryFile<D> {
         if !matches!(whence, Whence::Set | Whence::Current) {
             return Err(EINVAL);
         }
-        let position = seek_to(op, offset, whence, 0, |_, _| Err(EINVAL))?;
-        if position == 0 {
-            self.0.rewound();
-        }
-        Ok(position)
+        seek_to(op, offset, whence, 0, |_, _| Err(EINVAL))
     }
 
     fn read_dir(&self, op: Op<'_>, sink: &mut dyn DirSink) -> Result<()> {

@@ -148,35 +148,29 @@ impl Cached for TmpFile {
 /// An open directory.
 pub struct DirFile {
     inode: Arc<TmpInode>,
-    /// Entries from here on came after it was opened or rewound. They are not listed: who renames what he reads would read it
-    /// for ever.
+    /// Entries from here on came after its start was read. They are not listed: who renames what he reads would read it for ever.
     end: AtomicU64,
 }
 
 impl DirFile {
     /// The operations of a directory.
     pub fn new(inode: Arc<TmpInode>) -> DirFile {
-        let file = DirFile { inode, end: AtomicU64::new(0) };
-        file.rewound();
-        file
+        DirFile { inode, end: AtomicU64::new(u64::MAX) }
     }
 }
 
 impl Directory for DirFile {
     fn read_dir(&self, op: Op<'_>, sink: &mut dyn DirSink) -> Result<()> {
         let mut position = op.file.position.lock();
-        let range = (*position, self.end.load(Ordering::Relaxed));
-        *position = self.inode.directory()?.list(&self.inode, range, sink)?;
+        let directory = self.inode.directory()?;
+        if *position == 0 {
+            self.end.store(directory.end(), Ordering::Relaxed);
+        }
+        *position = directory.list(&self.inode, (*position, self.end.load(Ordering::Relaxed)), sink)?;
         drop(position);
         if op.file.notes_access() {
             self.inode.accessed();
         }
         Ok(())
-    }
-
-    fn rewound(&self) {
-        if let Ok(directory) = self.inode.directory() {
-            self.end.store(directory.end(), Ordering::Relaxed);
-        }
     }
 }
