@@ -77,9 +77,7 @@ pub(super) struct FileCore {
 
 impl FileCore {
     pub(super) fn new(shared: &Arc<Shared>, info: &InodeInfo) -> FileCore {
-        let number = info.number.raw();
-        let seconds = [info.atime, info.mtime, info.ctime, info.btime];
-        let times = shared.layout.times(&*shared.volume, number, seconds);
+        let times = shared.layout.times(&*shared.volume, info);
         let rdev = info.device_number.map(|number| Device::new(number.major(), number.minor()));
         FileCore {
             shared: shared.clone(),
@@ -278,12 +276,16 @@ pub(super) fn nodes(fs: &mut Fs, number: InodeNumber) -> Ext4Result<u64> {
     Ok(fs.inode(number)?.blocks.saturating_mul(512).saturating_sub(bytes) / fs.statfs().block_size)
 }
 
+/// Whether a file takes so many blocks that it has its first.
+fn is_anchored(fs: &mut Fs, number: InodeNumber) -> Ext4Result<bool> {
+    Ok(fs.inode(number)?.blocks.saturating_mul(512) / fs.statfs().block_size >= ANCHORED)
+}
+
 /// Called before blocks at `offset` are added to a file, says whether it has its first block. When an extent comes before all
 /// others, the library does not write its key to inner nodes of the tree; so a file has its first block, unwritten, before its
 /// tree has inner nodes. Fails where the tree has grown elsewhere.
 fn anchor(fs: &mut Fs, number: InodeNumber, offset: u64) -> Ext4Result<bool> {
-    let (info, block) = (fs.inode(number)?, fs.statfs().block_size);
-    if info.blocks.saturating_mul(512) / block < ANCHORED {
+    if !is_anchored(fs, number)? {
         return Ok(false);
     }
     let map = fs.inode_extents(number, 0, u64::MAX, FileExtentTarget::Data, 1)?;
@@ -299,7 +301,7 @@ fn anchor(fs: &mut Fs, number: InodeNumber, offset: u64) -> Ext4Result<bool> {
         }
         Some(_) => {
             let allocate = RangeOperation::Allocate(PreallocationOptions { keep_size: true });
-            fs.operate_inode_range(number, 0, block, allocate)?;
+            fs.operate_inode_range(number, 0, fs.statfs().block_size, allocate)?;
             Ok(true)
         }
     }
@@ -307,9 +309,9 @@ fn anchor(fs: &mut Fs, number: InodeNumber, offset: u64) -> Ext4Result<bool> {
 
 /// Punches a hole; the first block of a large file only becomes unwritten.
 fn punch(fs: &mut Fs, number: InodeNumber, offset: u64, len: u64) -> Ext4Result<()> {
-    let (info, block) = (fs.inode(number)?, fs.statfs().block_size);
+    let block = fs.statfs().block_size;
     let (mut start, end) = (offset, offset.saturating_add(len));
-    if offset == 0 && len >= block && info.blocks.saturating_mul(512) / block >= ANCHORED {
+    if offset == 0 && len >= block && is_anchored(fs, number)? {
         let zero = RangeOperation::Zero(ZeroRangeOptions { keep_size: true });
         fs.operate_inode_range(number, 0, block, zero)?;
         start = block;

@@ -3,6 +3,8 @@
 
 use alloc::vec;
 
+use rsext4::InodeInfo;
+
 use crate::block::EXT_MAGIC;
 use crate::block::le::{u16_at, u32_at};
 use crate::errno::{EINVAL, Result};
@@ -66,8 +68,8 @@ impl Layout {
 
     /// The times of inode `number` as the disk has them. `seconds` is what the library knows of them (atime, mtime, ctime,
     /// btime), without nanoseconds: where the disk has others, it is not up to date, and the library's count.
-    pub(super) fn times(&self, device: &dyn BlockDevice, number: u32, seconds: [u32; 4]) -> Times {
-        let raw = self.raw_inode(device, number).unwrap_or_default();
+    pub(super) fn times(&self, device: &dyn BlockDevice, info: &InodeInfo) -> Times {
+        let raw = self.raw_inode(device, info.number.raw()).unwrap_or_default();
         let extra_size = usize::from(u16_at(&raw, 0x80));
         let time = |low: u32, at: usize, extra_at: usize| {
             let has_extra = raw.len() > 128 && 0x80 + extra_size >= extra_at + 4;
@@ -76,12 +78,11 @@ impl Layout {
             // The bits below are nanoseconds, of which a damaged inode may have too many.
             Timestamp { sec: i64::from(low.cast_signed()) + epoch, nsec: (extra >> 2).min(999_999_999) }
         };
-        let [atime, mtime, ctime, btime] = seconds;
         Times {
-            atime: time(atime, 0x08, 0x8c),
-            mtime: time(mtime, 0x10, 0x88),
-            ctime: time(ctime, 0x0c, 0x84),
-            btime: time(btime, 0x90, 0x94),
+            atime: time(info.atime, 0x08, 0x8c),
+            mtime: time(info.mtime, 0x10, 0x88),
+            ctime: time(info.ctime, 0x0c, 0x84),
+            btime: time(info.btime, 0x90, 0x94),
         }
     }
 

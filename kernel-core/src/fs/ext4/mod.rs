@@ -309,8 +309,7 @@ impl Shared {
             done => return done,
         }
         let info = fs.inode(fs.root_inode())?;
-        let seconds = [info.atime, info.mtime, info.ctime, info.btime];
-        self.clock.set(self.layout.times(&*self.volume, info.number.raw(), seconds).ctime);
+        self.clock.set(self.layout.times(&*self.volume, &info).ctime);
         let permissions = Some(inode::permissions(info.mode.into())?);
         let same = InodeMetadataUpdate { permissions, ..InodeMetadataUpdate::default() };
         fs.update_inode_metadata(info.number, same)?;
