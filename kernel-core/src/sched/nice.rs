@@ -48,7 +48,7 @@ impl Nice {
     pub fn time_slice_after_ns(self, switch_ns: u64) -> u64 {
         let switch_ns = switch_ns.min(LONGEST_AT_ALL_NS / 2);
         let slice = self.time_slice_ns();
-        let stretched = slice + SLICE_PER_SWITCH * switch_ns * (slice / 1000) / (TIME_SLICE_NS / 1000);
+        let stretched = slice + SLICE_PER_SWITCH * switch_ns * slice / TIME_SLICE_NS;
         stretched.max(2 * switch_ns).min(LONGEST_AT_ALL_NS)
     }
 }

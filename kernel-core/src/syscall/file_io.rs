@@ -12,6 +12,7 @@ use crate::syscall::{Cx, SysError, SysResult};
 use crate::task::siginfo::SigInfo;
 use crate::vfs::file::{Op, OpenFile, OpenFlags, Whence};
 use crate::vfs::inode::FileKind;
+use crate::vfs::limit::check_offsets;
 use crate::vfs::notify::Happening;
 
 /// What a read waits for.
@@ -47,11 +48,11 @@ impl At {
         }
     }
 
-    /// EINVAL if `len` bytes from there on would leave the offsets that a file can have.
-    pub fn check_end(self, len: usize) -> Result<()> {
+    /// EINVAL if `len` bytes from an offset on would leave those that a file can have.
+    fn check_end(self, len: usize) -> Result<()> {
         match self {
-            At::Offset(offset) if offset.saturating_add(len as u64) > i64::MAX as u64 => Err(EINVAL),
-            _ => Ok(()),
+            At::Position => Ok(()),
+            At::Offset(offset) => check_offsets(offset, len),
         }
     }
 }

@@ -203,9 +203,10 @@ pub fn statx<H: Host>(cx: &Cx<'_, H>, dirfd: RawFd, path: u64, flags: u32, mask:
 
 fn put_statfs<H: Host>(cx: &Cx<'_, H>, inode: &dyn Inode, mount: MountFlags, buf: u64) -> SysResult {
     let stat = inode.statfs();
-    let moved = ST_MOVED.iter().filter(|(flag, _)| mount.contains(*flag)).map(|(_, moved)| moved);
-    let same = mount - MountFlags::REL_ATIME - MountFlags::NO_SYM_FOLLOW;
-    let flags = moved.fold(ST_VALID | u64::from(same.bits()), |flags, moved| flags | moved);
+    let mut flags = ST_VALID | u64::from(mount.bits());
+    for (flag, moved) in ST_MOVED.into_iter().filter(|(flag, _)| mount.contains(*flag)) {
+        flags = flags & !u64::from(flag.bits()) | moved;
+    }
     let raw = RawStatFs {
         kind: stat.magic,
         block_size: stat.block_size,

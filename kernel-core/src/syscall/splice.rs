@@ -13,6 +13,7 @@ use crate::syscall::file_io::{At, read_once, tell_read, would_block, write_once}
 use crate::syscall::{Cx, SysError, SysResult};
 use crate::vfs::file::{Op, OpenFile, OpenFlags, Whence};
 use crate::vfs::inode::FileKind;
+use crate::vfs::limit::check_offsets;
 use crate::vfs::notify::Happening;
 
 /// Bytes moved at a time.
@@ -68,7 +69,7 @@ pub fn sendfile<H: Host>(cx: &Cx<'_, H>, out: RawFd, input: RawFd, offset: u64, 
     let source = cx.readable(input)?;
     place(given).check_kind(&source)?;
     let start = given.unwrap_or_else(|| *source.position.lock());
-    At::Offset(start).check_end(usize::try_from(count).unwrap_or(usize::MAX))?;
+    check_offsets(start, usize::try_from(count).unwrap_or(usize::MAX))?;
     let target = cx.writable(out)?;
     let to_pipe = is_pipe(&target);
     if to_pipe {

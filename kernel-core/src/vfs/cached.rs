@@ -7,7 +7,7 @@ use crate::errno::{EINVAL, Result};
 use crate::io::{Sink, Source};
 use crate::mm::cache::PageCache;
 use crate::vfs::file::{FileOps, Op, OpenFlags, Whence};
-use crate::vfs::limit::{Limited, seek_to};
+use crate::vfs::limit::{Limited, check_offsets, seek_to};
 
 /// A file that is open, and what its file system does beside reading and writing the cache.
 pub trait Cached: Send + Sync + 'static {
@@ -81,10 +81,7 @@ impl<C: Cached> FileOps for CachedFile<C> {
     fn read(&self, op: Op<'_>, dst: &mut dyn Sink) -> Result<usize> {
         self.0.refresh()?;
         let mut position = op.file.position.lock();
-        // No read may leave the offsets that a file can have.
-        if position.saturating_add(dst.remaining() as u64) > i64::MAX as u64 {
-            return Err(EINVAL);
-        }
+        check_offsets(*position, dst.remaining())?;
         let read = self.0.cache().read_at(*position, dst)?;
         *position = position.saturating_add(read as u64);
         drop(position);

@@ -18,6 +18,12 @@ pub fn check_text(len: usize) -> Result<()> {
 
 /// The largest file.
 pub const FILE_MAX: u64 = i64::MAX as u64;
+
+/// EINVAL if `len` bytes from `start` on leave the offsets that a file can have.
+pub fn check_offsets(start: u64, len: usize) -> Result<()> {
+    if start.saturating_add(len as u64) > FILE_MAX { Err(EINVAL) } else { Ok(()) }
+}
+
 const SIGXFSZ: u8 = 25;
 
 /// A source cut to a number of bytes.

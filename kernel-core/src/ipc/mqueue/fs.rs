@@ -21,7 +21,7 @@ use crate::vfs::dir::{self, DirSink, DirectoryFile};
 use crate::vfs::file::{FileOps, Op, OpenFile, OpenFlags, Whence};
 use crate::vfs::inode::{
     Device, FileKind, Inode, MODE_BITS, Metadata, NAME_MAX, NewAttr, NewNode, Opened, Owner, S_ISVTX,
-    SetAttr, SetTime, StatFs, Timestamp,
+    SetAttr, StatFs, Timestamp,
 };
 use crate::vfs::limit::seek_to;
 use crate::vfs::mount::FileSystem;
@@ -289,14 +289,10 @@ impl Inode for Queue {
         let mut state = self.state.lock();
         state.owner.change(attr);
         let now = Timestamp::from_ns(self.services.clock.realtime_ns());
-        for (index, set) in [attr.atime, attr.mtime].into_iter().enumerate() {
-            match set {
-                Some(SetTime::To(time)) => state.times[index] = time,
-                Some(SetTime::Now) => state.times[index] = now,
-                None => {}
-            }
-        }
-        state.times[2] = now;
+        let [atime, mtime, ctime] = &mut state.times;
+        *atime = attr.atime.map_or(*atime, |time| time.at(now));
+        *mtime = attr.mtime.map_or(*mtime, |time| time.at(now));
+        *ctime = now;
         Ok(())
     }
 

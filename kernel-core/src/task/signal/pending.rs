@@ -49,8 +49,8 @@ impl Pending {
         self.set == 0
     }
 
-    /// Adds a signal: a standard one once, a real-time one or that of a timer each time, if `place` gives one for it. `false`: there is none, and
-    /// it is not pending for that. Standard signals need none, as there are few; those of timers have one.
+    /// Adds a signal: a standard one once, a real-time one or that of a timer each time, if `place` gives one for it. `false`:
+    /// there is none, and it is not pending for that. Standard signals need none, as there are few; those of timers have one.
     pub fn push(&mut self, info: SigInfo, place: impl FnOnce() -> Option<Arc<Place>>) -> bool {
         let is_timers = matches!(info.payload, Payload::Timer { .. });
         if info.signal < FIRST_REAL_TIME && !is_timers && self.set & bit(info.signal) != 0 {
