@@ -29,6 +29,8 @@ pub const CASES: &[Case] = cases![
     statfs_tells_the_flags,
 ];
 
+const MS_NOSYMFOLLOW: c_ulong = 256;
+
 /// A private mount namespace with a tmpfs of its own on `w`, which becomes the working directory.
 pub unsafe fn private_place() -> Done {
     need_root()?;
@@ -330,7 +332,6 @@ unsafe fn pivot_swaps_roots() -> Done {
 
 unsafe fn nosymfollow_stops_links() -> Done {
     private_place()?;
-    const MS_NOSYMFOLLOW: c_ulong = 256;
     dirs(&[c"a"])?;
     ok(tmpfs(c"a", MS_NOSYMFOLLOW))?;
     ok(libc::close(file(c"a/f", b"")?))?;
@@ -375,14 +376,13 @@ unsafe fn mountinfo_escapes() -> Done {
 }
 
 unsafe fn statfs_tells_the_flags() -> Done {
-    const NO_SYM_FOLLOW: libc::c_ulong = 256;
     private_place()?;
     dirs(&[c"a"])?;
     for (asked, told) in [
         (libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_RDONLY, 0x100f),
         (libc::MS_NOATIME, 0x400),
         (libc::MS_STRICTATIME | libc::MS_NODIRATIME, 0x800),
-        (NO_SYM_FOLLOW, 0x3000),
+        (MS_NOSYMFOLLOW, 0x3000),
     ] {
         ok(mount(c"none", c"a", c"tmpfs", asked))?;
         let mut stat: libc::statvfs = std::mem::zeroed();
