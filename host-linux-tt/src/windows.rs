@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use host_linux::batch::{Batch, mmap_flags, protection};
 use host_linux::ram::Ram;
@@ -136,13 +137,14 @@ impl Windows {
     }
 
     /// Makes the mappings of a space those of its window. `pending` is what `wanted` has got since this was called last. Says
-    /// what it costs, if another space ran before.
+    /// what it costs, if another space ran before: as much as is expected, or as it took.
     pub fn make_resident(
         &mut self,
         place: Place,
         wanted: &Mappings,
         pending: &mut Batch,
     ) -> Result<Option<u64>, Errno> {
+        let start = Instant::now();
         let window = &self.windows[place.window];
         let mut cost_ns = 0;
         if window.resident != Some(place.id) {
@@ -161,7 +163,8 @@ impl Windows {
             pending.clear();
         }
         self.windows[place.window].resident = Some(place.id);
-        Ok((self.last.replace(place.id) != Some(place.id)).then_some(cost_ns))
+        let is_switch = self.last.replace(place.id) != Some(place.id);
+        Ok(is_switch.then(|| cost_ns.max(start.elapsed().as_nanos() as u64)))
     }
 
     /// Clears windows of others, the fullest first, until there is room for so many changes.

@@ -15,7 +15,7 @@ use crate::log_ring::LogRing;
 use crate::mm::MmLimits;
 use crate::sched::Scheduler;
 use crate::sched::load::LoadAverages;
-use crate::sched::nice::Nice;
+use crate::sched::nice::{self, Nice};
 use crate::services::{Clock, Device, Services};
 use crate::sync::Mutex;
 use crate::syscall::Cx;
@@ -240,13 +240,18 @@ impl<H: Host> Kernel<H> {
     /// When the guest on a vCPU, which runs in `space`, has to come back: for the next timer, and after its time slice if
     /// others can run.
     pub(crate) fn guest_deadline(&self, vcpu: VcpuId, nice: Nice, space: &H::Space) -> Option<u64> {
-        let timer = self.services.timers.next();
+        let timer = self.services.timers.next().map(|timer| timer.max(self.least_turn_end(vcpu, space)));
         if !self.scheduler.has_runnable(vcpu) {
             return timer;
         }
         let slice_ns = nice.time_slice_after_ns(space.switch_cost_ns());
         let slice = self.account(vcpu).slice_start_ns().saturating_add(slice_ns);
         Some(timer.map_or(slice, |timer| timer.min(slice)))
+    }
+
+    /// Before then nothing takes the vCPU from the guest in `space`: what wakes often would have it switch for ever.
+    pub(crate) fn least_turn_end(&self, vcpu: VcpuId, space: &H::Space) -> u64 {
+        self.account(vcpu).slice_start_ns().saturating_add(nice::least_turn_ns(space.switch_cost_ns()))
     }
 
     /// What a process may map.

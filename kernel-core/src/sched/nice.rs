@@ -14,8 +14,10 @@ const LONGEST_NS: u64 = 50_000_000;
 /// Where the host says that it costs much to go over to a task's address space, its slice is longer by so many times that:
 /// else the vCPU would do little but switch.
 const SLICE_PER_SWITCH: u64 = 10;
-/// However much it costs.
+/// As long it becomes, but for a switch that takes half as long or more.
 const LONGEST_AT_ALL_NS: u64 = 200_000_000;
+/// No switch is taken to cost more.
+const DEAREST_SWITCH_NS: u64 = 1_000_000_000;
 
 /// A nice value: -20 gets most, 19 least.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,13 +46,19 @@ impl Nice {
     }
 
     /// The same, where it costs `switch_ns` to go over to it. Slices of different niceness keep their proportion, up to the
-    /// longest; but each is longer than the switch.
+    /// longest; but each is twice as long as the switch, which is part of it, or the task would never come to run.
     pub fn time_slice_after_ns(self, switch_ns: u64) -> u64 {
-        let switch_ns = switch_ns.min(LONGEST_AT_ALL_NS / 2);
+        let least = least_turn_ns(switch_ns);
+        let switch_ns = switch_ns.min(DEAREST_SWITCH_NS);
         let slice = self.time_slice_ns();
         let stretched = slice + SLICE_PER_SWITCH * switch_ns * slice / TIME_SLICE_NS;
-        stretched.max(2 * switch_ns).min(LONGEST_AT_ALL_NS)
+        stretched.min(LONGEST_AT_ALL_NS).max(least)
     }
+}
+
+/// How long a turn is at least that begins with a switch, which is part of it.
+pub fn least_turn_ns(switch_ns: u64) -> u64 {
+    2 * switch_ns.min(DEAREST_SWITCH_NS)
 }
 
 #[cfg(test)]
@@ -65,7 +73,8 @@ mod tests {
         let after = |nice, switch_ns| Nice::clamped(nice).time_slice_after_ns(switch_ns);
         assert_eq!((after(0, 0), after(5, 0)), (slice(0), slice(5)));
         assert_eq!((after(0, 2_000_000), after(1, 2_000_000)), (24_000_000, 19_200_000));
-        assert_eq!((after(100, 2_000_000), after(0, u64::MAX)), (4_000_000, LONGEST_AT_ALL_NS));
+        assert_eq!((after(100, 2_000_000), after(0, 100_000_000)), (4_000_000, LONGEST_AT_ALL_NS));
+        assert_eq!((after(0, 400_000_000), after(0, u64::MAX)), (800_000_000, 2 * DEAREST_SWITCH_NS));
         assert_eq!((Nice::clamped(100).priority(), Nice::clamped(-100).priority()), (1, 40));
     }
 }

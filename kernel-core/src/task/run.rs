@@ -8,7 +8,7 @@ use linux_raw_sys::general as sys;
 
 use crate::arch::x86_64::{page_fault_error, syscall_args};
 use crate::errno::EFAULT;
-use crate::host::{Access, CallCode, Exit, Host, Suspend, Trap, UserContext};
+use crate::host::{Access, CallCode, Exit, Host, Space, Suspend, Trap, UserContext};
 use crate::kernel::Kernel;
 use crate::mm::fault::FaultError;
 use crate::syscall::{Cx, SysError, SysResult, table};
@@ -195,13 +195,21 @@ impl<H: Host> Cx<'_, H> {
         }
     }
 
+    /// Whether others can run, and it has had its least turn.
+    fn may_be_preempted(&self) -> bool {
+        let (vcpu, space) = (self.task.vcpu(), self.mm.space());
+        self.kernel.scheduler.has_runnable(vcpu)
+            && (space.switch_cost_ns() == 0
+                || self.kernel.now_ns() >= self.kernel.least_turn_end(vcpu, space))
+    }
+
     /// A timer, a device, a signal from another vCPU, or the end of the time slice.
     fn serve_interrupt(&self) {
         self.kernel.poll_outside();
         if self.kernel.is_over() {
             // Whoever waits for this vCPU finds the instance over; the task never runs again.
             self.yield_now();
-        } else if self.kernel.scheduler.has_runnable(self.task.vcpu()) {
+        } else if self.may_be_preempted() {
             self.task.preemptions.fetch_add(1, Ordering::Relaxed);
             self.yield_now();
             self.interrupt_rseq();
