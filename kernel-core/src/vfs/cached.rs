@@ -91,6 +91,7 @@ impl<C: Cached> FileOps for CachedFile<C> {
 
     fn write(&self, op: Op<'_>, src: &mut dyn Source) -> Result<usize> {
         let mut position = op.file.position.lock();
+        check_offsets(*position, src.remaining())?;
         if op.file.flags().contains(OpenFlags::APPEND) {
             let (offset, written) = self.append(op, src)?;
             *position = offset.saturating_add(written as u64);

@@ -458,7 +458,14 @@ unsafe fn large_offsets() -> Done {
     eq(ok(libc::pwrite(fd, b"x".as_ptr().cast(), 1, 5 << 30))?, 1)?;
     eq(size(fd)?, (5 << 30) + 1)?;
     eq(read_at(fd, 2, 5 << 30)?, b"x")?;
-    fails(libc::pwrite(fd, b"x".as_ptr().cast(), 1, i64::MAX), libc::EINVAL)
+    fails(libc::pwrite(fd, b"x".as_ptr().cast(), 1, i64::MAX), libc::EINVAL)?;
+    // Of a memfd the position may be the last offset of all, from where nothing can be read or written.
+    let fd = ok(libc::memfd_create(c"m".as_ptr(), 0))?;
+    eq(libc::lseek(fd, i64::MAX, libc::SEEK_SET), i64::MAX)?;
+    let mut byte = 0u8;
+    fails(libc::read(fd, (&raw mut byte).cast(), 1), libc::EINVAL)?;
+    fails(libc::write(fd, (&raw const byte).cast(), 1), libc::EINVAL)?;
+    eq(libc::write(fd, (&raw const byte).cast(), 0), 0)
 }
 
 unsafe fn readahead_and_fadvise() -> Done {
