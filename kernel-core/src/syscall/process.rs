@@ -19,6 +19,7 @@ use crate::syscall::{Cx, SysResult};
 use crate::task::access::Ids;
 use crate::task::clone::{CloneArgs, CloneFlags};
 use crate::task::exec::ExecRequest;
+use crate::task::pid_ns::PidNs;
 use crate::task::process::ExitStatus;
 use crate::task::session::Session;
 use crate::task::thread::{RobustList, Rseq};
@@ -53,6 +54,7 @@ pub fn clone<H: Host>(
         tls,
         pidfd: parent_tid,
         cgroup: -1,
+        set_tid: &[],
     };
     if args.flags.contains(CloneFlags::PIDFD | CloneFlags::PARENT_SETTID) || exit_signal > 64 {
         return Err(EINVAL.into());
@@ -86,7 +88,12 @@ pub fn clone3<H: Host>(cx: &Cx<'_, H>, addr: u64, size: usize) -> SysResult {
         return Err(EINVAL.into());
     }
     let raw: RawCloneArgs = cx.user().get_versioned(addr, size)?;
-    if raw.set_tid_size != 0 || raw.set_tid != 0 || raw.exit_signal > 64 || raw.flags & 0xff != 0 {
+    let mut numbers = [0u32; PidNs::LEVEL_MAX as usize];
+    let chosen = usize::try_from(raw.set_tid_size).ok().and_then(|count| numbers.get_mut(..count));
+    let Some(chosen) = chosen.filter(|chosen| (raw.set_tid == 0) == chosen.is_empty()) else {
+        return Err(EINVAL.into());
+    };
+    if raw.exit_signal > 64 || raw.flags & 0xff != 0 {
         return Err(EINVAL.into());
     }
     if (raw.stack == 0) != (raw.stack_size == 0) {
@@ -98,6 +105,7 @@ pub fn clone3<H: Host>(cx: &Cx<'_, H>, addr: u64, size: usize) -> SysResult {
         _ if flags.contains(CloneFlags::INTO_CGROUP) => return Err(EINVAL.into()),
         _ => -1,
     };
+    cx.user().read_bytes(raw.set_tid, chosen.as_mut_bytes())?;
     if flags.intersects(CloneFlags::THREAD | CloneFlags::PARENT) && raw.exit_signal != 0
         || flags.contains(CloneFlags::DETACHED)
     {
@@ -112,6 +120,7 @@ pub fn clone3<H: Host>(cx: &Cx<'_, H>, addr: u64, size: usize) -> SysResult {
         tls: raw.tls,
         pidfd: raw.pidfd,
         cgroup,
+        set_tid: chosen,
     })
 }
 

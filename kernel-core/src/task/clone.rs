@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::cell::RefCell;
 use core::sync::atomic::Ordering;
 
-use crate::errno::{EAGAIN, EINVAL, ENOMEM, Result};
+use crate::errno::{EAGAIN, EEXIST, EINVAL, ENOMEM, EPERM, Result};
 use crate::host::{Fpu, Host, Registers, UserContext};
 use crate::ipc::pidfd::PidFd;
 use crate::ipc::sysv::sem::UndoList;
@@ -16,11 +16,13 @@ use crate::syscall::{Cx, SysResult, Wait};
 use crate::task::cgroup::Changes;
 use crate::task::cgroup::member::Joining;
 use crate::task::cgroup::members::Unit;
+use crate::task::cred::Caps;
 use crate::task::pid_ns::PidNs;
 use crate::task::process::{ExitStatus, Relations};
 use crate::task::signal::{AltStack, TaskSignals};
 use crate::task::thread::{Completion, NewTask, Resources};
 use crate::task::trace::{Event, trap};
+use crate::task::tree::PID_LAST;
 use crate::task::{Process, Task};
 use crate::vfs::anon::AnonKind;
 use crate::vfs::fd::OnExec;
@@ -88,7 +90,7 @@ const UNSUPPORTED: u64 = CloneFlags::NEWNET.bits() | 0x8000_0000 | 0x80;
 
 /// What is asked of a clone.
 #[derive(Clone, Copy, Debug)]
-pub struct CloneArgs {
+pub struct CloneArgs<'a> {
     /// What is shared and stored.
     pub flags: CloneFlags,
     /// The signal for the parent at the end; 0 for none.
@@ -105,11 +107,13 @@ pub struct CloneArgs {
     pub pidfd: u64,
     /// The directory of the control group, for [`CloneFlags::INTO_CGROUP`].
     pub cgroup: RawFd,
+    /// Numbers for the child, from its PID namespace outwards; the kernel chooses the rest.
+    pub set_tid: &'a [u32],
 }
 
-impl CloneArgs {
+impl CloneArgs<'_> {
     /// What `fork` is.
-    pub fn fork() -> CloneArgs {
+    pub fn fork() -> Self {
         CloneArgs {
             flags: CloneFlags::empty(),
             exit_signal: crate::task::signal::SIGCHLD,
@@ -119,11 +123,12 @@ impl CloneArgs {
             tls: 0,
             pidfd: 0,
             cgroup: -1,
+            set_tid: &[],
         }
     }
 
     /// What `vfork` is.
-    pub fn vfork() -> CloneArgs {
+    pub fn vfork() -> Self {
         CloneArgs { flags: CloneFlags::VM | CloneFlags::VFORK, ..CloneArgs::fork() }
     }
 
@@ -150,7 +155,7 @@ impl CloneArgs {
 
 impl<H: Host> Cx<'_, H> {
     /// `clone(2)` in all its forms.
-    pub fn clone_task(&self, args: CloneArgs) -> SysResult {
+    pub fn clone_task(&self, args: CloneArgs<'_>) -> SysResult {
         args.check()?;
         let flags = args.flags;
         if flags.contains(CloneFlags::PARENT)
@@ -171,7 +176,7 @@ impl<H: Host> Cx<'_, H> {
             return Err(EINVAL.into());
         }
         let pid_ns = &others.pid_for_children;
-        let number = kernel.take_number(pid_ns)?;
+        let number = self.take_number(pid_ns, args.set_tid)?;
         let tid = number.pid;
         let mut resources = Resources {
             mm: if flags.contains(CloneFlags::VM) { self.mm.clone() } else { self.fork_memory(tid)? },
@@ -333,7 +338,7 @@ impl<H: Host> Cx<'_, H> {
         Ok(changes)
     }
 
-    fn new_process(&self, pid: u32, pid_ns: &PidNs, args: &CloneArgs) -> Arc<Process<H>> {
+    fn new_process(&self, pid: u32, pid_ns: &PidNs, args: &CloneArgs<'_>) -> Arc<Process<H>> {
         let parent = &self.task.process;
         let actions = parent.actions();
         let actions = if args.flags.contains(CloneFlags::SIGHAND) {
@@ -377,7 +382,7 @@ impl<H: Host> Cx<'_, H> {
         }
     }
 
-    fn child_context(&self, args: &CloneArgs) -> UserContext {
+    fn child_context(&self, args: &CloneArgs<'_>) -> UserContext {
         let context = self.context.borrow();
         self.kernel.host.save_fpu(self.mm.space(), &context);
         let regs = context.regs;
@@ -391,36 +396,63 @@ impl<H: Host> Cx<'_, H> {
 }
 
 /// A number for a new task, given back unless it is kept.
-struct Number<'a> {
+struct Number<'a, H: Host> {
+    kernel: &'a Kernel<H>,
     pid: u32,
     pid_ns: Option<&'a PidNs>,
 }
 
-impl Number<'_> {
+impl<H: Host> Number<'_, H> {
     fn keep(mut self) {
         self.pid_ns = None;
     }
 }
 
-impl Drop for Number<'_> {
+impl<H: Host> Drop for Number<'_, H> {
     fn drop(&mut self) {
         if let Some(pid_ns) = self.pid_ns {
             if pid_ns.init() == self.pid {
                 pid_ns.close();
             }
             pid_ns.leave(self.pid);
+            self.kernel.tree.lock().release(self.pid);
         }
     }
 }
 
-impl<H: Host> Kernel<H> {
-    /// A free number, which has one in `pid_ns` too. EAGAIN: there is none; ENOMEM: no more processes may come there.
-    fn take_number<'a>(&self, pid_ns: &'a PidNs) -> Result<Number<'a>> {
-        let pid = self.tree.lock().allocate().ok_or(EAGAIN)?;
-        pid_ns.enter(pid)?;
-        Ok(Number { pid, pid_ns: Some(pid_ns) })
+impl<'a, H: Host> Cx<'a, H> {
+    /// A free number, which has one in `pid_ns` and around it too: those of `chosen`, from there outwards, and then any. EAGAIN:
+    /// there is none; ENOMEM: no more processes may come there. For one that was chosen EINVAL: there is no such number or
+    /// namespace; EPERM: the caller may not; EEXIST: it is in use.
+    fn take_number<'b>(&self, pid_ns: &'b PidNs, chosen: &[u32]) -> Result<Number<'b, H>>
+    where
+        'a: 'b,
+    {
+        let cred = self.cred();
+        let around = core::iter::successors(Some(pid_ns), |at| at.parent());
+        if chosen.len() > pid_ns.level() as usize + 1 {
+            return Err(EINVAL);
+        }
+        for (&number, at) in chosen.iter().zip(around) {
+            if !(1..=PID_LAST).contains(&number) {
+                return Err(EINVAL);
+            }
+            let may = |cap| cred.capable_in(&at.user_ns(), cap);
+            if !may(Caps::CHECKPOINT_RESTORE) && !may(Caps::SYS_ADMIN) {
+                return Err(EPERM);
+            }
+        }
+        let kernel = self.kernel;
+        let pid = match chosen.get(pid_ns.level() as usize) {
+            Some(&number) => kernel.tree.lock().reserve(number).ok_or(EEXIST)?,
+            None => kernel.tree.lock().allocate().ok_or(EAGAIN)?,
+        };
+        pid_ns.enter(pid, chosen).inspect_err(|_| kernel.tree.lock().release(pid))?;
+        Ok(Number { kernel, pid, pid_ns: Some(pid_ns) })
     }
+}
 
+impl<H: Host> Kernel<H> {
     /// RLIMIT_NPROC and the memory that tasks need in the kernel.
     fn check_task_limits(&self, cx: &Cx<'_, H>) -> Result<()> {
         let cred = cx.task.cred();
@@ -430,8 +462,8 @@ impl<H: Host> Kernel<H> {
             return Err(EAGAIN);
         }
         let is_privileged = cred.uid == 0 && cred.user_ns.is_initial()
-            || cred.capable(crate::task::cred::Caps::SYS_RESOURCE)
-            || cred.capable(crate::task::cred::Caps::SYS_ADMIN);
+            || cred.capable(Caps::SYS_RESOURCE)
+            || cred.capable(Caps::SYS_ADMIN);
         if limit != crate::task::rlimit::INFINITY
             && !is_privileged
             && tree.count_of_user(cred.uid) as u64 >= limit

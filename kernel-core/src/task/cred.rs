@@ -52,6 +52,8 @@ bitflags::bitflags! {
         const SETFCAP = 1 << 31;
         /// Read the kernel log.
         const SYSLOG = 1 << 34;
+        /// Choose numbers of processes.
+        const CHECKPOINT_RESTORE = 1 << 40;
         const _ = !0;
     }
 }

@@ -10,14 +10,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::errno::{EAGAIN, ENOMEM, ENOSPC, Result};
+use crate::errno::{EAGAIN, EEXIST, EINVAL, ENOMEM, ENOSPC, Result};
 use crate::sync::Mutex;
 use crate::task::namespaces::{INITIAL_PID, New, NsCount, NsKind};
 use crate::task::tree::PID_LAST;
 use crate::task::user_ns::UserNs;
-
-/// How deep namespaces can be nested.
-const LEVEL_MAX: u32 = 32;
 
 /// The first number tried after they went round.
 const AFTER_WRAP: u32 = 300;
@@ -70,10 +67,12 @@ impl Drop for PidNamespace {
 impl PidNs {
     /// That of PID 1 at boot.
     pub const INITIAL: PidNs = PidNs(None);
+    /// How deep namespaces can be nested.
+    pub const LEVEL_MAX: u32 = 32;
 
     /// A namespace without processes below this one. ENOSPC: too many, or nested too deeply.
     pub fn below(&self, new: &New<'_>) -> Result<PidNs> {
-        if self.level() >= LEVEL_MAX {
+        if self.level() >= Self::LEVEL_MAX {
             return Err(ENOSPC);
         }
         Ok(PidNs(Some(Arc::new(PidNamespace {
@@ -195,20 +194,33 @@ impl PidNs {
         }
     }
 
-    /// Gives what the kernel has as `pid` a number here and in all namespaces around. ENOMEM: the first process has ended;
-    /// EAGAIN: there is no free number. The number here.
-    pub fn enter(&self, pid: u32) -> Result<u32> {
+    /// Gives what the kernel has as `pid` a number here and in all namespaces around but the initial one: those of `chosen`,
+    /// from here outwards, and then any. ENOMEM: the first process has ended; EAGAIN: there is no free number; EEXIST: one that
+    /// was chosen is in use; EINVAL: there is no first process, and another number than 1 was chosen. The number here.
+    pub fn enter(&self, pid: u32, chosen: &[u32]) -> Result<u32> {
         let Some(namespace) = &self.0 else { return Ok(pid) };
+        let mut chosen = chosen.iter();
         let mut at = Some(namespace);
         while let Some(namespace) = at {
-            let number = namespace.allocate(pid);
+            let number = namespace.allocate(pid, chosen.next().copied());
             if let Err(errno) = number {
                 self.leave(pid);
+                self.with_parents().for_each(|at| at.has_no_init(pid));
                 return Err(errno);
             }
             at = namespace.parent.0.as_ref();
         }
         Ok(self.shown(pid))
+    }
+
+    /// What the kernel would have had as `pid` has not become the first process here.
+    fn has_no_init(&self, pid: u32) {
+        if let Some(namespace) = &self.0 {
+            let mut numbers = namespace.numbers.lock();
+            if namespace.init.compare_exchange(pid, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                numbers.last = 0;
+            }
+        }
     }
 
     /// What the kernel has as `pid` is gone: its numbers are free.
@@ -233,13 +245,23 @@ impl PidNs {
 }
 
 impl PidNamespace {
-    fn allocate(&self, pid: u32) -> Result<u32> {
+    fn allocate(&self, pid: u32, chosen: Option<u32>) -> Result<u32> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(ENOMEM);
         }
         let mut numbers = self.numbers.lock();
-        if self.init.load(Ordering::Relaxed) == 0 {
+        let has_init = self.init.load(Ordering::Relaxed) != 0;
+        if chosen.is_some_and(|number| number != 1 && !has_init) {
+            return Err(EINVAL);
+        }
+        if !has_init {
             self.init.store(pid, Ordering::Relaxed);
+        }
+        if let Some(number) = chosen {
+            let Entry::Vacant(free) = numbers.outside.entry(number) else { return Err(EEXIST) };
+            free.insert(pid);
+            numbers.inside.insert(pid, number);
+            return Ok(number);
         }
         for _ in 0..=PID_LAST {
             numbers.last = if numbers.last >= PID_LAST { AFTER_WRAP } else { numbers.last + 1 };
@@ -268,7 +290,7 @@ mod tests {
         let counts = NsCounts::new(99);
         let outer = below(&PidNs::INITIAL, &counts).unwrap();
         let inner = below(&outer, &counts).unwrap();
-        assert_eq!((outer.enter(70), outer.enter(71), inner.enter(72)), (Ok(1), Ok(2), Ok(1)));
+        assert_eq!((outer.enter(70, &[]), outer.enter(71, &[]), inner.enter(72, &[])), (Ok(1), Ok(2), Ok(1)));
         assert_eq!((outer.shown(72), inner.shown(71), PidNs::INITIAL.shown(72)), (3, 0, 72));
         assert_eq!((outer.outside(2), inner.outside(2), inner.outside(1)), (Some(71), None, Some(72)));
         assert_eq!(inner.all_shown(72, &PidNs::INITIAL), [72, 3, 1]);
@@ -276,10 +298,17 @@ mod tests {
         assert_eq!((outer.init(), inner.init()), (70, 72));
         assert_eq!([70, 72, 73].map(|pid| inner.has(pid)), [true, true, false]);
         assert!(!PidNs::INITIAL.has(70));
+        assert_eq!((inner.enter(73, &[9, 2]), inner.enter(73, &[9, 5])), (Err(EEXIST), Ok(9)));
+        assert_eq!((outer.shown(73), inner.enter(74, &[9])), (5, Err(EEXIST)));
+        let empty = below(&outer, &counts).unwrap();
+        assert_eq!((empty.enter(75, &[2]), empty.enter(75, &[1, 1])), (Err(EINVAL), Err(EEXIST)));
+        assert_eq!((empty.init(), empty.enter(76, &[1, 30]), empty.shown(76)), (0, Ok(1), 1));
+        empty.leave(76);
+        inner.leave(73);
         inner.leave(72);
         assert_eq!((outer.shown(72), outer.members()), (0, alloc::vec![70, 71]));
         inner.close();
-        assert_eq!((inner.enter(73), outer.shown(73)), (Err(ENOMEM), 0));
+        assert_eq!((inner.enter(73, &[]), outer.shown(73)), (Err(ENOMEM), 0));
         let other = below(&outer, &counts).unwrap();
         assert_eq!((inner.is_ending(), other.is_ending(), outer.is_ending()), (true, false, false));
         outer.close();

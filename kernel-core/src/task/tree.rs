@@ -54,27 +54,47 @@ pub struct ProcessTree<H: Host> {
     threads: BTreeMap<u32, Arc<Task<H>>>,
     /// Who is traced, by thread id. What has ended and was not waited for by its tracer is here too.
     pub(crate) traced: BTreeMap<u32, Tracing<H>>,
+    /// Numbers of tasks that are being made.
+    reserved: BTreeSet<u32>,
     /// Ids of groups and sessions in use stay taken after their process is gone.
     last: u32,
 }
 
 impl<H: Host> Default for ProcessTree<H> {
     fn default() -> Self {
-        ProcessTree { nodes: BTreeMap::new(), threads: BTreeMap::new(), traced: BTreeMap::new(), last: 0 }
+        ProcessTree {
+            nodes: BTreeMap::new(),
+            threads: BTreeMap::new(),
+            traced: BTreeMap::new(),
+            reserved: BTreeSet::new(),
+            last: 0,
+        }
     }
 }
 
 impl<H: Host> ProcessTree<H> {
-    /// A number for a new process or thread; `None` if there are too many.
+    /// A number for a new process or thread, which nobody else gets until it is added or [released](Self::release);
+    /// `None` if there are too many.
     pub fn allocate(&mut self) -> Option<u32> {
         for _ in 0..=PID_LAST {
             self.last = if self.last >= PID_LAST { PID_AFTER_WRAP } else { self.last + 1 };
             let id = self.last;
-            if !self.is_used(id) {
+            if !self.is_used(id) && self.reserved.insert(id) {
                 return Some(id);
             }
         }
         None
+    }
+
+    /// The same for a number that somebody has chosen; `None` if it is in use.
+    pub fn reserve(&mut self, id: u32) -> Option<u32> {
+        let is_free = !self.is_process_or_thread(id) && !self.is_group_or_session(id);
+        (is_free && self.reserved.insert(id)).then_some(id)
+    }
+
+    /// A number is free again: what it was for was not added.
+    pub fn release(&mut self, id: u32) {
+        self.reserved.remove(&id);
     }
 
     /// The number given last.
@@ -111,12 +131,14 @@ impl<H: Host> ProcessTree<H> {
             has_execed: false,
             process: process.clone(),
         };
+        self.reserved.remove(&process.pid);
         self.nodes.insert(process.pid, node);
     }
 
     /// Adds a thread.
     pub fn add_thread(&mut self, task: Arc<Task<H>>) {
         let tid = task.tid();
+        self.reserved.remove(&tid);
         self.threads.insert(tid, task);
     }
 

@@ -31,6 +31,7 @@ pub const CASES: &[Case] = cases![
     setns_is_for_children,
     reboot_ends_the_namespace,
     nested_ones_are_seen_from_above,
+    numbers_can_be_chosen,
 ];
 
 unsafe fn need_pid_ns() -> Done {
@@ -449,6 +450,50 @@ unsafe fn nested_ones_are_seen_from_above() -> Done {
         eq(inner, 2)?;
         check(got_one(r), "it runs")?;
         end(inner)
+    })?;
+    join(pid)
+}
+
+/// A child with these numbers, from its namespace outwards, which ends at once.
+unsafe fn with_numbers(flags: c_int, numbers: &[c_int]) -> c_int {
+    let mut args: libc::clone_args = std::mem::zeroed();
+    (args.flags, args.exit_signal) = (flags as u64, libc::SIGCHLD as u64);
+    (args.set_tid, args.set_tid_size) = (numbers.as_ptr() as u64, numbers.len() as u64);
+    let pid = libc::syscall(libc::SYS_clone3, &args, size_of_val(&args)) as c_int;
+    if pid == 0 {
+        libc::_exit(libc::getpid());
+    }
+    pid
+}
+
+unsafe fn numbers_can_be_chosen() -> Done {
+    need_pid_ns()?;
+    let ends_with = |pid, code| eq(libc::WEXITSTATUS(status(pid)?), code);
+    let pid = first(|| {
+        let child = ok(with_numbers(0, &[77]))?;
+        eq(child, 77)?;
+        fails(with_numbers(0, &[77]), libc::EEXIST)?;
+        ends_with(child, 77)?;
+        ends_with(ok(with_numbers(0, &[77]))?, 77)?;
+        fails(with_numbers(0, &[1]), libc::EEXIST)?;
+        for number in [0, -1, c_int::MAX] {
+            fails(with_numbers(0, &[number]), libc::EINVAL)?;
+        }
+        fails(with_numbers(0, &[80; 33]), libc::EINVAL)?;
+        fails(with_numbers(0, &[]), libc::EINVAL)?; // an address, and nothing there
+        // Of its own namespace it is the first, or nothing.
+        fails(with_numbers(libc::CLONE_NEWPID, &[2]), libc::EINVAL)?;
+        fails(with_numbers(libc::CLONE_NEWPID, &[1, 1]), libc::EEXIST)?;
+        let child = ok(with_numbers(libc::CLONE_NEWPID, &[1, 88]))?;
+        eq(child, 88)?;
+        ends_with(child, 1)?;
+        // What comes by itself is as if nothing had been chosen.
+        let child = spawn(|| {
+            ok(libc::setresuid(65534, 65534, 65534))?;
+            fails(with_numbers(0, &[90]), libc::EPERM)
+        })?;
+        eq(child, 2)?;
+        join(child)
     })?;
     join(pid)
 }
