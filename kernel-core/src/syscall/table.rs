@@ -160,7 +160,7 @@ impl<H: Host> Table<H> {
             process::pidfd_send_signal(cx, a.fd(0), a.int(1), a.ptr(2), a.uint(3))
         }),
         sys(434, "pidfd_open", &[Int, Hex], Full, |cx, a| process::pidfd_open(cx, a.int(0), a.uint(1))),
-        sys(435, "clone3", &[Ptr, Size], Partial("no network or time namespaces, or chosen ids"), |cx, a| {
+        sys(435, "clone3", &[Ptr, Size], Partial("no network or time namespaces"), |cx, a| {
             process::clone3(cx, a.ptr(0), a.size(1))
         }),
     ];

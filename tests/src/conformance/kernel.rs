@@ -31,7 +31,6 @@ pub const KSELFTEST: Suite = Suite {
     sample: None,
     parse: parse_busybox,
     explained: &[
-        ("clone3 chooses no process ids", "clone3:clone3_set_tid"),
         ("no AF_INET", "exec:non-regular"),
         ("no hardware breakpoints", "breakpoints:breakpoint_test"),
         ("no huge pages", "memfd:run_hugetlbfs_test.sh"),
