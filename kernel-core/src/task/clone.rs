@@ -466,6 +466,8 @@ impl<H: Host> Kernel<H> {
             || cred.capable(Caps::SYS_ADMIN);
         if limit != crate::task::rlimit::INFINITY
             && !is_privileged
+            // Of few threads it need not be asked whose they are.
+            && tree.thread_count() as u64 >= limit
             && tree.count_of_user(cred.uid) as u64 >= limit
         {
             return Err(EAGAIN);

@@ -196,7 +196,7 @@ impl<H: Host> ProcessTree<H> {
         self.threads.len()
     }
 
-    /// Number of threads and zombies that belong to a real user id, for RLIMIT_NPROC.
+    /// Number of threads that have not ended and belong to a real user id, for RLIMIT_NPROC.
     pub fn count_of_user(&self, uid: u32) -> usize {
         self.threads.values().filter(|task| task.with_cred(|cred| cred.uid == uid)).count()
     }
