@@ -111,6 +111,9 @@ impl FileCore {
     pub(super) fn refresh(&self, info: &InodeInfo) {
         let unnamed = u32::from(self.unnamed.lock().is_some());
         let mut attr = self.attr.lock();
+        if self.kind == FileKind::Directory && info.size > attr.size {
+            self.shared.grown.lock().insert(self.number.raw());
+        }
         attr.mode = u32::from(info.mode);
         (attr.uid, attr.gid) = (info.uid, info.gid);
         attr.nlink = u32::from(info.links).saturating_sub(unnamed);

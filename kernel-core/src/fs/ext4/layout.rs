@@ -88,14 +88,23 @@ impl Layout {
 
     /// The bytes of an inode as the disk has them.
     pub(super) fn raw_inode(&self, device: &dyn BlockDevice, number: u32) -> Option<alloc::vec::Vec<u8>> {
+        read(device, self.place_of(device, number)?, self.inode_size())
+    }
+
+    /// How many bytes an inode has.
+    pub(super) fn inode_size(&self) -> usize {
+        self.inode_size as usize
+    }
+
+    /// Where the bytes of an inode are.
+    pub(super) fn place_of(&self, device: &dyn BlockDevice, number: u32) -> Option<u64> {
         if !self.plain_groups || !(128..=4096).contains(&self.inode_size) {
             return None;
         }
         let index = number.checked_sub(1)?;
         let group = u64::from(index.checked_div(self.inodes_per_group)?);
         let within = u64::from(index % self.inodes_per_group).checked_mul(self.inode_size)?;
-        let table = self.table_of(device, group)?;
-        read(device, table.checked_add(within)?, self.inode_size as usize)
+        self.table_of(device, group)?.checked_add(within)
     }
 
     /// Where the inodes of a group are.

@@ -11,6 +11,8 @@
 mod acl;
 mod core;
 mod device;
+mod directory_blocks;
+mod extents;
 mod file;
 mod inode;
 mod layout;
@@ -24,6 +26,7 @@ mod tests;
 mod unnamed;
 
 use ::core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
@@ -110,6 +113,8 @@ struct Shared {
     goes_on: AtomicBool,
     table: Mutex<HashMap<u32, Weak<ExtInode>>>,
     unused: Mutex<Vec<Unused>>,
+    /// Directories that have more blocks than before, see [`directory_blocks`].
+    grown: Mutex<BTreeSet<u32>>,
     /// The last number of a file without a name, see [`unnamed`].
     last_unnamed: AtomicU64,
 }
@@ -327,6 +332,11 @@ impl Shared {
         self.phase.unmounting.store(true, Ordering::Relaxed);
         if let Err(error) = synced.and_then(|()| self.with(|fs| self.unmount_library(fs))) {
             log::warn!("{}: unmounting failed, its journal will be replayed: {error:?}", self.volume.name);
+        } else if !self.given_up.load(Ordering::Relaxed) {
+            let grown = ::core::mem::take(&mut *self.grown.lock());
+            if let Err(error) = directory_blocks::mend(&*self.volume, &self.layout, grown.into_iter()) {
+                log::warn!("{}: directories say too few blocks: {error:?}", self.volume.name);
+            }
         }
         self.read_only.store(true, Ordering::Relaxed);
     }
@@ -419,6 +429,7 @@ impl ExtFs {
             goes_on: AtomicBool::new(options.goes_on.unwrap_or_default()),
             table: Mutex::default(),
             unused: Mutex::default(),
+            grown: Mutex::default(),
             last_unnamed: AtomicU64::new(0),
         });
         shared.remove_unnamed()?;

@@ -12,6 +12,7 @@ use core::ops::Range;
 
 use rsext4::crc32c::{crc32c_append, crc32c_init};
 
+use super::extents::Extents;
 use super::layout::Layout;
 use crate::block::EXT_MAGIC;
 use crate::block::le::{u16_at, u32_at};
@@ -24,13 +25,6 @@ pub(super) const LEN: usize = 1024;
 
 /// Of the superblock's incompatible features: the journal must be replayed.
 const RECOVER: u32 = 4;
-/// The deepest tree of extents.
-const DEPTH: u16 = 5;
-/// The most blocks of a journal: as many as `mke2fs` gives the largest. And the most nodes of its tree of extents: an image may say
-/// what it likes.
-const MOST_BLOCKS: u64 = 1 << 18;
-const MOST_NODES: u32 = 1024;
-
 /// Whether this is a superblock with the checksum that it should have.
 pub(super) fn is_whole(superblock: &[u8]) -> bool {
     let Some((rest, sum)) = superblock.split_last_chunk::<4>() else { return false };
@@ -66,9 +60,10 @@ pub(super) fn with_recovery(superblock: &[u8], needed: bool) -> Vec<u8> {
     new
 }
 
-fn put(bytes: &mut [u8], at: usize, word: [u8; 4]) {
+/// Puts a number where it belongs, if there is room.
+pub(super) fn put<const N: usize>(bytes: &mut [u8], at: usize, number: [u8; N]) {
     if let Some(place) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
-        *place = word;
+        *place = number;
     }
 }
 
@@ -176,46 +171,5 @@ fn empty(journal: &mut [u8]) {
 /// The blocks of the journal, in order.
 fn journal(device: &dyn BlockDevice, layout: &Layout, superblock: &[u8]) -> Option<Vec<Range<u64>>> {
     let inode = layout.raw_inode(device, u32_at(superblock, 0xe0))?;
-    let mut extents = Extents { device, size: layout.block_size, runs: Vec::new(), blocks: 0, nodes: 0 };
-    extents.add(inode.get(0x28..0x28 + 60)?, DEPTH)?;
-    Some(extents.runs)
-}
-
-/// A walk through a tree of extents.
-struct Extents<'d> {
-    device: &'d dyn BlockDevice,
-    /// Bytes of a block.
-    size: u64,
-    runs: Vec<Range<u64>>,
-    blocks: u64,
-    nodes: u32,
-}
-
-impl Extents<'_> {
-    /// Adds what is below a node. `None`: the tree is damaged, or too large.
-    fn add(&mut self, node: &[u8], deepest: u16) -> Option<()> {
-        let (magic, count, depth) = (u16_at(node, 0), u16_at(node, 2), u16_at(node, 6));
-        self.nodes += 1;
-        let valid = magic == 0xf30a && depth <= deepest && (512..=65536).contains(&self.size);
-        if !valid || self.nodes > MOST_NODES {
-            return None;
-        }
-        for entry in node.get(12..)?.chunks_exact(12).take(usize::from(count)) {
-            if depth == 0 {
-                let start = u64::from(u16_at(entry, 6)) << 32 | u64::from(u32_at(entry, 8));
-                let len = u64::from(u16_at(entry, 4));
-                self.blocks += len.max(1);
-                if self.blocks > MOST_BLOCKS {
-                    return None;
-                }
-                self.runs.push(start..start + len);
-                continue;
-            }
-            let below = u64::from(u16_at(entry, 8)) << 32 | u64::from(u32_at(entry, 4));
-            let mut bytes = vec![0; self.size as usize];
-            self.device.read(below.checked_mul(self.size)?, &mut bytes).ok()?;
-            self.add(&bytes, depth - 1)?;
-        }
-        Some(())
-    }
+    Some(Extents::of(device, layout, &inode)?.runs)
 }
