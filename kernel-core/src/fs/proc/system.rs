@@ -66,6 +66,7 @@ const SYS: &[Item] = &[
             File("aio-nr", |facts, _| {
                 Ok(facts.source.aio()).map(|(used, _)| format!("{used}\n").into_bytes())
             }),
+            Fixed("dir-notify-enable", "1\n"),
             Dir(
                 "epoll",
                 &[Setting(
