@@ -9,6 +9,7 @@ use crate::errno::{ENOENT, Result};
 use crate::fs::proc::FactFs;
 use crate::fs::proc::tree;
 use crate::fs::pseudo::{Body, Listed, Listing, Node};
+use crate::vfs::caller::Caller;
 use crate::vfs::inode::{FileKind, Inode, LinkTarget};
 
 /// What an entry is.
@@ -56,7 +57,7 @@ impl Listing for MadeDir {
         Ok(Node::new(self.fs.attr(ino, mode), body))
     }
 
-    fn list(&self) -> Vec<Listed> {
+    fn list(&self, _: &dyn Caller) -> Vec<Listed> {
         let listed = |(key, (name, made)): (u64, (String, Made))| Listed {
             key,
             ino: tree::ino(self.ino, name.as_bytes()),

@@ -16,7 +16,9 @@ use crate::task::cred::Cred;
 use crate::vfs::caller::Caller;
 use crate::vfs::dir::{DirSink, Directory, DirectoryFile, list_dots};
 use crate::vfs::file::{FileOps, Op, OpenFlags, Whence};
-use crate::vfs::inode::{Device, FileKind, Inode, LinkTarget, Metadata, Opened, SetAttr, StatFs, Timestamp};
+use crate::vfs::inode::{
+    Device, FileKind, Guard, Inode, LinkTarget, Metadata, Opened, SetAttr, StatFs, Timestamp,
+};
 use crate::vfs::limit::seek_to;
 
 /// Most bytes of one write.
@@ -50,12 +52,16 @@ pub type ReadLink = Box<dyn Fn(&dyn Caller) -> Result<LinkTarget> + Send + Sync>
 pub trait Listing: Send + Sync {
     /// The entry `name`; ENOENT.
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>>;
-    /// All entries, by ascending key.
-    fn list(&self) -> Vec<Listed>;
+    /// All entries that a caller sees, by ascending key.
+    fn list(&self, caller: &dyn Caller) -> Vec<Listed>;
     /// Whether it always has the same entries.
     fn is_stable(&self) -> bool;
     /// The process whose directory it is: a descriptor of it does for a pidfd (`pidfd_send_signal(2)`).
     fn pidfd(&self) -> Option<&PidFd> {
+        None
+    }
+    /// Who decides about the directory beside permission bits.
+    fn guard(&self) -> Option<&dyn Guard> {
         None
     }
 }
@@ -208,6 +214,13 @@ impl Inode for Node {
         }
     }
 
+    fn guard(&self) -> Option<&dyn Guard> {
+        match &*self.body {
+            Body::Directory(listing) => listing.guard(),
+            _ => None,
+        }
+    }
+
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
         match &*self.body {
             Body::Directory(listing) => listing.lookup(name),
@@ -355,7 +368,7 @@ impl Directory for ListFile {
             *op.file.position.lock() = at;
             return Ok(());
         }
-        for entry in self.listing.list() {
+        for entry in self.listing.list(op.caller) {
             let position = entry.key.saturating_add(FIRST_POSITION);
             if position < at {
                 continue;

@@ -151,7 +151,7 @@ pub fn readlinkat<H: Host>(cx: &Cx<'_, H>, dirfd: RawFd, path: u64, buf: u64, le
         return Err(EINVAL.into());
     }
     let target = match link.inode().readlink(cx.caller())? {
-        LinkTarget::Text(text) | LinkTarget::Jump { text, .. } => text,
+        LinkTarget::Text(text) | LinkTarget::Jump { text, .. } | LinkTarget::Shown(text) => text,
     };
     if target.len() >= PATH_MAX {
         return Err(ENAMETOOLONG.into());

@@ -14,7 +14,7 @@ use crate::vfs::inode::{FileKind, Inode, Metadata, Timestamp};
 use crate::vfs::mount::MountFlags;
 use crate::vfs::path::Path;
 use crate::vfs::permission::{self, Access};
-use crate::vfs::walk::LastLink;
+use crate::vfs::walk::{LastLink, Walker};
 
 /// `struct stat`.
 #[derive(Clone, Copy, IntoBytes, Immutable)]
@@ -244,25 +244,25 @@ pub fn faccessat<H: Host>(cx: &Cx<'_, H>, dirfd: RawFd, path: u64, mode: u32, fl
     check_flags(flags, sys::AT_EACCESS | sys::AT_SYMLINK_NOFOLLOW | sys::AT_EMPTY_PATH)?;
     let cred = cx.cred();
     let cred = if flags & sys::AT_EACCESS != 0 { (*cred).clone() } else { permission::real(&cred) };
+    // Searching the directories on the way is checked with the same ids.
+    let walker = cx.fs.walker(cx.caller()).with_cred(cred);
     let path = if flags & sys::AT_EMPTY_PATH != 0 {
         cx.named(dirfd, path, flags)?.into_path()
     } else {
         let path = cx.path(path)?;
         let start = cx.start(dirfd, &path)?;
-        // Searching the directories on the way is checked with the same ids.
-        let walker = cx.fs.walker(cx.caller()).with_cred(cred.clone());
         walker.resolve(&start, &path, crate::syscall::paths::last_link(flags))?
     };
-    check_access(&path, wanted, &cred)?;
+    check_access(&walker, &path, wanted)?;
     Ok(0)
 }
 
-fn check_access(path: &Path, wanted: Access, cred: &crate::task::cred::Cred) -> Result<()> {
+fn check_access(walker: &Walker<'_>, path: &Path, wanted: Access) -> Result<()> {
     let (kind, mount) = (path.dentry.kind(), path.mount.flags());
     if wanted.contains(Access::EXEC) && kind == FileKind::Regular && mount.contains(MountFlags::NO_EXEC) {
         return Err(EACCES);
     }
-    permission::check_inode(&**path.inode(), cred, wanted)?;
+    walker.check(path, wanted)?;
     let stored = matches!(kind, FileKind::Regular | FileKind::Directory | FileKind::Symlink);
     if wanted.contains(Access::WRITE) && stored && mount.contains(MountFlags::READ_ONLY) {
         return Err(EROFS);

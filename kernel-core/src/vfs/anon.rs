@@ -52,6 +52,8 @@ impl FileSystem for AnonFs {
 #[derive(Default)]
 pub struct AnonInodes {
     last: AtomicU64,
+    /// On Linux all of [`AnonKind::Other`] are one inode: their locks exclude each other.
+    locks: Arc<FileLocks>,
 }
 
 impl AnonInodes {
@@ -72,7 +74,10 @@ impl AnonInodes {
                 mtime: now,
                 ctime: now,
             }),
-            locks: FileLocks::default(),
+            locks: match kind {
+                AnonKind::Other(_) => Locks::Shared(self.locks.clone()),
+                _ => Locks::Own(FileLocks::default()),
+            },
             attachment: Mutex::new(None),
         })
     }
@@ -83,8 +88,13 @@ pub struct AnonInode {
     kind: AnonKind,
     ino: u64,
     state: Mutex<State>,
-    locks: FileLocks,
+    locks: Locks,
     attachment: Attachment,
+}
+
+enum Locks {
+    Own(FileLocks),
+    Shared(Arc<FileLocks>),
 }
 
 struct State {
@@ -153,7 +163,10 @@ impl Inode for AnonInode {
     }
 
     fn locks(&self) -> Option<&FileLocks> {
-        Some(&self.locks)
+        Some(match &self.locks {
+            Locks::Own(locks) => locks,
+            Locks::Shared(locks) => locks,
+        })
     }
 
     fn attachment(&self) -> Option<&Attachment> {

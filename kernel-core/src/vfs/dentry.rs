@@ -20,7 +20,7 @@ use spin::Once;
 
 use crate::errno::{EBUSY, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, Result};
 use crate::sync::{Mutex, MutexGuard};
-use crate::vfs::inode::{FileKind, Inode, NewAttr, NewNode, RenameMode, same_inode};
+use crate::vfs::inode::{FileKind, Guard, Inode, NewAttr, NewNode, RenameMode, same_inode};
 use crate::vfs::notify::{Happening, Notify};
 pub use cache::DentryCache;
 
@@ -31,6 +31,7 @@ const ABSENT_KEPT: usize = 512;
 pub struct Dentry {
     inode: Arc<dyn Inode>,
     kind: FileKind,
+    is_guarded: bool,
     place: Mutex<Place>,
     children: Mutex<Children>,
     /// How many mounts are on it, in any namespace.
@@ -142,11 +143,12 @@ impl Dentry {
     }
 
     fn new(inode: Arc<dyn Inode>, parent: Option<Arc<Dentry>>, name: &[u8]) -> Arc<Dentry> {
-        let kind = inode.kind();
+        let (kind, is_guarded) = (inode.kind(), inode.guard().is_some());
         let tree = parent.as_ref().map_or(0, Dentry::tree);
         Arc::new(Dentry {
             inode,
             kind,
+            is_guarded,
             place: Mutex::new(Place { parent, name: name.into() }),
             children: Mutex::default(),
             mounts: AtomicU32::new(0),
@@ -175,6 +177,11 @@ impl Dentry {
     /// What kind of file it names.
     pub fn kind(&self) -> FileKind {
         self.kind
+    }
+
+    /// Who decides about it, beside its permission bits.
+    pub fn guard(&self) -> Option<&dyn Guard> {
+        if self.is_guarded { self.inode.guard() } else { None }
     }
 
     /// Its directory; `None` for the root of a file system.

@@ -324,6 +324,19 @@ pub enum LinkTarget {
         /// What `readlink` shows.
         text: Vec<u8>,
     },
+    /// What `readlink` shows; who follows it gets EPERM.
+    Shown(Vec<u8>),
+}
+
+/// Decides beside permission bits who may use a directory, such as that of a process.
+pub trait Guard {
+    /// Whether a caller finds it by its name.
+    fn check_found(&self, caller: &dyn Caller) -> Result<()> {
+        let _ = caller;
+        Ok(())
+    }
+    /// Whether he may list it, and look for names in it.
+    fn check_used(&self, caller: &dyn Caller) -> Result<()>;
 }
 
 /// What a rename does if the new name exists.
@@ -417,6 +430,11 @@ pub trait Inode: Send + Sync {
     /// Writes dirty state to where it lasts.
     fn sync(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Who decides about it, beside its permission bits; asked once if there is anybody.
+    fn guard(&self) -> Option<&dyn Guard> {
+        None
     }
 
     /// The entry `name` of a directory, never `.` or `..`.

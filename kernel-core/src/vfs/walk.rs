@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::errno::{ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EXDEV, Result};
+use crate::errno::{ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, EXDEV, Result};
 use crate::task::cred::Cred;
 use crate::vfs::caller::Caller;
 use crate::vfs::inode::{FileKind, LinkTarget, NAME_MAX};
@@ -151,11 +151,13 @@ impl<'a> Walker<'a> {
             return Err(ENAMETOOLONG);
         }
         let dentry = dir.dentry.child(name, &self.namespace.dentries)?;
+        dentry.guard().map_or(Ok(()), |guard| guard.check_found(self.caller))?;
         Ok(Path { mount: dir.mount.clone(), dentry })
     }
 
     /// Checks that the task may do `wanted` with what is at `path` (its permission bits, not the mount's flags).
     pub fn check(&self, path: &Path, wanted: Access) -> Result<()> {
+        path.dentry.guard().map_or(Ok(()), |guard| guard.check_used(self.caller))?;
         permission::check_inode(&**path.inode(), &self.cred, wanted)
     }
 }
@@ -333,6 +335,7 @@ impl<'w, 'a, 't> Cursor<'w, 'a, 't> {
                 self.begin()?;
                 Ok(false)
             }
+            LinkTarget::Shown(_) => Err(EPERM),
             LinkTarget::Jump { path, .. } => {
                 if resolve.contains(Resolve::NO_MAGICLINKS) {
                     return Err(ELOOP);

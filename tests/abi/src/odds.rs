@@ -35,6 +35,7 @@ pub const CASES: &[Case] = cases![
     access_mode_three_does_neither,
     errors_come_in_order,
     who_may_execute_is_sealed,
+    anonymous_files_are_one_to_locks,
 ];
 
 unsafe fn rename2(old: &str, new: &str, flags: u32) -> c_int {
@@ -485,4 +486,16 @@ unsafe fn who_may_execute_is_sealed() -> Done {
         | libc::F_SEAL_FUTURE_WRITE;
     eq(ok(libc::fcntl(fd, libc::F_GET_SEALS))?, all)?;
     fails(libc::write(fd, c"x".as_ptr().cast(), 1), libc::EPERM)
+}
+
+unsafe fn anonymous_files_are_one_to_locks() -> Done {
+    let (a, b) = (ok(libc::eventfd(0, 0))?, ok(libc::epoll_create1(0))?);
+    // Natively others may run this too.
+    ok(libc::flock(a, libc::LOCK_EX))?;
+    fails(libc::flock(b, libc::LOCK_EX | libc::LOCK_NB), libc::EAGAIN)?;
+    let (r, w) = pipe()?;
+    ok(libc::flock(r, libc::LOCK_EX))?;
+    fails(libc::flock(w, libc::LOCK_EX | libc::LOCK_NB), libc::EAGAIN)?; // of one pipe
+    let (other, _) = pipe()?;
+    ok(libc::flock(other, libc::LOCK_EX | libc::LOCK_NB)).map(drop)
 }

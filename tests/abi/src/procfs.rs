@@ -2,8 +2,11 @@
 
 use std::fs;
 
+use libc::c_int;
+
 use crate::cases;
 use crate::mount::{mount, private_place};
+use crate::overlay::c;
 use crate::support::*;
 
 pub const CASES: &[Case] = cases![
@@ -23,6 +26,8 @@ pub const CASES: &[Case] = cases![
     settings_take_what_they_are,
     names_can_be_mounted_on,
     a_subset_has_only_processes,
+    processes_can_be_hidden,
+    mapped_files_have_links,
     capabilities_can_be_kept,
     ambient_capabilities_pass_exec,
     bounding_set_only_shrinks,
@@ -339,6 +344,76 @@ unsafe fn a_subset_has_only_processes() -> Done {
     });
     check(all_known, "nothing else")?;
     check(text("/proc/self/mountinfo")?.contains(" - proc proc rw,subset=pid\n"), "shown")
+}
+
+unsafe fn processes_can_be_hidden() -> Done {
+    private_place()?;
+    ok(libc::mkdir(c"p".as_ptr(), 0o755))?;
+    let proc = |flags, options: &std::ffi::CStr| {
+        let (name, at) = (c"proc".as_ptr(), c"p".as_ptr());
+        libc::mount(name, at, name, flags, options.as_ptr().cast())
+    };
+    for wrong in [c"hidepid=3", c"hidepid=", c"gid=x", c"hidepid"] {
+        fails(proc(0, wrong), libc::EINVAL)?;
+    }
+    if proc(0, c"hidepid=1") == -1 {
+        return skip("no proc of one's own");
+    }
+    let root = libc::getpid();
+    let there = |name: &str| c(&format!("p/{root}{name}"));
+    // What somebody else gets for the directory, a file in it, a list of it, and for what is his own.
+    let seen = |groups: &'static [u32], found: c_int, used: c_int| {
+        in_child(|| {
+            ok(libc::setgroups(groups.len(), groups.as_ptr()))?;
+            ok(libc::setresgid(65534, 65534, 65534))?;
+            ok(libc::setresuid(65534, 65534, 65534))?;
+            let result = |result: c_int| if result == -1 { errno() } else { 0 };
+            eq(result(libc::stat(there("").as_ptr(), &mut std::mem::zeroed())), found)?;
+            eq(result(libc::access(there("").as_ptr(), libc::F_OK)), used)?;
+            eq(result(libc::access(there("/stat").as_ptr(), libc::F_OK)), used)?;
+            eq(result(libc::open(there("").as_ptr(), libc::O_RDONLY)).max(0), used)?;
+            let names: Vec<_> =
+                fs::read_dir("p").or_else(fail)?.flatten().map(|entry| entry.file_name()).collect();
+            let has = |pid: c_int| names.iter().any(|name| *name == *pid.to_string());
+            eq((has(root), has(libc::getpid())), (found == 0, true))?;
+            text("p/self/stat")?;
+            eq(result(libc::chdir(there("").as_ptr())), used)
+        })
+    };
+    seen(&[], 0, libc::EPERM)?;
+    seen(&[0], 0, 0)?; // the superuser's group, as no other was named
+    check(text("/proc/self/mountinfo")?.contains(" - proc proc rw,hidepid=noaccess\n"), "shown")?;
+    ok(proc(libc::MS_REMOUNT, c"hidepid=invisible,gid=1234"))?;
+    seen(&[], libc::ENOENT, libc::ENOENT)?;
+    seen(&[1234], 0, 0)?;
+    ok(proc(libc::MS_REMOUNT, c"hidepid=4"))?;
+    check(text("/proc/self/mountinfo")?.contains(" rw,gid=1234,hidepid=ptraceable\n"), "shown")?;
+    seen(&[1234], libc::ENOENT, libc::ENOENT)?;
+    ok(proc(libc::MS_REMOUNT, c"hidepid=off"))?;
+    seen(&[], 0, 0)
+}
+
+unsafe fn mapped_files_have_links() -> Done {
+    let fd = file(c"f", b"content")?;
+    let page = libc::mmap(std::ptr::null_mut(), PAGE, libc::PROT_READ, libc::MAP_PRIVATE, fd, 0) as usize;
+    let link = |end: usize| format!("/proc/self/map_files/{page:x}-{end:x}");
+    let link_text = fs::read_link(link(page + PAGE)).or_else(fail)?;
+    check(link_text.ends_with("f"), "its name")?;
+    let names = fs::read_dir("/proc/self/map_files").or_else(fail)?;
+    let mut paths = names.flatten().map(|entry| entry.path());
+    check(paths.any(|path| path.as_os_str() == &*link(page + PAGE)), "it is listed")?;
+    for other in [
+        link(page + 2 * PAGE),
+        link(page + PAGE).replace("files/", "files/0"),
+        "/proc/self/map_files/x".into(),
+    ] {
+        fails(libc::access(c(&other).as_ptr(), libc::F_OK), libc::ENOENT)?;
+    }
+    // It leads around directories that the caller may not search.
+    match libc::geteuid() {
+        0 => eq(text(&link(page + PAGE))?, "content".to_owned()),
+        _ => fails(libc::open(c(&link(page + PAGE)).as_ptr(), libc::O_RDONLY), libc::EPERM),
+    }
 }
 
 fn caps(name: &str) -> Done<u64> {

@@ -59,7 +59,7 @@ impl OverlayInode {
         let target = match self.kind() {
             FileKind::Symlink => match real.readlink(&self.fs.mounter)? {
                 LinkTarget::Text(text) => text,
-                LinkTarget::Jump { .. } => return Err(EINVAL),
+                LinkTarget::Jump { .. } | LinkTarget::Shown(_) => return Err(EINVAL),
             },
             _ => Vec::new(),
         };

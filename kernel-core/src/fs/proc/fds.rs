@@ -79,7 +79,7 @@ impl Listing for Fds {
         Ok(Node::new(owned(&self.fs, ino, mode, &*view), Body::Link(read)))
     }
 
-    fn list(&self) -> Vec<Listed> {
+    fn list(&self, _: &dyn Caller) -> Vec<Listed> {
         list(&self.fs, self.whose, FileKind::Symlink, FD_INO)
     }
 
@@ -122,7 +122,7 @@ impl Listing for FdInfos {
         Ok(Node::new(owned(&self.fs, ino, 0o444, &*view), Body::Text { read, write: None }))
     }
 
-    fn list(&self) -> Vec<Listed> {
+    fn list(&self, _: &dyn Caller) -> Vec<Listed> {
         list(&self.fs, self.whose, FileKind::Regular, FDINFO_INO)
     }
 

@@ -4,8 +4,10 @@
 //! true of tasks comes from a [`source::ProcessSource`], made when it is read.
 
 mod fds;
+mod hiding;
 mod limits;
 pub mod locks;
+mod map_files;
 mod mem;
 mod namespaces;
 mod net;
@@ -23,16 +25,18 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
 use crate::block::Disks;
-use crate::errno::{EINVAL, ENOENT, Result};
-use crate::fs::proc::source::ProcessSource;
+use crate::errno::{ENOENT, Result};
+use crate::fs::proc::source::{ProcessSource, TaskView};
 use crate::fs::pseudo::{Body, Listed, Listing, Node, NodeAttr};
 use crate::services::Services;
 use crate::task::cred::Caps;
 use crate::task::pid_ns::PidNs;
+use crate::task::user_ns::UserNs;
 use crate::vfs::caller::Caller;
 use crate::vfs::inode::{Device, FileKind, Inode, LinkTarget, Timestamp};
 use crate::vfs::mount::FileSystem;
 use crate::vfs::types::{FsType, FsTypes, NewFs};
+use hiding::Hiding;
 use tree::StaticDir;
 
 /// `PROC_SUPER_MAGIC`.
@@ -76,6 +80,7 @@ pub struct FactFs {
     pub facts: Arc<Facts>,
     /// Whose numbers of processes it has.
     pub pid_ns: PidNs,
+    hiding: Arc<Hiding>,
     device: Device,
     magic: u64,
     time: Timestamp,
@@ -85,7 +90,8 @@ impl FactFs {
     /// For a file system with this device number and `f_type`.
     pub fn new(facts: &Arc<Facts>, device: Device, magic: u64) -> FactFs {
         let time = Timestamp::from_ns(facts.services.clock.realtime_ns());
-        FactFs { facts: facts.clone(), pid_ns: PidNs::INITIAL, device, magic, time }
+        let hiding = Arc::new(Hiding::new(UserNs::INITIAL));
+        FactFs { facts: facts.clone(), pid_ns: PidNs::INITIAL, hiding, device, magic, time }
     }
 
     /// Attributes of a node that belongs to the superuser.
@@ -107,43 +113,19 @@ impl FsType for ProcType {
     }
 
     fn mount(&self, new: &NewFs<'_>) -> Result<Arc<dyn FileSystem>> {
-        let (device, subset) = (new.device, Subset::parse(new.options)?);
-        let fs = FactFs { pid_ns: new.caller.pid_ns(), ..FactFs::new(&self.0, device, MAGIC) };
-        let listing =
-            Arc::new(Root { fixed: StaticDir::new(&fs, system::ROOT, ROOT_INO), subset, fs: fs.clone() });
+        let (device, hiding) = (new.device, Arc::new(Hiding::new(new.caller.cred().user_ns.clone())));
+        hiding.set(new.options)?;
+        let fs = FactFs { pid_ns: new.caller.pid_ns(), hiding, ..FactFs::new(&self.0, device, MAGIC) };
+        let listing = Arc::new(Root { fixed: StaticDir::new(&fs, system::ROOT, ROOT_INO), fs: fs.clone() });
         let root = Node::new(fs.attr(ROOT_INO, 0o555), Body::Directory(listing));
-        Ok(Arc::new(Proc { device, root, subset }))
-    }
-}
-
-/// What of it is there (`subset=`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Subset {
-    /// Everything.
-    All,
-    /// Only processes.
-    Pid,
-}
-
-impl Subset {
-    /// From mount options. What is hidden from whom cannot be chosen: EINVAL for any `hidepid=` but none.
-    fn parse(options: &[u8]) -> Result<Subset> {
-        let mut subset = Subset::All;
-        for option in options.split(|byte| *byte == b',').filter(|option| !option.is_empty()) {
-            match option {
-                b"subset=pid" => subset = Subset::Pid,
-                b"hidepid=0" | b"hidepid=off" => {}
-                _ => return Err(EINVAL),
-            }
-        }
-        Ok(subset)
+        Ok(Arc::new(Proc { device, root, hiding: fs.hiding }))
     }
 }
 
 struct Proc {
     device: Device,
     root: Arc<Node>,
-    subset: Subset,
+    hiding: Arc<Hiding>,
 }
 
 impl FileSystem for Proc {
@@ -160,14 +142,17 @@ impl FileSystem for Proc {
     }
 
     fn options(&self) -> String {
-        String::from(if self.subset == Subset::Pid { ",subset=pid" } else { "" })
+        self.hiding.options()
+    }
+
+    fn remount(&self, options: &[u8]) -> Result<()> {
+        self.hiding.set(options)
     }
 }
 
 /// The root: what is always there, `self`, and the processes.
 struct Root {
     fs: FactFs,
-    subset: Subset,
     fixed: StaticDir,
 }
 
@@ -200,7 +185,7 @@ impl Listing for Root {
             b"thread-self" => return Ok(link(|pid, tid| alloc::format!("{pid}/task/{tid}"))),
             _ => {}
         }
-        if self.subset == Subset::All
+        if !self.fs.hiding.only_processes()
             && let Ok(found) = self.fixed.lookup(name)
         {
             return Ok(found);
@@ -210,13 +195,19 @@ impl Listing for Root {
         Ok(task::directory(&self.fs, task::Whose { pid, tid: None }, &*view))
     }
 
-    fn list(&self) -> Vec<Listed> {
-        let mut all = if self.subset == Subset::All { self.fixed.list() } else { Vec::new() };
+    fn list(&self, caller: &dyn Caller) -> Vec<Listed> {
+        let (source, hiding) = (&self.fs.facts.source, &self.fs.hiding);
+        let mut all = if hiding.only_processes() { Vec::new() } else { self.fixed.list(caller) };
         for name in [&b"self"[..], b"thread-self"] {
             let ino = tree::ino(ROOT_INO, name);
             all.push(Listed { key: all.len() as u64, ino, kind: FileKind::Symlink, name: name.to_vec() });
         }
-        for pid in self.fs.facts.source.pids(&self.fs.pid_ns) {
+        let hides_names = hiding.hides_names();
+        for pid in source.pids(&self.fs.pid_ns) {
+            let is_found = |view: Arc<dyn TaskView>| hiding.check_found(&*view, caller).is_ok();
+            if hides_names && !source.process(&self.fs.pid_ns, pid).is_some_and(is_found) {
+                continue;
+            }
             all.push(Listed {
                 key: FIRST_PID_KEY + u64::from(pid),
                 ino: task::Whose { pid, tid: None }.ino(),

@@ -70,7 +70,7 @@ impl Listing for Links {
         Ok(Node::new(owned(&self.fs, self.ino(index), 0o777, &*view), Body::Link(read)))
     }
 
-    fn list(&self) -> Vec<Listed> {
+    fn list(&self, _: &dyn Caller) -> Vec<Listed> {
         let listed = |(index, (name, _)): (usize, &(&str, Which))| Listed {
             key: index as u64,
             ino: self.ino(index),

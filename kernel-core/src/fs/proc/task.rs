@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 use core::sync::atomic::AtomicU64;
 
+use super::map_files::MapFiles;
 use super::source::TaskView;
 use super::status::status;
 use super::system::{TICK_NS, text};
@@ -22,7 +23,7 @@ use crate::syscall::prctl::TIMER_SLACK_NS;
 use crate::task::access::Ids;
 use crate::task::user_ns::IdKind;
 use crate::vfs::caller::Caller;
-use crate::vfs::inode::{FileKind, Inode, LinkTarget};
+use crate::vfs::inode::{FileKind, Guard, Inode, LinkTarget};
 use crate::vfs::limit::check_text;
 use crate::vfs::path::{Path, path_of};
 
@@ -82,6 +83,7 @@ enum Entry {
     Threads,
     Net,
     Memory,
+    MapFiles,
 }
 
 const ENTRIES: &[(&str, Entry)] = &[
@@ -99,6 +101,7 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("gid_map", Entry::IdMap(IdKind::Group)),
     ("limits", Entry::File(0o444, limits)),
     ("loginuid", Entry::File(0o444, |_, _| text("4294967295"))),
+    ("map_files", Entry::MapFiles),
     ("maps", Entry::File(0o444, maps)),
     ("mem", Entry::Memory),
     ("mountinfo", Entry::Mounts(mountinfo)),
@@ -160,9 +163,23 @@ impl TaskDir {
     }
 }
 
+impl Guard for TaskDir {
+    fn check_found(&self, caller: &dyn Caller) -> Result<()> {
+        self.fs.hiding.check_found(&*self.whose.view(&self.fs).map_err(|_| ENOENT)?, caller)
+    }
+
+    fn check_used(&self, caller: &dyn Caller) -> Result<()> {
+        self.fs.hiding.check_used(&*self.whose.view(&self.fs)?, caller)
+    }
+}
+
 impl Listing for TaskDir {
     fn pidfd(&self) -> Option<&PidFd> {
         self.pidfd.as_ref()
+    }
+
+    fn guard(&self) -> Option<&dyn Guard> {
+        if self.fs.hiding.is_on() { Some(self) } else { None }
     }
 
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
@@ -210,6 +227,7 @@ impl Listing for TaskDir {
             }
             Entry::IdMap(kind) => node(0o644, namespaces::id_map(fs, whose, kind)),
             Entry::Setgroups => node(0o644, namespaces::setgroups(fs, whose)),
+            Entry::MapFiles => node(0o500, Body::Directory(Arc::new(MapFiles { fs, whose }))),
             Entry::Fds => node(0o500, Body::Directory(Arc::new(fds::Fds { fs, whose }))),
             Entry::FdInfo => node(0o500, Body::Directory(Arc::new(fds::FdInfos { fs, whose }))),
             Entry::Namespaces => node(0o511, Body::Directory(Arc::new(namespaces::Links { fs, whose }))),
@@ -227,7 +245,7 @@ impl Listing for TaskDir {
         })
     }
 
-    fn list(&self) -> Vec<Listed> {
+    fn list(&self, _: &dyn Caller) -> Vec<Listed> {
         let kind = |entry: &Entry| match entry {
             Entry::File(..)
             | Entry::Setting(..)
@@ -266,7 +284,7 @@ impl Listing for Threads {
         Ok(directory(&self.fs, whose, &*view))
     }
 
-    fn list(&self) -> Vec<Listed> {
+    fn list(&self, _: &dyn Caller) -> Vec<Listed> {
         let listed = |tid: u32| Listed {
             key: u64::from(tid),
             ino: Whose { pid: self.pid, tid: Some(tid) }.ino(),

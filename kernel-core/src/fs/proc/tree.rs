@@ -111,7 +111,7 @@ impl Listing for StaticDir {
         Ok(item.node(&self.fs, ino(self.ino, name)))
     }
 
-    fn list(&self) -> Vec<Listed> {
+    fn list(&self, _: &dyn Caller) -> Vec<Listed> {
         let listed = |(key, item): (usize, &Item)| Listed {
             key: key as u64,
             ino: ino(self.ino, item.name().as_bytes()),
