@@ -18,10 +18,10 @@ use crate::error::StartError;
 use crate::mappings::Mappings;
 
 /// The first window is for programs that were linked for low addresses; it ends here.
-const LOW_END: u64 = 4 << 30;
+const LOW_END: u64 = WINDOW;
 /// The other windows lie here: below the place of position-independent programs, which is the kernel's.
 const HIGH: Range<u64> = 0x1000_0000_0000..0x5500_0000_0000;
-/// Bytes of one of them.
+/// Bytes of each, but for the lowest addresses, which nobody may have.
 const WINDOW: u64 = 256 << 30;
 /// Mappings that are left to the kernel: its libraries, stacks of fibers, large allocations.
 const KERNEL_MAPPINGS: usize = 5_500;
