@@ -124,12 +124,16 @@ fn is_newer(call: &Call, native: i64, ours: i64) -> bool {
     }
 }
 
-/// Whether the last call asks where a directory is that was read: what numbers its entries have, each kernel decides.
+/// Whether the last call asks where a directory is that was read, or reads where one was put: what numbers entries have, each
+/// kernel decides.
 fn is_place_in_directory(calls: &[Call], native: i64, ours: i64) -> bool {
     let [before @ .., last] = calls else { return false };
-    last.number == sys::__NR_lseek
-        && native.min(ours) >= 0
-        && before.iter().any(|call| matches!(call.out, Out::Entries(_)))
+    let other = match last.number {
+        sys::__NR_lseek => sys::__NR_getdents64,
+        sys::__NR_getdents64 => sys::__NR_lseek,
+        _ => return false,
+    };
+    native.min(ours) >= 0 && before.iter().any(|call| call.number == other)
 }
 
 /// The calls of a script, and what they come to.
