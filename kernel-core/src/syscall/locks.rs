@@ -45,20 +45,23 @@ pub fn record_lock<H: Host>(cx: &Cx<'_, H>, fd: RawFd, file: &OpenFile, command:
     let mut flock: Flock = cx.user().get(arg)?;
     let locks = file.inode.locks().ok_or(ENOLCK)?;
     let by_file = matches!(command, sys::F_OFD_GETLK | sys::F_OFD_SETLK | sys::F_OFD_SETLKW);
-    if by_file && flock.pid != 0 {
+    let asks = matches!(command, sys::F_GETLK | sys::F_OFD_GETLK);
+    if asks && !matches!(flock.kind, F_RDLCK | F_WRLCK) {
         return Err(EINVAL.into());
     }
     let range = range_of(file, &flock)?;
-    let owner = if by_file { LockOwner::File(file.lock_key()) } else { cx.files.lock_owner() };
     let kind = match flock.kind {
         F_RDLCK => Some(LockKind::Read),
         F_WRLCK => Some(LockKind::Write),
         F_UNLCK => None,
         _ => return Err(EINVAL.into()),
     };
+    if by_file && flock.pid != 0 {
+        return Err(EINVAL.into());
+    }
+    let owner = if by_file { LockOwner::File(file.lock_key()) } else { cx.files.lock_owner() };
     let wanted = |kind| RecordLock { owner, pid: cx.caller().pid(), kind, range };
-    if matches!(command, sys::F_GETLK | sys::F_OFD_GETLK) {
-        let kind = kind.ok_or(EINVAL)?;
+    if let (true, Some(kind)) = (asks, kind) {
         match locks.conflict(&wanted(kind)) {
             Some(other) => flock = described(cx, &other, &flock),
             None => flock.kind = F_UNLCK,

@@ -14,6 +14,7 @@ pub const CASES: &[Case] = cases![
     posix_wait_is_interrupted,
     posix_deadlock_is_found,
     posix_locks_need_access,
+    errors_of_locks_come_in_order,
     ofd_locks_belong_to_the_file,
     flock_excludes,
     flock_is_shared_by_dup,
@@ -131,6 +132,16 @@ unsafe fn posix_locks_need_access() -> Done {
     fails(lock(fd, libc::F_SETLK, libc::F_WRLCK, 0, 0), libc::EBADF)?;
     fails(lock(fd, libc::F_SETLK, 77, 0, 0), libc::EINVAL)?;
     fails(lock(fd, libc::F_SETLK, libc::F_RDLCK, -1, 0), libc::EINVAL)
+}
+
+unsafe fn errors_of_locks_come_in_order() -> Done {
+    let fd = file(c"f", b"")?;
+    // Asked for, the kind counts before the range; to be set, after it.
+    fails(lock(fd, libc::F_GETLK, libc::F_UNLCK, i64::MAX, 2), libc::EINVAL)?;
+    fails(lock(fd, libc::F_GETLK, libc::F_RDLCK, i64::MAX, 2), libc::EOVERFLOW)?;
+    fails(lock(fd, libc::F_SETLK, 9, i64::MAX, 2), libc::EOVERFLOW)?;
+    fails(lock(fd, libc::F_SETLK, 9, 0, 2), libc::EINVAL)?;
+    fails(lock(fd, libc::F_SETLK, libc::F_RDLCK, 1, -2), libc::EINVAL)
 }
 
 unsafe fn ofd_locks_belong_to_the_file() -> Done {

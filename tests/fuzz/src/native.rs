@@ -51,7 +51,7 @@ pub fn run(data: &[u8]) {
         return assert_eq!(natively.len(), here.len());
     };
     let (call, native, ours) = (&calls[index], &natively[index], &here[index]);
-    if is_newer(call, native.0, ours.0) || is_place_in_directory(&calls[..=index], native.0, ours.0) {
+    if is_newer(call, native.0, ours.0) || is_free(&calls[..=index], native.0, ours.0) {
         return;
     }
     let difference = format!(
@@ -92,6 +92,8 @@ fn comparable(call: &Call, (result, left): &Outcome) -> Outcome {
                 left[48..56].fill(0);
             }
         }
+        // With `MSG_TRUNC` the result is longer than what was written.
+        Out::Returned(_) if call.number == sys::__NR_recvfrom => left.truncate(call.args[2] as usize),
         // An empty directory fills the buffer with other lengths than one with ten names; what they are is what counts.
         Out::Entries(_) if *result > 0 => {
             let mut names = Vec::new();
@@ -124,16 +126,19 @@ fn is_newer(call: &Call, native: i64, ours: i64) -> bool {
     }
 }
 
-/// Whether the last call asks where a directory is that was read, or reads where one was put: what numbers entries have, each
-/// kernel decides.
-fn is_place_in_directory(calls: &[Call], native: i64, ours: i64) -> bool {
+/// Whether the last call asks what each kernel decides: what numbers the entries of a directory have that was read, or is read
+/// where it was put; and whether what was allocated and not written is a hole.
+fn is_free(calls: &[Call], native: i64, ours: i64) -> bool {
     let [before @ .., last] = calls else { return false };
-    let other = match last.number {
-        sys::__NR_lseek => sys::__NR_getdents64,
-        sys::__NR_getdents64 => sys::__NR_lseek,
-        _ => return false,
-    };
-    native.min(ours) >= 0 && before.iter().any(|call| call.number == other)
+    let after = |number| before.iter().any(|call| call.number == number);
+    let is_sparse = matches!(last.args[2] as u32, sys::SEEK_DATA | sys::SEEK_HOLE);
+    native.min(ours) >= 0
+        && match last.number {
+            sys::__NR_lseek if is_sparse => after(sys::__NR_fallocate),
+            sys::__NR_lseek => after(sys::__NR_getdents64),
+            sys::__NR_getdents64 => after(sys::__NR_lseek),
+            _ => false,
+        }
 }
 
 /// The calls of a script, and what they come to.
