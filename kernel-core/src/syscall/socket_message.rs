@@ -118,8 +118,8 @@ impl InUse {
         let socket = self.socket()?;
         let take = if flags & sys::MSG_PEEK != 0 { Take::Peek } else { Take::Away };
         let receive = |dst: &mut dyn Sink| match self.may_wait(flags) {
-            true => cx.block_on(&self.file, Events::IN, |_| socket.receive(dst, take)),
-            false => socket.receive(dst, take).map_err(SysError::from),
+            true => cx.block_on(&self.file, Events::IN, |_| socket.receive(dst, take, true)),
+            false => socket.receive(dst, take, false).map_err(SysError::from),
         };
         let mut received = receive(dst)?;
         let waits_for_all =

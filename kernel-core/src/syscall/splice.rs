@@ -71,15 +71,16 @@ pub fn sendfile<H: Host>(cx: &Cx<'_, H>, out: RawFd, input: RawFd, offset: u64, 
     let start = given.unwrap_or_else(|| *source.position.lock());
     check_offsets(start, usize::try_from(count).unwrap_or(usize::MAX))?;
     let target = cx.writable(out)?;
-    let to_pipe = is_pipe(&target);
+    let (to_pipe, count) = (is_pipe(&target), count.min(MOST));
     if to_pipe {
         wait_for_room(cx, &target, false)?;
-    } else if target.flags().contains(OpenFlags::APPEND)
+    } else if check_offsets(*target.position.lock(), count as usize).is_err()
+        || target.flags().contains(OpenFlags::APPEND)
         || source.ops.seek(cx.op(&source), 0, Whence::Current).is_err()
     {
         return Err(EINVAL.into());
     }
-    let (mut done, count) = (0u64, count.min(MOST));
+    let mut done = 0u64;
     if count > 0 && !gives(&source) {
         return Err(EINVAL.into());
     }

@@ -350,7 +350,19 @@ unsafe fn shutdown_ends_a_side() -> Done {
     put(b, b"back")?; // the other direction lives on
     eq(get(a)?, b"back")?;
     fails(libc::shutdown(a, 9), libc::EINVAL)?;
-    ok(libc::shutdown(socket(STREAM)?, libc::SHUT_RD)).map(drop) // no peer is needed
+    ok(libc::shutdown(socket(STREAM)?, libc::SHUT_RD))?; // no peer is needed
+    // Who waits for a datagram is told of the end, who does not is told that there is none.
+    let mut byte = 0u8;
+    let at = (&raw mut byte).cast::<libc::c_void>();
+    let receive = |fd, flags| libc::recv(fd, at, 1, flags);
+    for (kind, end) in [(libc::SOCK_DGRAM, -1), (libc::SOCK_SEQPACKET, 0), (STREAM, 0)] {
+        let (a, _b) = pair(kind)?;
+        ok(libc::shutdown(a, libc::SHUT_RD))?;
+        eq((receive(a, 0), receive(a, libc::MSG_DONTWAIT)), (0, end))?;
+        ok(libc::fcntl(a, libc::F_SETFL, libc::O_NONBLOCK))?;
+        eq((receive(a, 0), libc::read(a, at, 1)), (end, end))?;
+    }
+    Ok(())
 }
 
 unsafe fn peer_close_is_seen() -> Done {

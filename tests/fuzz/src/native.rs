@@ -121,7 +121,7 @@ fn is_newer(call: &Call, native: i64, ours: i64) -> bool {
         // It writes exactly 8 bytes to an eventfd.
         (sys::__NR_write, -22, 8 | -11) => call.args[2] > 8,
         // It finds locks of the descriptor's own, which `F_UNLCK` asks for.
-        (sys::__NR_fcntl, 0, -22) => command == sys::F_OFD_GETLK,
+        (sys::__NR_fcntl, 0 | -75, -22) => command == sys::F_OFD_GETLK,
         _ => false,
     }
 }

@@ -47,6 +47,12 @@ pub const KSELFTEST: Suite = Suite {
         ),
         ("no /proc/PID/syscall", "proc:proc-self-syscall"),
         ("a signal frame changes no segments", "x86:sigreturn_64"),
+        (
+            "no clock image on tt",
+            "vDSO:vdso_standalone_test_x86\nvDSO:vdso_test_abi\nvDSO:vdso_test_gettimeofday",
+        ),
+        ("the host's vsyscall page works on tt, and is not shown", "x86:test_vsyscall_64"),
+        ("a call with TF set loses NT on tt", "x86:syscall_nt_64"),
         ("200 threads that spin for a lock take more than 150 s", "rseq:basic_percpu_ops_test"),
         ("a fault brings in 64 KiB, not a page", "mincore:mincore_selftest"),
         (

@@ -21,7 +21,7 @@ use crate::ipc::unix::{Binding, Namespace};
 use crate::sched::wait::{Events, WaitQueue};
 use crate::sync::{Mutex, MutexGuard};
 use crate::vfs::caller::Caller;
-use crate::vfs::file::{FileOps, Op};
+use crate::vfs::file::{FileOps, Op, OpenFlags};
 use crate::vfs::inode::Inode;
 
 /// The longest queue of connections (`/proc/sys/net/core/somaxconn`).
@@ -519,10 +519,13 @@ impl Drop for UnixSocket {
 }
 
 impl FileOps for UnixSocket {
-    fn read(&self, _: Op<'_>, dst: &mut dyn Sink) -> Result<usize> {
+    fn read(&self, op: Op<'_>, dst: &mut dyn Sink) -> Result<usize> {
         match dst.remaining() {
             0 => Ok(0),
-            _ => self.receive(dst, Take::Away).map(|received| received.bytes),
+            _ => {
+                let waits = !op.file.flags().contains(OpenFlags::NONBLOCK);
+                self.receive(dst, Take::Away, waits).map(|received| received.bytes)
+            }
         }
     }
 

@@ -43,7 +43,7 @@ fn send_files(socket: &UnixSocket, files: Vec<Arc<OpenFile>>) -> Result<usize> {
 
 fn receive(socket: &UnixSocket, len: usize) -> Result<(Vec<u8>, Received)> {
     let mut sink = VecSink::new(len);
-    let received = socket.receive(&mut sink, Take::Away)?;
+    let received = socket.receive(&mut sink, Take::Away, true)?;
     Ok((sink.bytes, received))
 }
 

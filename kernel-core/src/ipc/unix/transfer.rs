@@ -172,8 +172,8 @@ impl UnixSocket {
         peer.inbox.lock().messages.push_back(message);
     }
 
-    /// Receives into `dst`: EAGAIN when there is nothing; no bytes at the end.
-    pub fn receive(&self, dst: &mut dyn Sink, take: Take) -> Result<Received> {
+    /// Receives into `dst`: EAGAIN when there is nothing; no bytes at the end, which of datagrams only a caller is told who `waits`.
+    pub fn receive(&self, dst: &mut dyn Sink, take: Take, waits: bool) -> Result<Received> {
         match self.kind() {
             Kind::Stream => {
                 self.peer().map_err(|_| EINVAL)?;
@@ -181,9 +181,9 @@ impl UnixSocket {
             }
             Kind::SeqPacket => {
                 self.peer().map_err(|_| ENOTCONN)?;
-                self.receive_packet(dst, take)
+                self.receive_packet(dst, take, true)
             }
-            Kind::Datagram => self.receive_packet(dst, take),
+            Kind::Datagram => self.receive_packet(dst, take, waits),
         }
     }
 
@@ -244,7 +244,7 @@ impl UnixSocket {
         self.nothing_there(shut)
     }
 
-    fn receive_packet(&self, dst: &mut dyn Sink, take: Take) -> Result<Received> {
+    fn receive_packet(&self, dst: &mut dyn Sink, take: Take, tells_end: bool) -> Result<Received> {
         let mut inbox = self.inbox.lock();
         if take == Take::Peek
             && let Some(message) = inbox.messages.front()
@@ -260,7 +260,7 @@ impl UnixSocket {
         let shut = self.shut().contains(Shut::RECEIVE);
         drop(inbox);
         wake_blocked(blocked);
-        let Some(mut message) = message else { return self.nothing_there(shut) };
+        let Some(mut message) = message else { return self.nothing_there(shut && tells_end) };
         let mut received = Received::of_packet(&message);
         // A packet is lost to a bad address, as in Linux.
         received.bytes = put_packet(dst, message.rest())?;
