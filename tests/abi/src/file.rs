@@ -465,7 +465,9 @@ unsafe fn large_offsets() -> Done {
     let mut byte = 0u8;
     fails(libc::read(fd, (&raw mut byte).cast(), 1), libc::EINVAL)?;
     fails(libc::write(fd, (&raw const byte).cast(), 1), libc::EINVAL)?;
-    eq(libc::write(fd, (&raw const byte).cast(), 0), 0)
+    eq(libc::write(fd, (&raw const byte).cast(), 0), 0)?;
+    let empty = ok(libc::memfd_create(c"e".as_ptr(), 0))?;
+    fails(libc::sendfile(fd, empty, std::ptr::null_mut(), 1), libc::EINVAL)
 }
 
 unsafe fn readahead_and_fadvise() -> Done {
