@@ -25,6 +25,7 @@ pub(super) const LEN: usize = 1024;
 
 /// Of the superblock's incompatible features: the journal must be replayed.
 const RECOVER: u32 = 4;
+
 /// Whether this is a superblock with the checksum that it should have.
 pub(super) fn is_whole(superblock: &[u8]) -> bool {
     let Some((rest, sum)) = superblock.split_last_chunk::<4>() else { return false };

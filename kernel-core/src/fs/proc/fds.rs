@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::FactFs;
 use super::source::TaskView;
-use super::task::{Whose, owned};
+use super::task::{Whose, named, owned};
 use crate::errno::{ENOENT, Result};
 use crate::fs::pseudo::{Body, Listed, Listing, Node};
 use crate::task::access::Ids;
@@ -15,7 +15,7 @@ use crate::vfs::caller::Caller;
 use crate::vfs::fd::{FdTable, OnExec, RawFd};
 use crate::vfs::file::OpenFile;
 use crate::vfs::inode::{FileKind, Inode, LinkTarget};
-use crate::vfs::path::{Path, path_of};
+use crate::vfs::path::Path;
 
 /// Inode numbers of descriptors: away from those of the other entries.
 const FD_INO: u64 = 1 << 56;
@@ -104,11 +104,7 @@ fn target(fs: &FactFs, whose: Whose, fd: RawFd, caller: &dyn Caller) -> Result<L
         Some(path) => path.clone(),
         None => Path::detached(&file.inode),
     };
-    let text = match view.fs() {
-        Some(context) => path_of(&path, &context.root()).shown(),
-        None => path_of(&path, &path).shown(),
-    };
-    Ok(LinkTarget::Jump { path, text })
+    Ok(LinkTarget::Jump { text: named(&*view, &path), path })
 }
 
 impl Listing for FdInfos {

@@ -9,7 +9,7 @@ use core::str;
 
 use super::FactFs;
 use super::source::TaskView;
-use super::task::{Whose, owned};
+use super::task::{Whose, named, owned};
 use crate::errno::{ENOENT, Result};
 use crate::fs::pseudo::{Body, Listed, Listing, Node};
 use crate::task::access::Ids;
@@ -17,7 +17,7 @@ use crate::task::cred::Caps;
 use crate::vfs::caller::Caller;
 use crate::vfs::file::OpenFile;
 use crate::vfs::inode::{FileKind, Guard, Inode, LinkTarget};
-use crate::vfs::path::{Path, path_of};
+use crate::vfs::path::Path;
 
 /// Inode numbers: away from those of the other entries.
 const INO: u64 = 1 << 58;
@@ -91,11 +91,7 @@ fn target(fs: &FactFs, whose: Whose, range: &Range<u64>, caller: &dyn Caller) ->
     let view = whose.view(fs)?.look(caller, Ids::FileSystem)?;
     let file = file_at(&*view, range)?;
     let path = file.path.clone().unwrap_or_else(|| Path::detached(&file.inode));
-    let text = match view.fs() {
-        Some(context) => path_of(&path, &context.root()).shown(),
-        None => path_of(&path, &path).shown(),
-    };
-    let cred = caller.cred();
+    let (text, cred) = (named(&*view, &path), caller.cred());
     let may_follow = cred.capable(Caps::CHECKPOINT_RESTORE) || cred.capable(Caps::SYS_ADMIN);
     Ok(if may_follow { LinkTarget::Jump { path, text } } else { LinkTarget::Shown(text) })
 }

@@ -144,6 +144,14 @@ pub(super) fn owned(fs: &FactFs, ino: u64, mode: u32, view: &dyn TaskView) -> No
     attr
 }
 
+/// A place as the task itself names it.
+pub(super) fn named(view: &dyn TaskView, path: &Path) -> Vec<u8> {
+    match view.fs() {
+        Some(context) => path_of(path, &context.root()).shown(),
+        None => path_of(path, path).shown(),
+    }
+}
+
 struct TaskDir {
     fs: FactFs,
     whose: Whose,
@@ -165,11 +173,19 @@ impl TaskDir {
 
 impl Guard for TaskDir {
     fn check_found(&self, caller: &dyn Caller) -> Result<()> {
-        self.fs.hiding.check_found(&*self.whose.view(&self.fs).map_err(|_| ENOENT)?, caller)
+        let hiding = &self.fs.hiding;
+        if !hiding.is_on() {
+            return Ok(());
+        }
+        hiding.check_found(&*self.whose.view(&self.fs).map_err(|_| ENOENT)?, caller)
     }
 
     fn check_used(&self, caller: &dyn Caller) -> Result<()> {
-        self.fs.hiding.check_used(&*self.whose.view(&self.fs)?, caller)
+        let hiding = &self.fs.hiding;
+        if !hiding.is_on() {
+            return Ok(());
+        }
+        hiding.check_used(&*self.whose.view(&self.fs)?, caller)
     }
 }
 
@@ -179,7 +195,7 @@ impl Listing for TaskDir {
     }
 
     fn guard(&self) -> Option<&dyn Guard> {
-        if self.fs.hiding.is_on() { Some(self) } else { None }
+        Some(self)
     }
 
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
@@ -212,12 +228,7 @@ impl Listing for TaskDir {
                 let read = Box::new(move |caller: &dyn Caller| {
                     let view = whose.view(&fs)?.look(caller, Ids::FileSystem)?;
                     let path = target(&*view).ok_or(ENOENT)?;
-                    // As the task itself names it.
-                    let text = match view.fs() {
-                        Some(context) => path_of(&path, &context.root()).shown(),
-                        None => path_of(&path, &path).shown(),
-                    };
-                    Ok(LinkTarget::Jump { path, text })
+                    Ok(LinkTarget::Jump { text: named(&*view, &path), path })
                 });
                 node(0o777, Body::Link(read))
             }
