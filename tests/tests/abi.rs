@@ -134,7 +134,9 @@ fn run_family(place: Place, family: &str) -> Result<HashMap<String, Answer>> {
             let dir = tempfile::tempdir()?;
             std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755))?;
             let program = dir.path().join("abi");
-            std::fs::copy(lodger_tests::abi()?, &program)?;
+            // By another process: what this one writes is open in what other threads start meanwhile, and cannot be executed.
+            let copied = Command::new("cp").arg(lodger_tests::abi()?).arg(&program).status()?;
+            anyhow::ensure!(copied.success(), "cannot copy the cases");
             let mut command = Command::new(program);
             command.args(["--all", &prefix]).stdout(Stdio::piped());
             if matches!(place, Place::NativeUser) {
