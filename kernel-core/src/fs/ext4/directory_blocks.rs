@@ -10,7 +10,7 @@ use rsext4::crc32c::{crc32c_append, crc32c_init};
 
 use super::extents::Extents;
 use super::layout::Layout;
-use super::recovery::{LEN, SUPERBLOCK, put};
+use super::recovery::{LEN, SUPERBLOCK, is_summed, put};
 use crate::block::le::{u16_at, u32_at};
 use crate::errno::Result;
 use crate::host::block::{BlockDevice, SECTOR};
@@ -67,7 +67,7 @@ fn missing(device: &dyn BlockDevice, layout: &Layout, inode: &[u8]) -> Option<u3
 
 /// Makes the checksum right, if the file system has them.
 fn sum_up(superblock: &[u8], number: u32, inode: &mut [u8]) {
-    if u32_at(superblock, 0x64) & 0x400 == 0 {
+    if !is_summed(superblock) {
         return;
     }
     let seed = match u32_at(superblock, 0x60) & 0x2000 {

@@ -33,7 +33,8 @@ pub(super) fn is_whole(superblock: &[u8]) -> bool {
         && (!is_summed(superblock) || crc32c_append(crc32c_init(), rest) == u32::from_le_bytes(*sum))
 }
 
-fn is_summed(superblock: &[u8]) -> bool {
+/// Whether what describes files has checksums.
+pub(super) fn is_summed(superblock: &[u8]) -> bool {
     u32_at(superblock, 0x64) & 0x400 != 0
 }
 
