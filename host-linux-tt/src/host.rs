@@ -80,6 +80,7 @@ const CALLS: &[Call] = &[
     calls::any(Sysno::mmap),
     calls::any(Sysno::mprotect),
     calls::only(Sysno::clone, "CLONE_VM alone", &[Test::is_exactly(0, libc::CLONE_VM as u64)]),
+    calls::any(Sysno::timer_delete),
     calls::any(Sysno::setsid),
     calls::any(Sysno::getppid),
     calls::any(Sysno::close_range),

@@ -14,7 +14,8 @@
 //!   difference of two.
 //! * `space`: one guest address space.
 //! * `threads`: the traced threads; `thread_code`: how one begins.
-//! * [`last_words`]: what is said when a guest has wrecked the kernel; [`rseq`]: what would keep it from being said.
+//! * [`last_words`]: what is said when a guest has wrecked the kernel; `watchdog`: when it computes for ever since;
+//!   [`rseq`]: what would keep it from being said.
 //!
 //! Historically (Linux 2.2 to 2.6.22 as a port to itself), each process of that mode was a host process of its own, with
 //! the kernel and all RAM mapped writable in each. One address space for all is the stricter form of the same thing.
@@ -27,6 +28,7 @@ pub mod rseq;
 mod space;
 mod thread_code;
 mod threads;
+mod watchdog;
 mod windows;
 
 pub use error::StartError;

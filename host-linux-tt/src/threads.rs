@@ -15,6 +15,7 @@ use nix::errno::Errno;
 
 use crate::space::Tt;
 use crate::thread_code;
+use crate::watchdog::Watchdog;
 
 /// Threads without a guest thread that are kept; more are ended.
 const SPARE: usize = 32;
@@ -32,6 +33,8 @@ pub struct Threads {
     /// By the address of the guest thread's vector state, which nobody else gets while the reference lives.
     busy: HashMap<usize, (Weak<Fpu>, Thread)>,
     spare: Vec<Thread>,
+    /// From the first guest on; nothing before it could have been overwritten.
+    watchdog: Option<Watchdog>,
 }
 
 impl Threads {
@@ -65,14 +68,18 @@ impl Threads {
         }
     }
 
-    /// Ends all threads: their tracer ends.
+    /// Ends all threads: their tracer ends, and is the vCPU no more.
     pub fn clear(&mut self) {
+        self.watchdog = None;
         self.busy.drain().for_each(|(_, (_, thread))| end(&thread));
         self.spare.drain(..).for_each(|thread| end(&thread));
     }
 
     /// A thread for a guest thread that has none: one whose guest thread is gone, or a new one.
     fn take(&mut self) -> Result<Thread, Lost> {
+        if self.watchdog.is_none() {
+            self.watchdog = Some(Watchdog::start().map_err(Lost::Refused)?);
+        }
         if self.spare.is_empty() {
             let gone = self.busy.extract_if(|_, (owner, _)| owner.strong_count() == 0);
             self.spare.extend(gone.map(|(_, (_, thread))| thread));

@@ -16,7 +16,7 @@
 //! * [`traced`]: guests as traced threads; [`batch`]: changes of a guest address space.
 //! * [`clock`], [`affinity`]: time, chance, processors; [`vm`]: what the host allows of address spaces.
 //! * [`lockdown`]: what this process gives up before guests run.
-//! * [`sealed`], [`patience`], [`bare`]: how a process ends well whose memory may be wrecked.
+//! * [`sealed`], [`patience`], [`timer`], [`bare`]: how a process ends well whose memory may be wrecked.
 
 pub mod affinity;
 pub mod backend;
@@ -37,6 +37,7 @@ pub mod resident;
 pub mod sealed;
 pub mod stream;
 pub mod terminal;
+pub mod timer;
 pub mod traced;
 pub mod trap;
 pub mod tree;

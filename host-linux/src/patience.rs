@@ -5,9 +5,10 @@ use std::ffi::c_int;
 use std::io;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigevNotify, Signal, sigaction};
+use nix::time::ClockId;
 
+use crate::timer::Timer;
 use crate::{bare, sealed};
 
 /// Ends this process with `status` in that time, whatever its threads are at then; the terminal is given back as it was.
@@ -16,22 +17,11 @@ pub fn end_after(time: Duration, status: u8) -> io::Result<()> {
     let action = SigAction::new(SigHandler::SigAction(on_alarm), SaFlags::SA_ONSTACK, SigSet::all());
     // SAFETY: the handler uses system calls only, and does not return.
     unsafe { sigaction(Signal::SIGALRM, &action)? };
-    // SAFETY: an event of zeroes is a valid one.
-    let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
-    event.sigev_notify = libc::SIGEV_SIGNAL;
-    event.sigev_signo = libc::SIGALRM;
     // The host keeps the status: what this process keeps may be overwritten by then.
-    event.sigev_value.sival_ptr = std::ptr::without_provenance_mut(usize::from(status));
-    let once = libc::itimerspec {
-        it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
-        it_value: libc::timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) },
-    };
-    let mut timer: c_int = 0;
-    // SAFETY: both calls get structures that live, as the host has them, and the timer that the first one made.
-    unsafe {
-        Errno::result(libc::syscall(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, &mut event, &mut timer))?;
-        Errno::result(libc::syscall(libc::SYS_timer_settime, timer, 0, &once, std::ptr::null_mut::<()>()))?;
-    }
+    let notify =
+        SigevNotify::SigevSignal { signal: Signal::SIGALRM, si_value: usize::from(status).cast_signed() };
+    let timer = Timer::start(ClockId::CLOCK_MONOTONIC, notify, time, Duration::ZERO)?;
+    std::mem::forget(timer);
     Ok(())
 }
 

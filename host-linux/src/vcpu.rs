@@ -14,6 +14,14 @@ use crate::watcher::Watcher;
 /// The signal that interrupts a running guest. Pending at most once, and never seen by the guest.
 pub const KICK_SIGNAL: i32 = libc::SIGUSR1;
 
+/// How often a guest thread of this process's vCPUs has run, or one of them has waited.
+static TURNS: AtomicU64 = AtomicU64::new(0);
+
+/// A number that changes whenever a guest thread runs or the vCPU waits: as long as it does not, the kernel computes.
+pub fn turns() -> u64 {
+    TURNS.load(Ordering::SeqCst)
+}
+
 /// A thread of the host: its process (thread group) and its own number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadId {
@@ -47,8 +55,6 @@ pub struct Signals {
     running: AtomicU64,
     /// How many are about to send a signal to it.
     kicking: AtomicU32,
-    /// How often a guest thread has run.
-    runs: AtomicU64,
     /// What else is to be done when a signal was sent.
     sent: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -58,8 +64,8 @@ pub struct Signals {
 pub struct Kicked {
     /// Which one.
     pub thread: ThreadId,
-    /// The number of its run.
-    pub run: u64,
+    /// The number of its turn.
+    pub turn: u64,
 }
 
 impl Signals {
@@ -95,14 +101,14 @@ impl Signals {
 
     /// The guest thread that runs although the vCPU was kicked, if there is one.
     pub fn kicked(&self) -> Option<Kicked> {
-        let run = self.runs.load(Ordering::SeqCst);
+        let turn = turns();
         let thread = ThreadId::unpack(self.running.load(Ordering::SeqCst))?;
-        self.token.is_set().then_some(Kicked { thread, run })
+        self.token.is_set().then_some(Kicked { thread, turn })
     }
 
     /// Says that a thread is about to run a guest. `None` if the vCPU was kicked before: then it must not.
     pub fn enter(&self, thread: ThreadId) -> Option<Running<'_>> {
-        self.runs.fetch_add(1, Ordering::SeqCst);
+        TURNS.fetch_add(1, Ordering::SeqCst);
         self.running.store(thread.pack(), Ordering::SeqCst);
         let running = Running { signals: self };
         (!self.token.take()).then_some(running)
@@ -200,6 +206,7 @@ impl Vcpu {
             place.core.filter(|_| clock::monotonic_ns().saturating_sub(place.since_ns) >= STAY_NS)
         };
         let freed = core.filter(|core| core.release(0).is_ok());
+        TURNS.fetch_add(1, Ordering::SeqCst);
         self.signals.token.wait(deadline_ns);
         let Some(core) = freed else { return };
         let Ok(next) = core.again() else { return };
