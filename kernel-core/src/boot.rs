@@ -501,7 +501,7 @@ fn namespace(
     terminals: &Terminals,
     source: &Arc<dyn ProcessSource>,
     Storage { disks, mounted }: &Storage,
-) -> Result<Arc<Namespace>> {
+) -> core::result::Result<Arc<Namespace>, BootError> {
     let devices = Arc::<Devices>::default();
     for major in [block::MAJOR, loops::MAJOR, block::EXTENDED] {
         devices.register_block_major(major, Arc::new(DiskOpener(disks.clone())));
@@ -527,8 +527,10 @@ fn namespace(
     types.register(Arc::new(SysType(facts)));
     types.register(Arc::new(dev::DevType(dev.clone())));
     let root = namespace.root().ok_or(ENOENT)?;
-    let dentry = directory(&root.dentry, b"dev", &namespace.dentries)?;
-    let at = Path { mount: root.mount, dentry };
-    namespace.mount(dev, b"devtmpfs", &at, MountFlags::NO_SUID | MountFlags::NO_EXEC, &UserNs::INITIAL)?;
+    let flags = MountFlags::NO_SUID | MountFlags::NO_EXEC;
+    directory(&root.dentry, b"dev", &namespace.dentries)
+        .map(|dentry| Path { mount: root.mount, dentry })
+        .and_then(|at| namespace.mount(dev, b"devtmpfs", &at, flags, &UserNs::INITIAL))
+        .map_err(|errno| BootError::Root(format!("nothing can be mounted at its /dev ({errno:?})")))?;
     Ok(namespace)
 }

@@ -394,14 +394,3 @@ impl<H: Host> Processes for KernelLink<H> {
         self.upgrade()?.tree.lock().session_of_group(pgid)
     }
 }
-
-/// Why an instance cannot start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BootError {
-    /// The root file system cannot be unpacked.
-    Root(String),
-    /// PID 1's program cannot be executed.
-    Init(Vec<u8>, Errno),
-    /// There is not enough memory.
-    Memory(Errno),
-}

@@ -206,17 +206,20 @@ fn crash() {
         ME.say("Nothing followed.");
         return;
     };
+    // Without those that are read-only: a fault is the kernel's business, and it is to find all of it gone at once.
     let mut pages = Vec::new();
-    kernel.walk(|page, _| {
-        pages.push(page);
+    kernel.walk(|page, words| {
+        // SAFETY: it is the kernel's memory, and gets what is there.
+        if unsafe { probe::write(page, &words[0].to_le_bytes()) } {
+            pages.push(page);
+        }
         pages.len() < MOST_SCRIBBLED
     });
     ME.say(&format!(
-        "From its stacks on I found {} pages of the kernel. I write the letter A over them.",
+        "From its stacks on I found {} pages of the kernel that I can write to. I write the letter A over them.",
         pages.len()
     ));
     for page in pages {
-        // Some of it is read-only, which is as good as skipped.
         // SAFETY: it is the kernel's memory: that is the point.
         unsafe { probe::write(page, &[b'A'; PAGE as usize]) };
     }
