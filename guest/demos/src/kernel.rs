@@ -16,9 +16,11 @@ const GIB: u64 = 1 << 30;
 /// Where guest RAM can begin.
 const PLACES: std::ops::Range<u64> = 0x7d00_0000_0000..0x7fff_c000_0000;
 
-/// How far below the edge, and above it, the kernel's stacks are looked for.
-const BELOW: u64 = 16 * MIB;
+/// How far below the edge, and above it, the kernel's stacks are looked for: the heaps of its threads, 64 MiB each, may
+/// lie in between. A stack has some of such blocks.
+const BELOW: u64 = 256 * MIB;
 const ABOVE: u64 = 2 * MIB;
+const BLOCK: u64 = 16 * PAGE;
 
 /// How much of guest RAM is looked through: what is in use begins at its start.
 const IN_USE: u64 = 2 * GIB;
@@ -73,7 +75,9 @@ impl Kernel {
     /// The pages around the edge that answer: the kernel's stacks are among them.
     pub fn stacks(&self) -> Vec<u64> {
         (self.edge - BELOW..self.edge + ABOVE)
-            .step_by(PAGE as usize)
+            .step_by(BLOCK as usize)
+            .filter(|&block| probe::answers(block))
+            .flat_map(|block| (block..block + BLOCK).step_by(PAGE as usize))
             .filter(|&at| probe::answers(at))
             .collect()
     }
