@@ -89,6 +89,8 @@ struct State {
     pages: RangeMap<At>,
     /// What was punched out of the backing.
     holes: RangeMap<()>,
+    /// Which of the pages are there for `fallocate` only: what is in them is a hole.
+    unwritten: RangeMap<()>,
     windows: Windows,
     /// At most one for each vCPU, as nobody suspends in a copy.
     copying: SmallVec<[Copying; 1]>,
@@ -141,6 +143,7 @@ impl PageCache {
                 backed_len: len,
                 pages: RangeMap::default(),
                 holes: RangeMap::default(),
+                unwritten: RangeMap::default(),
                 windows: Windows::new(ram, cut),
                 copying: SmallVec::new(),
                 last_copy: 0,
@@ -260,9 +263,19 @@ impl PageCache {
         }
         let mut at = range.start;
         while at < range.end {
-            let step = at..range.end.min(at + STEP);
-            let found = self.ensure(&mut self.state.lock(), at, &step);
-            at = found.map_err(|_| ENOSPC)?.0.end;
+            let step = range.end.min(at + STEP) - at;
+            let mut state = self.state.lock();
+            let bytes = match state.piece(at, step) {
+                Piece::Ram(_, bytes) | Piece::Backing(bytes) | Piece::Hole(bytes) => bytes,
+                Piece::End => step,
+            };
+            let is_new = state.pages.get(at).is_none() && at >= state.backed_len;
+            let (found, _) = self.ensure(&mut state, at, &(at..page_up(at + bytes))).map_err(|_| ENOSPC)?;
+            // As on Linux, to be allocated twice is as good as to be written.
+            if is_new {
+                state.unwritten.insert(found.clone(), ());
+            }
+            at = found.end;
         }
         Ok(())
     }
@@ -355,6 +368,7 @@ impl PageCache {
         self.ensure(&mut state, page_down(offset), &intersect(wish, &file))?;
         let Some((piece, At(phys))) = state.pages.get(offset) else { return Err(ENOMEM) };
         let part = intersect(&piece, &intersect(within, &file));
+        state.may_be_written(&part);
         self.touch(&mut state, wish);
         let at = Phys(phys.0 + (part.start - piece.start));
         self.ram.hold(at, part.end - part.start);
@@ -370,6 +384,7 @@ impl PageCache {
         let found: Pieces<Phys> =
             state.pages.overlapping(range).take(max).map(|(part, At(phys))| (part, phys)).collect();
         for (part, phys) in &found {
+            state.may_be_written(part);
             self.ram.hold(*phys, part.end - part.start);
         }
         found
@@ -457,7 +472,9 @@ impl PageCache {
         }
         let (piece, value) = state.pages.get(at).ok_or(ENOMEM)?;
         let At(phys) = value.skip(at - piece.start);
-        Ok((at..piece.end.min(wish.end.max(at + PAGE_SIZE)), phys))
+        let found = at..piece.end.min(wish.end.max(at + PAGE_SIZE));
+        state.may_be_written(&found);
+        Ok((found, phys))
     }
 
     /// Copies the backing's bytes to pages that were just made.
@@ -499,7 +516,7 @@ impl PageCache {
         }
         let page = page_down(part.start);
         let in_hole = state.holes.get(page).is_some() || page >= state.backed_len;
-        if state.pages.get(page).is_none() && in_hole {
+        if state.unwritten.get(page).is_some() || state.pages.get(page).is_none() && in_hole {
             return Ok(());
         }
         let (_, phys) = self.ensure(state, page, &(page..page + PAGE_SIZE)).map_err(|_| ENOSPC)?;

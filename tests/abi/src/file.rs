@@ -10,6 +10,7 @@ pub const CASES: &[Case] = cases![
     access_mode_is_kept,
     lseek_rules,
     seek_data_and_hole,
+    what_is_allocated_is_a_hole,
     append_goes_to_the_end,
     holes_read_as_zero,
     truncate_rules,
@@ -102,6 +103,29 @@ unsafe fn seek_data_and_hole() -> Done {
     fails(libc::lseek(fd, total, libc::SEEK_DATA), libc::ENXIO)?;
     fails(libc::lseek(fd, total, libc::SEEK_HOLE), libc::ENXIO)?;
     eq(libc::lseek(fd, total - 1, libc::SEEK_HOLE), total)
+}
+
+/// Of a file in memory. What is there only because it was asked for stays a hole until somebody writes to it.
+unsafe fn what_is_allocated_is_a_hole() -> Done {
+    const START: i64 = 1 << 20;
+    let fd = ok(libc::memfd_create(c"m".as_ptr(), 0))?;
+    ok(libc::fallocate(fd, 0, START, 0x10000))?;
+    fails(libc::lseek(fd, 0, libc::SEEK_DATA), libc::ENXIO)?;
+    eq(libc::lseek(fd, START + 5, libc::SEEK_HOLE), START + 5)?;
+    let mut bytes = [1u8; 8];
+    eq(libc::pread(fd, bytes.as_mut_ptr().cast(), 8, START), 8)?;
+    eq(bytes, [0; 8])?;
+    fails(libc::lseek(fd, 0, libc::SEEK_DATA), libc::ENXIO)?;
+    eq(libc::pwrite(fd, b"x".as_ptr().cast(), 1, START + 5000), 1)?;
+    eq(libc::lseek(fd, 0, libc::SEEK_DATA), START + 4096)?;
+    eq(libc::lseek(fd, START + 5000, libc::SEEK_HOLE), START + 8192)?;
+    let mut status: libc::stat = std::mem::zeroed();
+    ok(libc::fstat(fd, &mut status))?;
+    eq(status.st_blocks, 0x10000 / 512)?;
+    // The second time is as good as a write.
+    ok(libc::fallocate(fd, 0, START, 0x3000))?;
+    eq(libc::lseek(fd, 0, libc::SEEK_DATA), START)?;
+    eq(libc::lseek(fd, START, libc::SEEK_HOLE), START + 0x3000)
 }
 
 unsafe fn append_goes_to_the_end() -> Done {

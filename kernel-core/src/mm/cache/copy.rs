@@ -40,8 +40,15 @@ impl State {
         let end = self.len.min(offset + wish);
         let next_page = match self.pages.at_or_after(offset) {
             Some((pages, At(phys))) if pages.start <= offset => {
-                let len = pages.end.min(end) - offset;
-                return Piece::Ram(Phys(phys.0 + (offset - pages.start)), len);
+                let end = pages.end.min(end);
+                let written = match self.unwritten.at_or_after(offset) {
+                    Some((hole, ())) if hole.start <= offset => {
+                        return Piece::Hole(end.min(hole.end) - offset);
+                    }
+                    Some((hole, ())) => end.min(hole.start),
+                    None => end,
+                };
+                return Piece::Ram(Phys(phys.0 + (offset - pages.start)), written - offset);
             }
             Some((pages, _)) => pages.start,
             None => u64::MAX,
@@ -63,8 +70,16 @@ impl State {
         self.last_copy
     }
 
+    /// Somebody gets these pages and may write to them, or they go: no page is unwritten any more.
+    pub(super) fn may_be_written(&mut self, pages: &Range<u64>) {
+        if self.unwritten.covered() > 0 {
+            self.unwritten.remove(pages.clone());
+        }
+    }
+
     /// Takes pages out of the cache, and holds them for whoever copies them just now.
     pub(super) fn take_out(&mut self, ram: &Ram, range: Range<u64>) -> Pieces<At> {
+        self.may_be_written(&range);
         let removed = self.pages.remove(range);
         for (piece, At(phys)) in &removed {
             let pages = phys.0..phys.0 + (piece.end - piece.start);
