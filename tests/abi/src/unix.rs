@@ -33,6 +33,7 @@ pub const CASES: &[Case] = cases![
     msg_trunc_and_waitall,
     dontwait,
     datagram_connect_and_sendto,
+    datagrams_of_a_peer_are_lost_with_it,
     options_are_told,
     receive_timeout,
     poll_of_sockets,
@@ -434,6 +435,26 @@ unsafe fn datagram_connect_and_sendto() -> Done {
     ok(connect(client, b"server\0"))?;
     put(client, b"again")?;
     eq(get(server)?, b"again")
+}
+
+/// What has come from a peer is lost with that peer, who is told if he had this one for a peer too.
+unsafe fn datagrams_of_a_peer_are_lost_with_it() -> Done {
+    let (a, b) = pair(libc::SOCK_DGRAM)?;
+    eq(send(a, b"to b", 0), 4)?;
+    ok(libc::close(a))?;
+    fails(send(b, b"to a", 0), libc::ECONNREFUSED)?;
+    recv_fails(b, libc::MSG_DONTWAIT, libc::EAGAIN)?;
+    fails(send(b, b"to a", 0), libc::ENOTCONN)?;
+    let (a, b) = pair(libc::SOCK_DGRAM)?;
+    let other = socket(libc::SOCK_DGRAM)?;
+    ok(bind(other, b"\0other"))?;
+    eq(send(a, b"to b", 0), 4)?;
+    eq(send(b, b"to a", 0), 4)?;
+    ok(connect(b, b"\0other"))?;
+    recv_fails(b, libc::MSG_DONTWAIT, libc::EAGAIN)?;
+    recv_fails(a, libc::MSG_DONTWAIT, libc::ECONNRESET)?;
+    eq(recv(a, 10, libc::MSG_DONTWAIT)?, b"to a")?;
+    fails(send(a, b"to b", 0), libc::EPERM)
 }
 
 unsafe fn option(fd: c_int, option: c_int) -> Done<c_int> {

@@ -127,17 +127,15 @@ fn is_newer(call: &Call, native: i64, ours: i64) -> bool {
 }
 
 /// Whether the last call asks what each kernel decides: what numbers the entries of a directory have that was read, or is read
-/// where it was put; and whether what was allocated and not written is a hole.
+/// where it was put.
 fn is_free(calls: &[Call], native: i64, ours: i64) -> bool {
     let [before @ .., last] = calls else { return false };
     let after = |number| before.iter().any(|call| call.number == number);
-    let is_sparse = matches!(last.args[2] as u32, sys::SEEK_DATA | sys::SEEK_HOLE);
     // A place before the first is EINVAL.
     let is_place = |result| result >= 0 || result == -22;
     is_place(native)
         && is_place(ours)
         && match last.number {
-            sys::__NR_lseek if is_sparse => after(sys::__NR_fallocate),
             sys::__NR_lseek => after(sys::__NR_getdents64),
             sys::__NR_getdents64 => after(sys::__NR_lseek),
             _ => false,

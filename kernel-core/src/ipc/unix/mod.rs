@@ -13,6 +13,7 @@
 
 pub mod address;
 mod collect;
+mod datagram;
 pub mod message;
 pub mod options;
 pub mod rights;

@@ -30,7 +30,7 @@ const MOST_BACKLOG: usize = 4096;
 const MOST_DATAGRAMS: usize = 10;
 
 const READABLE: Events = Events::IN.union(Events::RDNORM);
-const WRITABLE: Events = Events::OUT.union(Events::WRNORM).union(Events::WRBAND);
+pub(super) const WRITABLE: Events = Events::OUT.union(Events::WRNORM).union(Events::WRBAND);
 
 /// What a socket carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,23 +85,23 @@ pub struct UnixSocket {
     shut: AtomicU8,
     /// Connected, but not accepted yet: its end is a reset for the peer.
     embryo: AtomicBool,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     pub(super) inbox: Mutex<Inbox>,
     options: Mutex<Options>,
 }
 
-struct State {
-    role: Role,
+pub(super) struct State {
+    pub(super) role: Role,
     name: Address,
     /// The inode that the name is of, which the socket keeps.
     inode: Option<Arc<dyn Inode>>,
-    peer_name: Address,
+    pub(super) peer_name: Address,
     peer_credentials: Option<Credentials>,
-    error: Option<Errno>,
+    pub(super) error: Option<Errno>,
 }
 
 #[derive(Clone)]
-enum Role {
+pub(super) enum Role {
     Idle,
     Listening,
     Connected(Weak<UnixSocket>),
@@ -275,7 +275,7 @@ impl UnixSocket {
         self.shut.fetch_or(directions.bits(), Ordering::SeqCst);
     }
 
-    fn wake(&self, events: Events) {
+    pub(super) fn wake(&self, events: Events) {
         self.outlet.queue.wake(events);
     }
 
@@ -428,33 +428,6 @@ impl UnixSocket {
         listener.wake(READABLE);
         self.wake(WRITABLE);
         Ok(())
-    }
-
-    /// Sets, or with `None` dissolves, where a datagram socket sends to, and from where alone it takes: EPROTOTYPE, EPERM.
-    pub fn associate(&self, peer: Option<&Arc<UnixSocket>>) -> Result<()> {
-        let (role, peer_name) = match peer {
-            Some(peer) => {
-                peer.check_sender(self)?;
-                (Role::Connected(Arc::downgrade(peer)), peer.name())
-            }
-            None => (Role::Idle, Address::Unnamed),
-        };
-        let mut state = self.state.lock();
-        state.role = role;
-        state.peer_name = peer_name;
-        drop(state);
-        self.wake(WRITABLE);
-        Ok(())
-    }
-
-    /// Forgets a datagram peer that is gone.
-    pub(super) fn dissociate(&self) {
-        let mut state = self.state.lock();
-        if let Role::Connected(peer) = &state.role
-            && peer.strong_count() == 0
-        {
-            state.role = Role::Idle;
-        }
     }
 
     /// `shutdown(2)`; without a peer it holds for this side alone, as in Linux.

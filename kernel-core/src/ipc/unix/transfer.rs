@@ -79,10 +79,7 @@ impl UnixSocket {
             }
             Kind::Datagram => {
                 let peer = match to {
-                    Some(to) => {
-                        to.check_sender(self)?;
-                        to.clone()
-                    }
+                    Some(to) => to.clone(),
                     None => match self.peer()? {
                         Some(peer) => peer,
                         None => {
@@ -91,6 +88,7 @@ impl UnixSocket {
                         }
                     },
                 };
+                peer.check_sender(self)?;
                 self.send_packet(src, ancillary, &peer)
             }
         }
@@ -149,6 +147,9 @@ impl UnixSocket {
         if len > self.outlet().limit().saturating_sub(32) {
             return Err(EMSGSIZE);
         }
+        if let (Kind::Datagram, Some(errno)) = (self.kind(), self.take_error()) {
+            return Err(errno);
+        }
         if !self.outlet().has_room() {
             return Err(EAGAIN);
         }
@@ -183,7 +184,10 @@ impl UnixSocket {
                 self.peer().map_err(|_| ENOTCONN)?;
                 self.receive_packet(dst, take, true)
             }
-            Kind::Datagram => self.receive_packet(dst, take, waits),
+            Kind::Datagram => match self.take_error() {
+                Some(errno) => Err(errno),
+                None => self.receive_packet(dst, take, waits),
+            },
         }
     }
 
