@@ -67,9 +67,14 @@ pub fn at_the_end<H: Host>(kernel: Arc<Kernel<H>>) -> Result<(), String> {
         return Err(format!("processes are left: {left:?}"));
     }
     let weak: Weak<Kernel<H>> = Arc::downgrade(&kernel);
+    // Whatever tells times has it.
+    let clock = Arc::downgrade(&kernel.services.clock);
     drop(kernel);
     if weak.strong_count() != 0 {
         return Err("somebody still has the kernel".into());
+    }
+    if clock.strong_count() != 0 {
+        return Err("somebody still has the clock".into());
     }
     match ram.total() - ram.free() {
         0 => Ok(()),

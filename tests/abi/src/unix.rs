@@ -446,6 +446,12 @@ unsafe fn datagrams_of_a_peer_are_lost_with_it() -> Done {
     recv_fails(b, libc::MSG_DONTWAIT, libc::EAGAIN)?;
     fails(send(b, b"to a", 0), libc::ENOTCONN)?;
     let (a, b) = pair(libc::SOCK_DGRAM)?;
+    // What this side says comes first.
+    let (c, d) = pair(libc::SOCK_DGRAM)?;
+    ok(libc::close(c))?;
+    ok(libc::shutdown(d, libc::SHUT_WR))?;
+    fails(send(d, b"to c", libc::MSG_NOSIGNAL), libc::EPIPE)?;
+    fails(send(d, &vec![0; 1 << 20], libc::MSG_NOSIGNAL), libc::EMSGSIZE)?;
     let other = socket(libc::SOCK_DGRAM)?;
     ok(bind(other, b"\0other"))?;
     eq(send(a, b"to b", 0), 4)?;

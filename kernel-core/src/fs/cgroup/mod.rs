@@ -65,6 +65,12 @@ impl CgroupType {
     }
 }
 
+impl Drop for CgroupType {
+    fn drop(&mut self) {
+        self.root.take_apart();
+    }
+}
+
 impl FsType for CgroupType {
     fn name(&self) -> &'static str {
         "cgroup2"

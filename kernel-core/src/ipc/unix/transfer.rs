@@ -83,12 +83,12 @@ impl UnixSocket {
                     None => match self.peer()? {
                         Some(peer) => peer,
                         None => {
+                            self.check_packet(src.remaining())?;
                             self.dissociate();
                             return Err(ECONNREFUSED);
                         }
                     },
                 };
-                peer.check_sender(self)?;
                 self.send_packet(src, ancillary, &peer)
             }
         }
@@ -134,6 +134,20 @@ impl UnixSocket {
         result.map(|()| 0)
     }
 
+    /// What of this side may keep it from sending `len` bytes at once: EMSGSIZE, an error that waits, EPIPE, EAGAIN.
+    fn check_packet(&self, len: usize) -> Result<()> {
+        if len > self.outlet().limit().saturating_sub(32) {
+            return Err(EMSGSIZE);
+        }
+        if let (Kind::Datagram, Some(errno)) = (self.kind(), self.take_error()) {
+            return Err(errno);
+        }
+        if self.shut().contains(Shut::SEND) {
+            return Err(EPIPE);
+        }
+        if self.outlet().has_room() { Ok(()) } else { Err(EAGAIN) }
+    }
+
     fn send_packet(
         &self,
         src: &mut dyn Source,
@@ -141,17 +155,12 @@ impl UnixSocket {
         peer: &Arc<UnixSocket>,
     ) -> Result<usize> {
         let len = src.remaining();
-        if self.shut().contains(Shut::SEND) || peer.shut().contains(Shut::RECEIVE) {
+        self.check_packet(len)?;
+        if self.kind() == Kind::Datagram {
+            peer.check_sender(self)?;
+        }
+        if peer.shut().contains(Shut::RECEIVE) {
             return Err(EPIPE);
-        }
-        if len > self.outlet().limit().saturating_sub(32) {
-            return Err(EMSGSIZE);
-        }
-        if let (Kind::Datagram, Some(errno)) = (self.kind(), self.take_error()) {
-            return Err(errno);
-        }
-        if !self.outlet().has_room() {
-            return Err(EAGAIN);
         }
         if self.kind() == Kind::Datagram && !peer.is_peer(self) {
             let mut inbox = peer.inbox.lock();

@@ -18,6 +18,7 @@ mod tests;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -304,6 +305,16 @@ impl Group {
     /// How many groups are in it.
     pub(crate) fn child_count(&self) -> usize {
         self.state.lock().children.len()
+    }
+
+    /// The hierarchy ends: a group and those below keep each other until then.
+    pub(crate) fn take_apart(&self) {
+        let mut rest = vec![core::mem::take(&mut self.state.lock().children)];
+        while let Some(children) = rest.pop() {
+            rest.extend(
+                children.into_values().map(|child| core::mem::take(&mut child.state.lock().children)),
+            );
+        }
     }
 
     /// The groups in it, by name.
