@@ -77,9 +77,7 @@ impl Threads {
 
     /// A thread for a guest thread that has none: one whose guest thread is gone, or a new one.
     fn take(&mut self) -> Result<Thread, Lost> {
-        if self.watchdog.is_none() {
-            self.watchdog = Some(Watchdog::start().map_err(Lost::Refused)?);
-        }
+        self.watchdog.get_or_insert_with(Watchdog::start);
         if self.spare.is_empty() {
             let gone = self.busy.extract_if(|_, (owner, _)| owner.strong_count() == 0);
             self.spare.extend(gone.map(|(_, (_, thread))| thread));

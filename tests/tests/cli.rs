@@ -57,6 +57,7 @@ fn main() -> ExitCode {
         ("ptrace_is_refused", ptrace_is_refused),
         ("shell_pipeline", shell_pipeline),
         ("no_room_for_addresses", no_room_for_addresses),
+        ("no_signal_may_wait", no_signal_may_wait),
         ("doctor_looks", doctor_looks),
         ("no_lockdown_is_said", no_lockdown_is_said),
     ];
@@ -508,12 +509,22 @@ fn tt_warns_and_refuses() -> Result<()> {
     run(&[&on_tt[..], &["--trap", "seccomp"]].concat())?.refused("--trap ptrace")
 }
 
-/// A limit of address space that no host fits into.
-fn no_room_for_addresses(on: Backend) -> Result<()> {
+/// A guest on a host that gives no more than `most` of a resource.
+fn limited(on: Backend, resource: Resource, most: u64) -> Result<Ran> {
     let root = roots::abi()?;
     let mut command = lodger(&words(on, root.path(), &[], &["/abi", "exit", "0"]))?;
-    let limit = || Ok(setrlimit(Resource::RLIMIT_AS, 1 << 30, 1 << 30)?);
+    let limit = move || Ok(setrlimit(resource, most, most)?);
     // SAFETY: one system call between fork and exec.
     unsafe { command.pre_exec(limit) };
-    Running::start(command, Vec::new())?.wait(LIMIT)?.refused("ulimit -v")
+    Running::start(command, Vec::new())?.wait(LIMIT)
+}
+
+/// A limit of address space that no host fits into.
+fn no_room_for_addresses(on: Backend) -> Result<()> {
+    limited(on, Resource::RLIMIT_AS, 1 << 30)?.refused("ulimit -v")
+}
+
+/// No timer of the host may have a signal wait: who is only safer with one does without.
+fn no_signal_may_wait(on: Backend) -> Result<()> {
+    limited(on, Resource::RLIMIT_SIGPENDING, 0)?.expect(0).map(drop)
 }
