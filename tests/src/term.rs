@@ -21,7 +21,7 @@ mod ioctl {
 }
 
 /// How long to wait for something on the screen.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(15);
 
 /// A program asks where the cursor is (DSR 6 of ECMA-48), and a terminal answers `ESC [ row ; column R`.
 const WHERE_IS_CURSOR: &[u8] = b"\x1b[6n";

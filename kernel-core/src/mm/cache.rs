@@ -263,18 +263,13 @@ impl PageCache {
         }
         let mut at = range.start;
         while at < range.end {
-            let step = range.end.min(at + STEP) - at;
+            let step = at..range.end.min(at + STEP);
             let mut state = self.state.lock();
-            let bytes = match state.piece(at, step) {
-                Piece::Ram(_, bytes) | Piece::Backing(bytes) | Piece::Hole(bytes) => bytes,
-                Piece::End => step,
-            };
-            let is_new = state.pages.get(at).is_none() && at >= state.backed_len;
-            let (found, _) = self.ensure(&mut state, at, &(at..page_up(at + bytes))).map_err(|_| ENOSPC)?;
-            // As on Linux, to be allocated twice is as good as to be written.
-            if is_new {
-                state.unwritten.insert(found.clone(), ());
-            }
+            let gap = state.pages.gap(at, &step);
+            let (found, _) = self.ensure(&mut state, at, &step).map_err(|_| ENOSPC)?;
+            // Only what is new: as on Linux, to be allocated twice is as good as to be written.
+            let unbacked = page_up(state.backed_len)..found.end;
+            state.unwritten.insert(intersect(&gap, &unbacked), ());
             at = found.end;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Who the peer of a datagram socket is, and what is lost when that changes.
 
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 
 use super::address::Address;
 use super::socket::{Role, UnixSocket, WRITABLE, wake_blocked};
@@ -8,7 +8,8 @@ use crate::errno::{ECONNRESET, Result};
 use crate::sched::wait::Events;
 
 impl UnixSocket {
-    /// Sets, or with `None` dissolves, where a datagram socket sends to, and from where alone it takes: EPROTOTYPE, EPERM.
+    /// Sets, or with `None` dissolves, where a datagram socket sends to, and from where alone it takes: EPROTOTYPE, EPERM. The
+    /// peer before gets ECONNRESET, if this one was its peer too.
     pub fn associate(&self, peer: Option<&Arc<UnixSocket>>) -> Result<()> {
         let (role, peer_name) = match peer {
             Some(peer) => {
@@ -25,7 +26,11 @@ impl UnixSocket {
         if let Role::Connected(before) = before
             && !peer.is_some_and(|peer| core::ptr::eq(Arc::as_ptr(peer), before.as_ptr()))
         {
-            self.part_from(&before);
+            self.lose_messages();
+            if let Some(before) = before.upgrade().filter(|before| before.is_peer(self)) {
+                before.state.lock().error = Some(ECONNRESET);
+                before.wake(Events::ERR);
+            }
         }
         self.wake(WRITABLE);
         Ok(())
@@ -33,33 +38,23 @@ impl UnixSocket {
 
     /// Forgets a datagram peer that is gone.
     pub(super) fn dissociate(&self) {
-        let gone = {
+        {
             let mut state = self.state.lock();
-            match &state.role {
-                Role::Connected(peer) if peer.strong_count() == 0 => {
-                    core::mem::replace(&mut state.role, Role::Idle)
-                }
-                _ => return,
+            if !matches!(&state.role, Role::Connected(peer) if peer.strong_count() == 0) {
+                return;
             }
-        };
-        if let Role::Connected(gone) = gone {
-            self.part_from(&gone);
+            state.role = Role::Idle;
         }
+        self.lose_messages();
     }
 
-    /// What has come is lost, and `peer` gets ECONNRESET if this one was its peer (`unix_dgram_disconnected` in Linux).
-    fn part_from(&self, peer: &Weak<UnixSocket>) {
+    /// What has come from a peer is lost with it (`unix_dgram_disconnected` in Linux).
+    fn lose_messages(&self) {
         let (lost, blocked) = {
             let mut inbox = self.inbox.lock();
             (core::mem::take(&mut inbox.messages), inbox.unblock())
         };
         drop(lost);
         wake_blocked(blocked);
-        if let Some(peer) = peer.upgrade()
-            && peer.is_peer(self)
-        {
-            peer.state.lock().error = Some(ECONNRESET);
-            peer.wake(Events::ERR);
-        }
     }
 }
