@@ -71,11 +71,9 @@ fn build(cache: &Path, name: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// A shell of this machine's own kernel in the unpacked root of that folder; making it takes root.
-pub fn natively(folder: &Path) -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--pid", "--ipc", "--fork", "--kill-child", "/bin/sh", "-c"]);
-    command.arg(
+/// Makes a shell of this machine's own kernel, with mounts of its own, one in the unpacked root of that folder.
+pub fn natively(mut command: Command, folder: &Path) -> Command {
+    command.arg("-c").arg(
         "mount --rbind /dev dev && mount -t proc proc proc && mount -t sysfs sysfs sys &&
          mount -t tmpfs -o mode=1777 tmpfs tmp && mount -t tmpfs -o mode=1777 tmpfs dev/shm &&
          exec chroot . setpriv --reuid \"$0\" --regid \"$0\" --clear-groups /bin/sh \"$@\"",

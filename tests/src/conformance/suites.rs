@@ -81,11 +81,39 @@ impl Suite {
 
 /// Runs a suite on this machine. Its output goes to a file: some leave children that hold it open.
 pub fn natively(suite: &Suite, folder: &Path, extent: Extent) -> Result<String> {
-    let mut command = if suite.inside { inside::natively(folder) } else { Command::new("/bin/sh") };
+    let mut command = match apart() {
+        Some(apart) if suite.inside => inside::natively(apart, folder),
+        None if suite.inside => bail!("run natively, {} takes root (unshare refused)", suite.name),
+        Some(apart) => apart,
+        None => Command::new("/bin/sh"),
+    };
     command.args(["-c", suite.script]).env_clear();
     command.env("SUITE", folder).env("CASES", suite.cases(extent)).env("TERM", "linux");
     command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/tmp");
     logged(command, &folder.with_extension("native.log"))
+}
+
+/// A shell with processes, mounts and IPC of its own, so that nothing of what a suite leaves behind stays on the machine,
+/// even if this process is killed; none where that takes root.
+fn apart() -> Option<Command> {
+    let shell = || {
+        let mut command = Command::new("setpriv");
+        command.args([
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--pid",
+            "--ipc",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ]);
+        command.arg("/bin/sh");
+        command
+    };
+    let works =
+        shell().args(["-c", "true"]).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    works.then(shell)
 }
 
 /// Runs a suite in a guest.
