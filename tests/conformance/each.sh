@@ -9,6 +9,7 @@ ls "$FOLDER" | grep -E "${CASES:-.}" | xargs -P "$3" -n1 sh -c '
     case $? in
     0) echo "PASS: $0" ;;
     2 | 4 | 5) ;;
+    137) echo "FAIL: $0"; echo "    killed after $SECONDS_EACH s" ;;
     *) echo "FAIL: $0" ;;
     esac
     cd / && rm -rf "$WORK/$0"'

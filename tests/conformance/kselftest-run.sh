@@ -1,7 +1,7 @@
 # kselftest-run.sh FOLDER: runs each of the programs that FOLDER/list names, where it is, as root in namespaces of its own, and
 # says what its exit status means. 4 is skipped. The one that is left out puts the machine to sleep.
 export FOLDER=$1
-cd / && grep -vx breakpoints:step_after_suspend_test "$FOLDER/list" | grep -E "${CASES:-.}" | xargs -P2 -n1 sh -c '
+cd / && grep -vx breakpoints:step_after_suspend_test "$FOLDER/list" | grep -E "${CASES:-.}" | xargs "-P$(nproc)" -n1 sh -c '
     cd "$FOLDER/${0%:*}" || exit 0
     log=/tmp/kselftest.$$
     timeout -s KILL 150 unshare --mount --pid --ipc --fork --mount-proc "./${0#*:}" >$log 2>&1 </dev/null

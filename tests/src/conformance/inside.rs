@@ -57,7 +57,7 @@ fn build(cache: &Path, name: &str) -> Result<PathBuf> {
     if !root.exists() {
         let unfinished = root.with_extension("part");
         fs::create_dir_all(&unfinished)?;
-        let unpack = "cd \"$1\" && cpio -idm --quiet --no-absolute-filenames <\"$2\"";
+        let unpack = "cd \"$1\" && /bin/busybox cpio -idm <\"$2\"";
         output(Command::new("sh").args(["-c", unpack, "sh"]).arg(&unfinished).arg(&archive))?;
         fs::rename(unfinished, &root)?;
     }
