@@ -128,6 +128,6 @@ mod tests {
         assert_eq!(unexplained(&scores), 1);
         let text = updated("", &scores);
         assert!(text.contains("| s | skas | 4 | 3 | 1 (33.3 %) |"));
-        assert!(text.contains("* b\n* no such thing here (1 cases): d\n"));
+        assert!(text.contains("* b\n* no such thing here (1 case): d\n"));
     }
 }

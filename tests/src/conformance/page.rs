@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::process::Command;
 
-use super::Score;
+use super::{Score, suites};
 
 const HEAD: &str = "# Conformance
 
@@ -35,6 +35,8 @@ pub fn updated(old: &str, scores: &[Score]) -> String {
         replace(&mut rows, key(score), row(score));
         replace(&mut sections, key(score), section(score));
     }
+    rows.sort_by(|(a, _), (b, _)| place(a).cmp(&place(b)));
+    sections.sort_by(|(a, _), (b, _)| place(a).cmp(&place(b)));
     let mut text = String::from(HEAD);
     for (_, row) in rows {
         let _ = writeln!(text, "{row}");
@@ -43,6 +45,12 @@ pub fn updated(old: &str, scores: &[Score]) -> String {
         let _ = write!(text, "\n## {name}\n\n{section}\n");
     }
     text
+}
+
+/// Where what has that key (`SUITE on BACKEND`) is on the page: in the order of the suites, and of the backends in each.
+fn place(key: &str) -> (usize, &str) {
+    let (suite, on) = key.split_once(" on ").unwrap_or((key, ""));
+    (suites::ALL.iter().position(|known| known.name == suite).unwrap_or(usize::MAX), on)
 }
 
 fn replace(all: &mut Vec<(String, String)>, key: String, new: String) {
@@ -102,7 +110,9 @@ fn section(score: &Score) -> String {
             for (why, cases) in score.lost_by_cause() {
                 let items = match why {
                     Some(why) => {
-                        vec![wrapped(&format!("{why} ({} cases): {}", cases.len(), cases.join(", ")))]
+                        let count =
+                            if cases.len() == 1 { "1 case".into() } else { format!("{} cases", cases.len()) };
+                        vec![wrapped(&format!("{why} ({count}): {}", cases.join(", ")))]
                     }
                     None => cases.into_iter().map(str::to_owned).collect(),
                 };
