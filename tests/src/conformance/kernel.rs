@@ -48,7 +48,7 @@ pub const KSELFTEST: Suite = Suite {
         ("no /proc/PID/syscall", "proc:proc-self-syscall"),
         ("a signal frame changes no segments", "x86:sigreturn_64"),
         (
-            "two threads spin for each other 100,000 times, on one virtual processor, whose turns are longer on tt",
+            "two threads spin for each other 100,000 times, on one virtual processor",
             "filesystems/epoll:epoll_wakeup_test",
         ),
         (
