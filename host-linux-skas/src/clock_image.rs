@@ -17,9 +17,10 @@ use crate::layout::CODE;
 const CLOCKS: [&str; 4] = ["clock_gettime", "gettimeofday", "time", "clock_getres"];
 /// What the host puts before them.
 const PREFIX: &str = "__vdso_";
-/// Bytes of a symbol (`Elf64_Sym`), and where in it is the section that it belongs to.
+/// Bytes of a symbol (`Elf64_Sym`), and which of them are the section that it belongs to, and its value.
 const SYMBOL: usize = 24;
-const SECTION: usize = 6;
+const SECTION: Range<usize> = 6..8;
+const VALUE: Range<usize> = 8..16;
 /// The most that there is room for below the stub's code, in bytes.
 pub const MOST: u64 = 1 << 20;
 
@@ -78,7 +79,8 @@ fn mappings(maps: &str) -> Option<(Range<u64>, Range<u64>)> {
     None
 }
 
-/// Makes every symbol undefined that is not a clock's. `None` if this is not an image with all clocks.
+/// Makes every symbol undefined that is not a clock's, and takes its value away: `dlsym` of glibc finds an undefined one that
+/// has a value. `None` if this is not an image with all clocks.
 fn hide_others(image: &mut [u8]) -> Option<()> {
     let elf = ElfBytes::<LittleEndian>::minimal_parse(image).ok()?;
     let (table, names) = elf.dynamic_symbol_table().ok()??;
@@ -89,8 +91,9 @@ fn hide_others(image: &mut [u8]) -> Option<()> {
     });
     let clocks: Vec<(bool, bool)> = clocks.collect();
     for (number, _) in clocks.iter().enumerate().filter(|(_, (is_clock, _))| !is_clock) {
-        let section = usize::try_from(at).ok()? + number * SYMBOL + SECTION;
-        image.get_mut(section..section + 2)?.fill(0);
+        let symbol = image.get_mut(usize::try_from(at).ok()? + number * SYMBOL..)?;
+        symbol.get_mut(SECTION)?.fill(0);
+        symbol.get_mut(VALUE)?.fill(0);
     }
     (clocks.iter().filter(|both| **both == (true, true)).count() == CLOCKS.len()).then_some(())
 }
@@ -107,7 +110,7 @@ mod tests {
         assert!((image.data.end - image.data.start).is_multiple_of(PAGE_SIZE));
         let elf = ElfBytes::<LittleEndian>::minimal_parse(&image.code).unwrap();
         let (table, names) = elf.dynamic_symbol_table().unwrap().unwrap();
-        let defined = table.iter().filter(|symbol| !symbol.is_undefined());
+        let defined = table.iter().filter(|symbol| !symbol.is_undefined() || symbol.st_value != 0);
         let defined: Vec<&str> = defined.map(|symbol| names.get(symbol.st_name as usize).unwrap()).collect();
         assert!(defined.contains(&"__vdso_clock_gettime"), "{defined:?}");
         assert!(defined.iter().all(|name| !name.contains("cpu") && !name.contains("random")), "{defined:?}");
