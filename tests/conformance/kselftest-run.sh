@@ -4,7 +4,7 @@ export FOLDER=$1
 cd / && grep -vx breakpoints:step_after_suspend_test "$FOLDER/list" | grep -E "${CASES:-.}" | xargs "-P$(nproc)" -n1 sh -c '
     cd "$FOLDER/${0%:*}" || exit 0
     log=/tmp/kselftest.$$
-    timeout -s KILL 150 unshare --mount --pid --ipc --fork --kill-child --mount-proc "./${0#*:}" >$log 2>&1 </dev/null
+    unshare --mount --pid --ipc --fork --mount-proc sh -c "timeout -s KILL 150 \"\$0\"; exit \$?" "./${0#*:}" >$log 2>&1 </dev/null
     case $? in
     0) echo "PASS: $0" ;;
     4) echo "SKIPPED: $0"; tail -n 2 $log | sed "s/^/    /" ;;
