@@ -31,6 +31,7 @@ pub const CASES: &[Case] = cases![
     steps_go_into_handlers,
     a_filter_asks,
     a_filter_sees_what_the_tracer_made,
+    a_filter_kills_unseen,
 ];
 
 unsafe fn requests_want_a_tracee() -> Done {
@@ -490,4 +491,14 @@ unsafe fn a_filter_sees_what_the_tracer_made() -> Done {
     eq(regs(pid)?.rax as i64, -55)?;
     go(pid, libc::PTRACE_CONT, 0)?;
     ends_well(pid)
+}
+
+unsafe fn a_filter_kills_unseen() -> Done {
+    let pid = tracee(SYSGOOD, || {
+        crate::seccomp::filter(&crate::seccomp::victim_gives(crate::seccomp::KILL_PROCESS))?;
+        crate::seccomp::victim();
+        Ok(())
+    })?;
+    go(pid, libc::PTRACE_CONT, 0)?;
+    dies_of(pid, libc::SIGSYS)
 }

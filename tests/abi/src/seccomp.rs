@@ -39,7 +39,7 @@ const GET_ACTION_AVAIL: c_long = 2;
 const TSYNC: c_long = 1;
 const TSYNC_ESRCH: c_long = 16;
 
-const KILL_PROCESS: u32 = 0x8000_0000;
+pub const KILL_PROCESS: u32 = 0x8000_0000;
 const KILL_THREAD: u32 = 0;
 const TRAP: u32 = 0x0003_0000;
 pub const ERRNO: u32 = 0x0005_0000;

@@ -59,6 +59,7 @@ pub const KSELFTEST: Suite = Suite {
         ("a call with TF set loses NT on tt", "x86:syscall_nt_64"),
         ("200 threads that spin for a lock take more than 150 s", "rseq:basic_percpu_ops_test"),
         ("a fault brings in 64 KiB, not a page", "mincore:mincore_selftest"),
+        ("a filter of system calls cannot ask a listener (SECCOMP_RET_USER_NOTIF)", "seccomp:seccomp_bpf"),
         (
             "the vDSO is the host's: it stays where it is, above what a guest may map, and tells no processor",
             "proc:proc-pid-vm\nvDSO:vdso_test_getcpu\nx86:sysret_rip_64\nx86:test_mremap_vdso_64",

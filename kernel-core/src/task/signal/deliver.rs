@@ -42,14 +42,15 @@ impl<H: Host> Cx<'_, H> {
             }
             self.report_continued();
             let Some(mut info) = self.next_signal() else { break };
-            if traced {
+            let inescapable = self.task.signals.lock().inescapable == Some(info.signal);
+            if traced && !inescapable {
                 match self.stop_for_signal(info, &mut interrupted) {
                     Some(instead) => info = instead,
                     None => continue,
                 }
             }
             let actions = self.task.process.actions();
-            let action = actions.get(info.signal);
+            let action = if inescapable { SignalAction::default() } else { actions.get(info.signal) };
             match action.handler {
                 IGNORE => {}
                 DEFAULT => self.default_action(&info, &action),

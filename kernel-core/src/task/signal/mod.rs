@@ -76,6 +76,8 @@ pub struct TaskSignals {
     pub saved: Option<u64>,
     /// Alternative stack.
     pub alt_stack: AltStack,
+    /// The signal that ends the process, whatever a handler or a tracer would do about it (`SA_IMMUTABLE` in Linux).
+    pub inescapable: Option<u8>,
 }
 
 /// The thread group's part.

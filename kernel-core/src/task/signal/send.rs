@@ -182,7 +182,7 @@ impl<H: Host> Task<H> {
         self.force_with(info, false);
     }
 
-    /// As [`Task::force`], and a handler does not help.
+    /// As [`Task::force`], and neither a handler nor a tracer helps.
     pub(crate) fn force_default(&self, info: SigInfo) {
         self.force_with(info, true);
     }
@@ -200,6 +200,9 @@ impl<H: Host> Task<H> {
             signals.pending.remove(bit(info.signal));
         }
         signals.pending.put(info, None);
+        if default {
+            signals.inescapable = Some(info.signal);
+        }
         drop(signals);
         group.forced = Some(info.signal);
         self.update_attention(&group);
