@@ -19,8 +19,9 @@ const XMM: std::ops::Range<usize> = 160..416;
 const X87: std::ops::Range<usize> = 32..160;
 const FEATURE_X87: u64 = 1;
 const FEATURE_SSE: u64 = 2;
-/// AMX, which a process has to ask the host for.
-const FEATURES_NOT_OFFERED: u64 = 3 << 17;
+/// AMX, which a process has to ask the host for, and PKRU: guests have no protection keys, and a stub that loaded one of theirs
+/// could not read its own memory any more.
+const FEATURES_NOT_OFFERED: u64 = 3 << 17 | 1 << 9;
 const DEFAULT_FCW: u16 = 0x37f;
 const DEFAULT_MXCSR: u32 = 0x1f80;
 
@@ -100,6 +101,13 @@ fn set(area: &mut [u8], at: usize, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_keys_and_no_tiles_are_offered() {
+        let mut area = vec![0; HEADER_END];
+        set(&mut area, FEATURES, &0x6_02ffu64.to_ne_bytes());
+        assert_eq!(Format::of(&area).map(|format| format.features()), Some(0xff));
+    }
 
     #[test]
     fn an_empty_area_becomes_the_initial_state_and_rubbish_is_cleared() {
