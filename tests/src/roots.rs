@@ -82,8 +82,8 @@ pub fn with_abi(program: &Path) -> Result<Root> {
     Ok(root)
 }
 
-/// A root that holds Debian's static busybox, and a link for each of its applets.
-pub fn busybox() -> Result<Root> {
+/// Debian's static busybox on this machine.
+pub fn static_busybox() -> Result<&'static Path> {
     let program = Path::new("/bin/busybox");
     let is_static = fs::read(program).is_ok_and(|bytes| {
         let marker: &[u8] = b"/lib64/ld-linux-x86-64.so.2";
@@ -92,6 +92,12 @@ pub fn busybox() -> Result<Root> {
     if !is_static {
         return Err(Missing("no static /bin/busybox: install busybox-static".into()).into());
     }
+    Ok(program)
+}
+
+/// A root that holds Debian's static busybox, and a link for each of its applets.
+pub fn busybox() -> Result<Root> {
+    let program = static_busybox()?;
     let root = Root::new()?;
     root.copy(program, "bin/busybox")?;
     let list = Command::new(program).arg("--list").output()?;

@@ -1,7 +1,7 @@
 //! Suites that come as packages of Debian, and are run inside a Debian that has them: natively in its unpacked root, with
 //! processes and mounts of its own, and in a guest started from it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use super::fetch::output;
 use super::suites::{Suite, parse_busybox};
+use crate::roots;
 
 /// stress-ng: what each stressor finds wrong with the calls that it makes.
 pub const STRESS_NG: Suite = Suite {
@@ -57,8 +58,8 @@ fn build(cache: &Path, name: &str) -> Result<PathBuf> {
     if !root.exists() {
         let unfinished = root.with_extension("part");
         fs::create_dir_all(&unfinished)?;
-        let unpack = "cd \"$1\" && /bin/busybox cpio -idm <\"$2\"";
-        output(Command::new("sh").args(["-c", unpack, "sh"]).arg(&unfinished).arg(&archive))?;
+        let mut unpack = Command::new(roots::static_busybox()?);
+        output(unpack.args(["cpio", "-idm"]).current_dir(&unfinished).stdin(File::open(&archive)?))?;
         fs::rename(unfinished, &root)?;
     }
     let folder = cache.join(name);

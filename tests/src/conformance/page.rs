@@ -35,8 +35,9 @@ pub fn updated(old: &str, scores: &[Score]) -> String {
         replace(&mut rows, key(score), row(score));
         replace(&mut sections, key(score), section(score));
     }
-    rows.sort_by(|(a, _), (b, _)| place(a).cmp(&place(b)));
-    sections.sort_by(|(a, _), (b, _)| place(a).cmp(&place(b)));
+    for all in [&mut rows, &mut sections] {
+        all.sort_by(|(a, _), (b, _)| place(a).cmp(&place(b)));
+    }
     let mut text = String::from(HEAD);
     for (_, row) in rows {
         let _ = writeln!(text, "{row}");

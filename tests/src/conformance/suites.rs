@@ -185,10 +185,7 @@ fn build_busybox(cache: &Path) -> Result<PathBuf> {
     };
     tar(part(".orig.tar.bz2")?, &["--strip-components=1", "--wildcards", "*/testsuite", "*/scripts/echo.c"])?;
     tar(part(".debian.tar.xz")?, &["debian/config/pkg/static"])?;
-    if !Path::new("/bin/busybox").exists() {
-        bail!("no /bin/busybox: install busybox-static");
-    }
-    fs::copy("/bin/busybox", folder.join("busybox"))?;
+    fs::copy(roots::static_busybox()?, folder.join("busybox"))?;
     // Last: it says that all is there. The tests look up in it which features the program has.
     fs::rename(folder.join("debian/config/pkg/static"), folder.join(".config"))?;
     Ok(folder)
