@@ -164,7 +164,7 @@ impl<K: Keeper> Host for LinuxHost<K> {
     }
 
     fn cpu(&self) -> Cpu {
-        Cpu { xstate_features: self.keeper.machine().format.features(), ..cpu::cpu() }
+        cpu::cpu(self.keeper.machine().format.features())
     }
 
     fn processor(&self) -> Vec<(String, String)> {
